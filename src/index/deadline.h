@@ -1,0 +1,39 @@
+/* When a search has to be over. Checked every few hundred distance computations. */
+#ifndef VECDB_INDEX_DEADLINE_H
+#define VECDB_INDEX_DEADLINE_H
+
+#include "base/error.h"
+
+#include <time.h>
+
+struct deadline {
+    struct timespec at; /* CLOCK_MONOTONIC */
+    uint32_t timeout_ms;
+};
+
+static inline void deadline_start(struct deadline *deadline, uint32_t timeout_ms)
+{
+    deadline->timeout_ms = timeout_ms;
+    clock_gettime(CLOCK_MONOTONIC, &deadline->at);
+    deadline->at.tv_sec += timeout_ms / 1000;
+    deadline->at.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (deadline->at.tv_nsec >= 1000000000) {
+        deadline->at.tv_nsec -= 1000000000;
+        deadline->at.tv_sec++;
+    }
+}
+
+/** VECDB_ERR_CANCELLED once the time is over; `deadline` may be NULL. */
+static inline vecdb_status deadline_check(const struct deadline *deadline)
+{
+    struct timespec now;
+
+    if (!deadline)
+        return VECDB_OK;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec < deadline->at.tv_sec || (now.tv_sec == deadline->at.tv_sec && now.tv_nsec < deadline->at.tv_nsec))
+        return VECDB_OK;
+    return error_set(VECDB_ERR_CANCELLED, "search: timeout of %u ms is over", (unsigned)deadline->timeout_ms);
+}
+
+#endif

@@ -1,0 +1,120 @@
+/* What a nearest-neighbour index kind is. An index covers one segment's rows of one vector field and speaks in row
+ * numbers (0 .. row_count - 1). It keeps no more than codes and links: the vectors themselves stay with the segment,
+ * which lends them as `struct vectors` to build and to open, and keeps them until free.
+ *
+ * distance is smaller-is-closer everywhere inside: L2 squared, -inner product, 1 - cosine, differing bits, Jaccard.
+ */
+#ifndef VECDB_INDEX_INDEX_H
+#define VECDB_INDEX_INDEX_H
+
+#include "base/bitmap.h"
+#include "base/buf.h"
+#include "base/pool.h"
+#include "index/params.h"
+#include "schema/type.h"
+
+/** The rows' vectors, in blocks of block_rows (a power of two); contiguous data is one block. Rows without a value
+ * (nullable fields) hold zeros and are never to be returned: their bit in `present` is clear. */
+struct vectors {
+    vecdb_type type; /* VECDB_TYPE_..._VECTOR */
+    uint32_t dim;
+    size_t width;    /* bytes of one vector */
+    size_t stride;   /* bytes from one row to the next within a block */
+    size_t row_count;
+    unsigned block_shift; /* row i is in block i >> block_shift, at i & ((1 << block_shift) - 1) */
+    const uint8_t *const *blocks;
+    const uint64_t *present; /* NULL: all */
+};
+
+static inline const uint8_t *vectors_row(const struct vectors *vectors, size_t row)
+{
+    size_t mask = ((size_t)1 << vectors->block_shift) - 1;
+
+    return vectors->blocks[row >> vectors->block_shift] + (row & mask) * vectors->stride;
+}
+
+/** What building may use and must heed. */
+struct index_build_context {
+    struct pool *pool;
+    uint64_t seed;            /* same seed, same rows, same parameters: same index */
+    vecdb_progress progress;  /* or NULL; call it with no lock held, from the building thread only */
+    void *progress_context;
+};
+
+/** One search. */
+struct index_search {
+    const void *queries;      /* in the field's own element type, checked: no NaN, no zero vector under COSINE */
+    size_t query_count;
+    size_t query_stride;      /* bytes */
+    size_t k;                 /* 1 .. row_count */
+    const uint64_t *allowed;  /* bitmap of rows that may be returned (filter and deletions); NULL: all */
+    size_t allowed_count;     /* bits set in it */
+    const struct params *params; /* checked search parameters */
+    bool has_radius;          /* range search: only rows with distance < radius (IP, COSINE: already negated) */
+    float radius;
+    struct pool *pool;        /* may be used to share out queries or rows; NULL: this thread only */
+    const struct deadline *deadline; /* or NULL; see index/deadline.h */
+};
+
+/** A hit: row and distance. Results of one query are sorted by (distance, row). */
+struct hit {
+    float distance;
+    uint32_t row;
+};
+
+/** What a search did; added to, never reset, by the index. */
+struct index_counters {
+    uint64_t rows_scored; /* distance computations on codes */
+    uint64_t reranked;    /* exact distance computations */
+    uint64_t hops;        /* graph nodes expanded, or lists scanned */
+};
+
+struct index;
+
+struct index_ops {
+    const char *name;     /* stored in files: never reused */
+    uint32_t format;      /* of save(); counts up */
+    uint32_t types;       /* vector types it takes: 1u << (type - VECDB_TYPE_BINARY_VECTOR) */
+    const struct param_spec *build_params, *search_params;
+
+    /** Build over vectors->row_count rows (0 is allowed). */
+    vecdb_status (*build)(const struct vectors *vectors, vecdb_metric metric, const struct params *params,
+                          const struct index_build_context *context, struct index **out);
+    /** Take rows index->row_count .. vectors->row_count - 1 in; searches may run meanwhile and see a prefix. NULL: the
+     * kind cannot grow. One caller at a time. */
+    vecdb_status (*add)(struct index *index, const struct vectors *vectors, const struct index_build_context *context);
+    /** An index over the rows of several, merged: row_maps[i][r] is where row r of parts[i] went, UINT32_MAX if dropped.
+     * NULL: the caller builds anew. */
+    vecdb_status (*merge)(const struct vectors *vectors, vecdb_metric metric, const struct params *params,
+                          struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,
+                          const struct index_build_context *context, struct index **out);
+    /** Nearest allowed rows. hits: query_count x k; counts[i] receives how many query i got, which is
+     * min(k, allowed_count) unless a radius, or the nature of the index, left rows out. Thread-safe. */
+    vecdb_status (*search)(const struct index *index, const struct index_search *search, struct hit *hits,
+                           size_t *counts, struct index_counters *counters);
+    /** Append the index's bytes, for open(). */
+    vecdb_status (*save)(const struct index *index, struct buf *out);
+    /** From save()'s bytes, which stay mapped until free. Every number in them is checked against the others, against
+     * `size` and against vectors->row_count first: VECDB_ERR_CORRUPT says which is wrong. */
+    vecdb_status (*open)(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,
+                         const struct params *params, struct index **out);
+    void (*free)(struct index *index);
+    /** Every invariant; VECDB_ERR_CORRUPT and the reason when one fails. */
+    vecdb_status (*check)(const struct index *index);
+    /** Bytes it holds in memory (mapped ones included). */
+    size_t (*memory)(const struct index *index);
+};
+
+/** First member of every kind's own struct. `vectors` is a copy of what build, add or open was given last. */
+struct index {
+    const struct index_ops *ops;
+    struct vectors vectors;
+    vecdb_metric metric;
+};
+
+/** Kind by name ("HNSW", capitals or not); NULL when there is none. */
+const struct index_ops *index_find(const char *name);
+/** The i-th kind; NULL past the last. */
+const struct index_ops *index_at(size_t i);
+
+#endif

@@ -1,0 +1,52 @@
+#include "index/topk.h"
+
+#include <stdlib.h>
+
+static void sift_down(struct hit *hits, size_t count, size_t i)
+{
+    struct hit moving = hits[i];
+
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && hit_before(&hits[child], &hits[child + 1]))
+            child++;
+        if (!hit_before(&moving, &hits[child]))
+            break;
+        hits[i] = hits[child];
+        i = child;
+    }
+    hits[i] = moving;
+}
+
+void topk_push(struct topk *topk, float distance, uint32_t row)
+{
+    struct hit hit = {distance, row};
+
+    if (topk->count < topk->k) {
+        size_t i = topk->count++;
+        while (i > 0 && hit_before(&topk->hits[(i - 1) / 2], &hit)) {
+            topk->hits[i] = topk->hits[(i - 1) / 2];
+            i = (i - 1) / 2;
+        }
+        topk->hits[i] = hit;
+    } else {
+        if (!hit_before(&hit, &topk->hits[0]))
+            return;
+        topk->hits[0] = hit;
+        sift_down(topk->hits, topk->count, 0);
+    }
+    if (topk->count == topk->k)
+        topk->threshold = topk->hits[0].distance;
+}
+
+void topk_finish(struct topk *topk)
+{
+    for (size_t n = topk->count; n > 1; n--) {
+        struct hit worst = topk->hits[0];
+        topk->hits[0] = topk->hits[n - 1];
+        topk->hits[n - 1] = worst;
+        sift_down(topk->hits, n - 1, 0);
+    }
+}

@@ -1,0 +1,51 @@
+/* A run of rows: growing in memory, or sealed in a file. What the rest of the library sees of either.
+ *
+ * Rows are numbered from 0 in the order they came and never change; a deleted row's bit is set in a bitmap that the
+ * snapshot holds, not in the segment. Columns are read in blocks of block_rows. Segments are counted: every snapshot that
+ * shows one retains it.
+ */
+#ifndef VECDB_STORAGE_SEGMENT_H
+#define VECDB_STORAGE_SEGMENT_H
+
+#include "schema/column.h"
+#include "schema/schema.h"
+
+#include <stdatomic.h>
+
+struct segment;
+
+struct segment_ops {
+    /** Values of a block's first `row_count` rows (growing: of those that the snapshot may see). */
+    vecdb_status (*column)(struct segment *segment, size_t field, size_t block, size_t row_count,
+                           struct column_scratch *scratch, struct column *out);
+    /** Vectors of a field: pointers to its blocks, valid as long as the segment; stride is the field's width. Raw rows
+     * are 64-byte aligned at the start of a block. */
+    const uint8_t *const *(*vector_blocks)(struct segment *segment, size_t field, unsigned *block_shift);
+    /** Bitmap of rows that have a value in the field, for vectors that may be null; NULL: all have. */
+    const uint64_t *(*present)(struct segment *segment, size_t field);
+    bool (*stats)(struct segment *segment, size_t field, size_t block, struct column_stats *out);
+    void (*free)(struct segment *segment);
+};
+
+struct segment {
+    const struct segment_ops *ops;
+    const struct schema *schema; /* of the rows: fields added to the collection later are not in it */
+    uint64_t id;
+    size_t block_rows;           /* a power of two, 64 .. 65536 */
+    size_t row_count;            /* sealed: of rows; growing: room for rows, see the snapshot for how many there are */
+    bool growing;
+    atomic_uint references;
+};
+
+static inline void segment_retain(struct segment *segment)
+{
+    atomic_fetch_add_explicit(&segment->references, 1, memory_order_relaxed);
+}
+
+static inline void segment_release(struct segment *segment)
+{
+    if (segment && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1)
+        segment->ops->free(segment);
+}
+
+#endif
