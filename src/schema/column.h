@@ -42,6 +42,42 @@ static inline const uint8_t *column_bytes(const struct column *column, size_t ro
     return column->data + column->offsets[row];
 }
 
+/** Whether the bytes of a row of an ARRAY column are an array, for bytes that come from a file. */
+static inline bool column_array_check(const struct column *column, size_t row)
+{
+    size_t size, width = 0, count, start = 0;
+    const uint8_t *bytes = column_bytes(column, row, &size);
+
+    switch (column->element_type) {
+    case VECDB_TYPE_BOOL:
+    case VECDB_TYPE_INT8:
+        width = 1;
+        break;
+    case VECDB_TYPE_INT16:
+        width = 2;
+        break;
+    case VECDB_TYPE_INT32:
+    case VECDB_TYPE_FLOAT:
+        width = 4;
+        break;
+    case VECDB_TYPE_VARCHAR:
+        break;
+    default:
+        width = 8;
+    }
+    if (width)
+        return size % width == 0;
+    if (size < 4 || (count = load_u32(bytes)) > (size - 4) / 4)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        size_t end = load_u32(bytes + 4 + 4 * i);
+        if (end < start)
+            return false;
+        start = end;
+    }
+    return 4 + 4 * count + start == size;
+}
+
 /** Where a block's values may be unpacked; zero-initialise, deinit when done. One per thread. */
 struct column_scratch {
     struct buf bytes;
