@@ -24,6 +24,9 @@ struct segment_ops {
     /** Bitmap of rows that have a value in the field, for vectors that may be null; NULL: all have. */
     const uint64_t *(*present)(struct segment *segment, size_t field);
     bool (*stats)(struct segment *segment, size_t field, size_t block, struct column_stats *out);
+    /** One row's value, as a column of one row. NULL: segment_row() takes it from the block. */
+    vecdb_status (*row)(struct segment *segment, size_t field, size_t row, struct column_scratch *scratch,
+                        struct column *out);
     void (*free)(struct segment *segment);
 };
 
@@ -46,6 +49,27 @@ static inline void segment_release(struct segment *segment)
 {
     if (segment && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1)
         segment->ops->free(segment);
+}
+
+/** One row's value, as a column of one row, without unpacking more than it must. */
+static inline vecdb_status segment_row(struct segment *segment, size_t field, size_t row, struct column_scratch *scratch,
+                                       struct column *out)
+{
+    static const uint64_t missing = 0;
+    size_t block = row / segment->block_rows, at = row % segment->block_rows;
+    vecdb_status status;
+
+    if (segment->ops->row)
+        return segment->ops->row(segment, field, row, scratch, out);
+    if ((status = segment->ops->column(segment, field, block, at + 1, scratch, out)) != VECDB_OK)
+        return status;
+    out->valid = column_is_valid(out, at) ? NULL : &missing;
+    if (out->width)
+        out->data += at * out->width;
+    else
+        out->offsets += at;
+    out->row_count = 1;
+    return VECDB_OK;
 }
 
 #endif
