@@ -21,8 +21,12 @@ struct segment_ops {
     /** Vectors of a field: pointers to its blocks, valid as long as the segment; stride is the field's width. Raw rows
      * are 64-byte aligned at the start of a block. */
     const uint8_t *const *(*vector_blocks)(struct segment *segment, size_t field, unsigned *block_shift);
-    /** Bitmap of rows that have a value in the field, for vectors that may be null; NULL: all have. */
-    const uint64_t *(*present)(struct segment *segment, size_t field);
+    /** Clear the bits of the first row_count rows that have no value in the field; for vectors that may be null. */
+    void (*and_present)(struct segment *segment, size_t field, size_t row_count, uint64_t *rows);
+    /** The newest row below row_count with this key (INT64: 8 bytes; VARCHAR: its text), deleted or not; false when there
+     * is none. VECDB_ERR_CORRUPT is possible in sealed segments. */
+    vecdb_status (*find)(struct segment *segment, const void *key, size_t key_size, size_t row_count, bool *found,
+                         uint32_t *row);
     bool (*stats)(struct segment *segment, size_t field, size_t block, struct column_stats *out);
     /** One row's value, as a column of one row. NULL: segment_row() takes it from the block. */
     vecdb_status (*row)(struct segment *segment, size_t field, size_t row, struct column_scratch *scratch,
@@ -37,6 +41,7 @@ struct segment {
     size_t block_rows;           /* a power of two, 64 .. 65536 */
     size_t row_count;            /* sealed: of rows; growing: room for rows, see the snapshot for how many there are */
     bool growing;
+    bool keys_ascend;            /* later rows have larger keys, so that row order is key order */
     atomic_uint references;
 };
 

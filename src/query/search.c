@@ -1,0 +1,423 @@
+#include "query/search.h"
+
+#include "base/mem.h"
+#include "index/flat.h"
+#include "index/topk.h"
+#include "schema/rows.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which rows ---- */
+
+struct view_source {
+    const struct snapshot *snapshot;
+    const struct segment_view *view;
+};
+
+static vecdb_status source_column(void *context, size_t field, size_t block, struct column_scratch *scratch,
+                                  struct column *out)
+{
+    struct view_source *source = context;
+
+    return view_column(source->view, source->snapshot->schema, field, block, scratch, out);
+}
+
+static bool source_stats(void *context, size_t field, size_t block, struct column_stats *out)
+{
+    struct view_source *source = context;
+    size_t own = view_field(source->view, source->snapshot->schema, field);
+
+    return own != SCHEMA_NONE && source->view->segment->ops->stats &&
+           source->view->segment->ops->stats(source->view->segment, own, block, out);
+}
+
+static vecdb_status check_deadline(void *context) { return deadline_check(context); }
+
+static bool in_partitions(uint32_t partition, const uint32_t *partitions, size_t count)
+{
+    if (!partitions)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (partitions[i] == partition)
+            return true;
+    return false;
+}
+
+vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
+                            const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
+                            uint64_t **rows, size_t *count, struct filter_counters *counters)
+{
+    const struct segment_view *view = &snapshot->views[view_at];
+    struct view_source source = {snapshot, view};
+    bool filtered = filter && !filter_matches_all(filter);
+    uint64_t *words;
+
+    *rows = NULL;
+    *count = 0;
+    if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count))
+        return VECDB_OK;
+    *count = view_live_rows(view);
+    if (*count == 0 || (!filtered && !view->deletions))
+        return VECDB_OK;
+    words = mem_array_alloc(bitmap_words(view->row_count), 8);
+    if (!words)
+        return error_nomem("filter");
+    bitmap_fill(words, view->row_count);
+    if (view->deletions)
+        for (size_t w = 0; w < bitmap_words(view->deletions->row_count); w++)
+            words[w] &= ~view->deletions->words[w];
+    if (filtered) {
+        struct filter_source rows_source = {.context = &source,
+                                            .row_count = view->row_count,
+                                            .block_rows = view->segment->block_rows,
+                                            .column = source_column,
+                                            .stats = source_stats,
+                                            .seed = view->segment->id};
+        vecdb_status status =
+            filter_eval(filter, &rows_source, words, counters, deadline ? check_deadline : NULL, (void *)deadline);
+        if (status != VECDB_OK) {
+            mem_free(words);
+            return status;
+        }
+        *count = bitmap_count(words, view->row_count);
+    }
+    *rows = words;
+    return VECDB_OK;
+}
+
+/* Narrow the allowed rows to those with a value in the field and to the given keys. */
+static vecdb_status narrow(const struct snapshot *snapshot, size_t view_at, const struct search *search,
+                           const struct vectors *vectors, uint64_t **rows, size_t *count)
+{
+    const struct segment_view *view = &snapshot->views[view_at];
+    size_t own = view_field(view, snapshot->schema, search->field);
+    bool nullable = snapshot->schema->fields[search->field].flags & VECDB_NULLABLE;
+    size_t words = bitmap_words(vectors->row_count);
+
+    if ((!nullable && !search->within) || *count == 0)
+        return VECDB_OK;
+    if (!*rows) {
+        if (!(*rows = mem_array_alloc(words, 8)))
+            return error_nomem("search");
+        bitmap_fill(*rows, vectors->row_count);
+    }
+    if (nullable)
+        view->segment->ops->and_present(view->segment, own, vectors->row_count, *rows);
+    if (search->within) {
+        const struct column *keys = &search->within->columns[snapshot->schema->primary];
+        uint64_t *kept = mem_zalloc(words * 8);
+        if (!kept)
+            return error_nomem("search");
+        for (size_t i = 0; i < search->within->row_count; i++) {
+            size_t size;
+            const uint8_t *key = column_bytes(keys, i, &size);
+            uint32_t row;
+            bool found;
+            vecdb_status status = view->segment->ops->find(view->segment, key, size, view->row_count, &found, &row);
+            if (status != VECDB_OK) {
+                mem_free(kept);
+                return status;
+            }
+            if (found)
+                bitmap_set(kept, row);
+        }
+        for (size_t w = 0; w < words; w++)
+            (*rows)[w] &= kept[w];
+        mem_free(kept);
+    }
+    *count = bitmap_count(*rows, vectors->row_count);
+    return VECDB_OK;
+}
+
+/* ---- scores ---- */
+
+static float score_of(vecdb_metric metric, float distance)
+{
+    if (metric == VECDB_METRIC_IP)
+        return -distance;
+    if (metric == VECDB_METRIC_COSINE)
+        return 1.0f - distance;
+    return distance;
+}
+
+static float distance_of(vecdb_metric metric, double score)
+{
+    if (metric == VECDB_METRIC_IP)
+        return (float)-score;
+    if (metric == VECDB_METRIC_COSINE)
+        return (float)(1.0 - score);
+    return (float)score;
+}
+
+/* ---- ties ---- */
+
+vecdb_status search_compare_keys(const struct snapshot *snapshot, const struct found *a, const struct found *b,
+                                 int *order)
+{
+    size_t field = snapshot->schema->primary, sizes[2];
+    const struct found *both[2] = {a, b};
+    struct column_scratch scratch[2] = {{{0}}, {{0}}};
+    const uint8_t *bytes[2];
+    vecdb_status status = VECDB_OK;
+
+    for (int i = 0; i < 2 && status == VECDB_OK; i++) {
+        const struct segment_view *view = &snapshot->views[both[i]->view];
+        size_t block_rows = view->segment->block_rows;
+        struct column column;
+        status = view_column(view, snapshot->schema, field, both[i]->row / block_rows, &scratch[i], &column);
+        if (status == VECDB_OK)
+            bytes[i] = column_bytes(&column, both[i]->row % block_rows, &sizes[i]);
+    }
+    if (status == VECDB_OK) {
+        if (snapshot->schema->fields[field].type == VECDB_TYPE_INT64) {
+            int64_t x = (int64_t)load_u64(bytes[0]), y = (int64_t)load_u64(bytes[1]);
+            *order = (x > y) - (x < y);
+        } else {
+            size_t shorter = sizes[0] < sizes[1] ? sizes[0] : sizes[1];
+            *order = memcmp(bytes[0], bytes[1], shorter);
+            if (*order == 0)
+                *order = (sizes[0] > sizes[1]) - (sizes[0] < sizes[1]);
+        }
+    }
+    buf_deinit(&scratch[0].bytes);
+    buf_deinit(&scratch[1].bytes);
+    return status;
+}
+
+/* Put runs of equal distance into key order: insertion sort, for runs are short and mostly in order already. `found`
+ * holds distances at this point. */
+static vecdb_status order_ties(const struct snapshot *snapshot, struct found *found, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct found moving = found[i];
+        size_t j = i;
+        while (j > 0 && found[j - 1].score == moving.score) {
+            int order;
+            if (found[j - 1].view == moving.view && snapshot->views[moving.view].keys_ascend)
+                order = found[j - 1].row < moving.row ? -1 : 1;
+            else
+                TRY(search_compare_keys(snapshot, &found[j - 1], &moving, &order));
+            if (order <= 0)
+                break;
+            found[j] = found[j - 1];
+            j--;
+        }
+        found[j] = moving;
+    }
+    return VECDB_OK;
+}
+
+static int compare_found(const void *a, const void *b)
+{
+    const struct found *x = a, *y = b;
+
+    if (x->score != y->score)
+        return x->score < y->score ? -1 : 1;
+    if (x->view != y->view)
+        return x->view < y->view ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* ---- one segment ---- */
+
+struct part {
+    struct hit *hits; /* query_count x k */
+    size_t *counts;
+    size_t k;         /* hits kept per query */
+};
+
+static bool scans(const struct index_ref *ref, const struct search *search)
+{
+    return !ref || search->exact || strcmp(ref->index->ops->name, "FLAT") == 0 || ref->index->metric != search->metric;
+}
+
+/* Where rows beyond the k-th are as near as the k-th and keys do not ascend with rows, the scan's choice among them was by
+ * row: choose again by key. `hits` has room for k + 1, and count of them. */
+static vecdb_status choose_among_ties(const struct snapshot *snapshot, size_t view_at, const struct vectors *vectors,
+                                      const struct search *search, const struct index_search *scan, size_t query,
+                                      struct hit *hits, size_t *count)
+{
+    size_t k = scan->k - 1, all = scan->allowed ? scan->allowed_count : vectors->row_count, tied_count, n;
+    struct index_search again = *scan;
+    struct index_counters counters = {0};
+    struct hit *tied;
+    struct found *found;
+    vecdb_status status;
+
+    if (*count <= k || hits[k].distance != hits[k - 1].distance) {
+        *count = *count < k ? *count : k;
+        return VECDB_OK;
+    }
+    again.queries = (const uint8_t *)scan->queries + query * scan->query_stride;
+    again.query_count = 1;
+    again.k = all;
+    again.has_radius = true;
+    again.radius = nextafterf(hits[k].distance, INFINITY);
+    tied = mem_array_alloc(all, sizeof *tied);
+    found = mem_array_alloc(all, sizeof *found);
+    status = tied && found ? flat_search(vectors, search->metric, &again, tied, &tied_count, &counters)
+                           : error_nomem("search");
+    if (status == VECDB_OK) {
+        for (n = 0; n < tied_count; n++)
+            found[n] = (struct found){(uint32_t)view_at, tied[n].row, tied[n].distance};
+        status = order_ties(snapshot, found, tied_count);
+        *count = tied_count < k ? tied_count : k;
+        for (size_t i = 0; i < *count && status == VECDB_OK; i++)
+            hits[i] = (struct hit){found[i].score, found[i].row};
+    }
+    mem_free(tied);
+    mem_free(found);
+    return status;
+}
+
+static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at, const struct search *search,
+                                struct part *part, struct search_counters *counters)
+{
+    const struct segment_view *view = &snapshot->views[view_at];
+    struct index_search asked = {.queries = search->queries,
+                                 .query_count = search->query_count,
+                                 .query_stride = search->query_stride,
+                                 .has_radius = search->has_radius,
+                                 .pool = search->pool,
+                                 .deadline = search->deadline};
+    struct vectors vectors;
+    struct index_ref *ref;
+    uint64_t *allowed = NULL;
+    size_t allowed_count;
+    bool by_key;
+    vecdb_status status;
+
+    if (!view_vectors(view, snapshot->schema, search->field, &vectors))
+        return VECDB_OK;
+    status = search_allowed(snapshot, view_at, search->filter, search->partitions, search->partition_count,
+                            search->deadline, &allowed, &allowed_count, &counters->filter);
+    if (status == VECDB_OK)
+        status = narrow(snapshot, view_at, search, &vectors, &allowed, &allowed_count);
+    if (status != VECDB_OK || allowed_count == 0)
+        goto done;
+    counters->rows_allowed += allowed_count;
+    ref = view_index(view, view_field(view, snapshot->schema, search->field));
+    if (search->has_radius)
+        asked.radius = distance_of(search->metric, search->radius);
+    asked.allowed = allowed;
+    asked.allowed_count = allowed_count;
+    by_key = scans(ref, search) && !view->keys_ascend && search->k < allowed_count;
+    part->k = search->k < allowed_count ? search->k : allowed_count;
+    if (search->has_range_filter) /* the nearest are left out afterwards, so all within the radius are wanted */
+        part->k = allowed_count;
+    asked.k = part->k + by_key;
+    part->hits = mem_array_alloc(asked.k * search->query_count, sizeof *part->hits);
+    part->counts = mem_array_zalloc(search->query_count, sizeof *part->counts);
+    if (!part->hits || !part->counts) {
+        status = error_nomem("search");
+        goto done;
+    }
+    if (scans(ref, search)) {
+        counters->scanned_segments++;
+        if (ref && strcmp(ref->index->ops->name, "FLAT") == 0 && ref->index->metric == search->metric) {
+            struct params params;
+            params_default(ref->index->ops->search_params, &params);
+            asked.params = &params;
+            status = ref->index->ops->search(ref->index, &asked, part->hits, part->counts, &counters->index);
+        } else {
+            status = flat_search(&vectors, search->metric, &asked, part->hits, part->counts, &counters->index);
+        }
+        for (size_t q = 0; by_key && q < search->query_count && status == VECDB_OK; q++)
+            status = choose_among_ties(snapshot, view_at, &vectors, search, &asked, q, part->hits + q * asked.k,
+                                       &part->counts[q]);
+        part->k = asked.k;
+    } else {
+        struct params params;
+        char owner[64];
+        snprintf(owner, sizeof owner, "index %s", ref->index->ops->name);
+        counters->indexed_segments++;
+        status = params_parse(owner, ref->index->ops->search_params, NULL, search->params, &params);
+        asked.params = &params;
+        if (status == VECDB_OK)
+            status = ref->index->ops->search(ref->index, &asked, part->hits, part->counts, &counters->index);
+    }
+done:
+    mem_free(allowed);
+    return status;
+}
+
+/* ---- all segments ---- */
+
+static bool within_range(const struct search *search, float distance)
+{
+    float limit;
+
+    if (!search->has_radius && !search->has_range_filter)
+        return true;
+    if (search->has_radius && !(distance < distance_of(search->metric, search->radius)))
+        return false;
+    if (!search->has_range_filter)
+        return true;
+    limit = distance_of(search->metric, search->range_filter);
+    return distance >= limit;
+}
+
+static vecdb_status merge_query(const struct snapshot *snapshot, const struct search *search, const struct part *parts,
+                                size_t query, struct found *all, struct found *out, size_t *count)
+{
+    size_t n = 0;
+
+    for (size_t v = 0; v < snapshot->view_count; v++) {
+        if (!parts[v].hits)
+            continue;
+        for (size_t i = 0; i < parts[v].counts[query]; i++) {
+            const struct hit *hit = &parts[v].hits[query * parts[v].k + i];
+            if (within_range(search, hit->distance))
+                all[n++] = (struct found){(uint32_t)v, hit->row, hit->distance};
+        }
+    }
+    qsort(all, n, sizeof *all, compare_found);
+    TRY(order_ties(snapshot, all, n));
+    *count = n < search->k ? n : search->k;
+    for (size_t i = 0; i < *count; i++) {
+        out[i] = all[i];
+        out[i].score = score_of(search->metric, all[i].score);
+    }
+    return VECDB_OK;
+}
+
+vecdb_status search_run(const struct snapshot *snapshot, const struct search *search, struct found **found,
+                        size_t *counts, struct search_counters *counters)
+{
+    struct part *parts = mem_array_zalloc(snapshot->view_count + 1, sizeof *parts);
+    struct found *all = NULL;
+    size_t most = 0;
+    vecdb_status status = VECDB_OK;
+
+    *found = NULL;
+    if (!parts)
+        return error_nomem("search");
+    for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
+        status = search_view(snapshot, v, search, &parts[v], counters);
+        most += parts[v].hits ? parts[v].k : 0;
+    }
+    if (status == VECDB_OK) {
+        size_t room = search->k < most ? search->k : most;
+        all = mem_array_alloc(most + 1, sizeof *all);
+        *found = mem_array_alloc(search->query_count * room + 1, sizeof **found);
+        if (!all || !*found)
+            status = error_nomem("search");
+        for (size_t q = 0, at = 0; q < search->query_count && status == VECDB_OK; q++, at += counts[q - 1])
+            status = merge_query(snapshot, search, parts, q, all, *found + at, &counts[q]);
+    }
+    for (size_t v = 0; v < snapshot->view_count; v++) {
+        mem_free(parts[v].hits);
+        mem_free(parts[v].counts);
+    }
+    mem_free(parts);
+    mem_free(all);
+    if (status != VECDB_OK) {
+        mem_free(*found);
+        *found = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,53 @@
+/* Nearest-neighbour search over a snapshot: filter to a bitmap per segment, search each segment by its index or by scanning,
+ * merge. */
+#ifndef VECDB_QUERY_SEARCH_H
+#define VECDB_QUERY_SEARCH_H
+
+#include "filter/filter.h"
+#include "index/deadline.h"
+#include "query/result.h"
+
+/** A checked request. */
+struct search {
+    size_t field;              /* number in the snapshot's schema, a vector */
+    vecdb_metric metric;
+    const uint8_t *queries;    /* in the field's element type */
+    size_t query_count, query_stride;
+    size_t k;                  /* limit + offset */
+    const struct filter *filter; /* NULL: all rows */
+    const uint32_t *partitions;  /* ids; NULL: all */
+    size_t partition_count;
+    const struct rows *within; /* keys to search among; NULL: all */
+    const char *params;        /* search parameters' text */
+    bool has_radius, has_range_filter;
+    double radius, range_filter; /* as the user gave them, in scores */
+    bool exact;
+    const struct deadline *deadline;
+    struct pool *pool;
+};
+
+/** What a search did. */
+struct search_counters {
+    struct index_counters index;
+    struct filter_counters filter;
+    uint64_t rows_allowed;     /* over all segments */
+    uint32_t indexed_segments, scanned_segments;
+};
+
+/**
+ * @param found   receives the hits of all queries one after the other, for mem_free(); each best first, ties by smaller key.
+ * @param counts  query_count: how many hits each query has.
+ */
+vecdb_status search_run(const struct snapshot *snapshot, const struct search *search, struct found **found,
+                        size_t *counts, struct search_counters *counters);
+
+/** The rows of a view that are live, in the partitions and match a filter, as a bitmap for mem_free(); NULL in *rows when
+ * that is all of them. */
+vecdb_status search_allowed(const struct snapshot *snapshot, size_t view, const struct filter *filter,
+                            const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
+                            uint64_t **rows, size_t *count, struct filter_counters *counters);
+/** Order of two rows by primary key: negative, 0, positive. */
+vecdb_status search_compare_keys(const struct snapshot *snapshot, const struct found *a, const struct found *b,
+                                 int *order);
+
+#endif

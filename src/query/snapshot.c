@@ -1,0 +1,223 @@
+#include "query/snapshot.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+void index_ref_release(struct index_ref *ref)
+{
+    if (!ref || atomic_fetch_sub_explicit(&ref->references, 1, memory_order_acq_rel) != 1)
+        return;
+    ref->index->ops->free(ref->index);
+    segment_release(ref->segment);
+    mem_free(ref);
+}
+
+static void view_deinit(struct segment_view *view)
+{
+    for (size_t i = 0; i < view->index_count; i++)
+        index_ref_release(view->indexes[i]);
+    mem_free(view->indexes);
+    deletions_release(view->deletions);
+    segment_release(view->segment);
+}
+
+void snapshot_release(struct snapshot *snapshot)
+{
+    if (!snapshot || atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < snapshot->view_count; i++)
+        view_deinit(&snapshot->views[i]);
+    mem_free(snapshot);
+}
+
+static vecdb_status view_copy(const struct segment_view *from, struct segment_view *to)
+{
+    struct index_ref **indexes = NULL;
+
+    if (from->index_count) {
+        indexes = mem_dup(from->indexes, from->index_count * sizeof(struct index_ref *));
+        if (!indexes)
+            return error_nomem("snapshot");
+        for (size_t i = 0; i < from->index_count; i++)
+            index_ref_retain(indexes[i]);
+    }
+    *to = *from;
+    to->indexes = indexes;
+    segment_retain(to->segment);
+    deletions_retain(to->deletions);
+    return VECDB_OK;
+}
+
+vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *schema, size_t view_count,
+                           struct snapshot **out)
+{
+    size_t size = sizeof(struct snapshot) + view_count * sizeof(struct segment_view);
+    struct snapshot *snapshot = mem_zalloc(size);
+    size_t copied = from ? from->view_count : 0;
+
+    *out = NULL;
+    if (!snapshot)
+        return error_nomem("snapshot");
+    atomic_init(&snapshot->references, 1);
+    snapshot->schema = schema;
+    snapshot->lsn = from ? from->lsn : 0;
+    for (size_t i = 0; i < copied && i < view_count; i++) {
+        vecdb_status status = view_copy(&from->views[i], &snapshot->views[i]);
+        if (status != VECDB_OK) {
+            snapshot->view_count = i;
+            snapshot_release(snapshot);
+            return status;
+        }
+    }
+    snapshot->view_count = view_count;
+    *out = snapshot;
+    return VECDB_OK;
+}
+
+void view_set_deletions(struct segment_view *view, struct deletions *deletions)
+{
+    deletions_release(view->deletions);
+    view->deletions = deletions;
+}
+
+vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref)
+{
+    struct index_ref **indexes;
+
+    for (size_t i = 0; i < view->index_count; i++)
+        if (view->indexes[i]->field == ref->field) {
+            index_ref_release(view->indexes[i]);
+            view->indexes[i] = ref;
+            return VECDB_OK;
+        }
+    indexes = mem_realloc(view->indexes, (view->index_count + 1) * sizeof(struct index_ref *));
+    if (!indexes)
+        return error_nomem("snapshot");
+    view->indexes = indexes;
+    view->indexes[view->index_count++] = ref;
+    return VECDB_OK;
+}
+
+void view_drop_index(struct segment_view *view, uint64_t built_by)
+{
+    for (size_t i = 0; i < view->index_count; i++)
+        if (view->indexes[i]->built_by == built_by) {
+            index_ref_release(view->indexes[i]);
+            view->indexes[i] = view->indexes[--view->index_count];
+            return;
+        }
+}
+
+void snapshot_count(struct snapshot *snapshot)
+{
+    snapshot->live_rows = 0;
+    for (size_t i = 0; i < snapshot->view_count; i++)
+        snapshot->live_rows += view_live_rows(&snapshot->views[i]);
+}
+
+struct index_ref *view_index(const struct segment_view *view, size_t segment_field)
+{
+    for (size_t i = 0; i < view->index_count; i++)
+        if (view->indexes[i]->field == segment_field)
+            return view->indexes[i];
+    return NULL;
+}
+
+size_t view_field(const struct segment_view *view, const struct schema *schema, size_t field)
+{
+    const struct schema *own = view->segment->schema;
+    const char *name = schema->fields[field].name;
+
+    if (own == schema || (field < own->field_count && strcmp(own->fields[field].name, name) == 0))
+        return field;
+    return schema_find(own, name, strlen(name));
+}
+
+size_t view_block_rows(const struct segment_view *view, size_t block)
+{
+    size_t first = block * view->segment->block_rows;
+
+    if (first >= view->row_count)
+        return 0;
+    return view->row_count - first < view->segment->block_rows ? view->row_count - first : view->segment->block_rows;
+}
+
+/* A block of a field that did not exist when the segment was made. */
+static vecdb_status absent_column(const struct field *field, size_t row_count, struct column_scratch *scratch,
+                                  struct column *out)
+{
+    struct buf *buf = &scratch->bytes;
+    size_t words = bitmap_words(row_count) * 8, offsets_at, data_at;
+
+    buf->size = 0;
+    TRY(buf_append(buf, NULL, words)); /* no row is valid */
+    offsets_at = buf->size;
+    if (!field->width)
+        for (size_t i = 0; i <= row_count; i++) {
+            uint32_t offset = (uint32_t)(i * field->default_size);
+            TRY(buf_append(buf, &offset, sizeof offset));
+        }
+    TRY(buf_align(buf, 16));
+    data_at = buf->size;
+    for (size_t i = 0; i < row_count; i++)
+        TRY(field->default_value ? buf_append(buf, field->default_value, field->default_size)
+                                 : buf_append(buf, NULL, field->width));
+    TRY(buf_append(buf, NULL, 64));
+    *out = (struct column){.type = field->type,
+                           .element_type = field->element_type,
+                           .dim = field->dim,
+                           .width = field->width,
+                           .data = buf->data + data_at,
+                           .offsets = field->width ? NULL : (const uint32_t *)(const void *)(buf->data + offsets_at),
+                           .valid = field->default_value ? NULL : (const uint64_t *)(const void *)buf->data,
+                           .row_count = row_count};
+    return VECDB_OK;
+}
+
+vecdb_status view_column(const struct segment_view *view, const struct schema *schema, size_t field, size_t block,
+                         struct column_scratch *scratch, struct column *out)
+{
+    size_t own = view_field(view, schema, field), row_count = view_block_rows(view, block);
+
+    if (own == SCHEMA_NONE)
+        return absent_column(&schema->fields[field], row_count, scratch, out);
+    return view->segment->ops->column(view->segment, own, block, row_count, scratch, out);
+}
+
+bool view_vectors(const struct segment_view *view, const struct schema *schema, size_t field, struct vectors *out)
+{
+    size_t own = view_field(view, schema, field);
+    const struct field *described = &schema->fields[field];
+
+    if (own == SCHEMA_NONE)
+        return false;
+    *out = (struct vectors){.type = described->type,
+                            .dim = described->dim,
+                            .width = described->width,
+                            .stride = described->width,
+                            .row_count = view->row_count};
+    out->blocks = view->segment->ops->vector_blocks(view->segment, own, &out->block_shift);
+    return true;
+}
+
+vecdb_status snapshot_find(const struct snapshot *snapshot, const void *key, size_t key_size, bool *found,
+                           size_t *view, uint32_t *row)
+{
+    *found = false;
+    for (size_t i = snapshot->view_count; i-- > 0;) {
+        const struct segment_view *at = &snapshot->views[i];
+        bool here;
+        uint32_t row_here;
+        if (at->row_count == 0)
+            continue;
+        TRY(at->segment->ops->find(at->segment, key, key_size, at->row_count, &here, &row_here));
+        if (here && !deletions_has(at->deletions, row_here)) {
+            *found = true;
+            *view = i;
+            *row = row_here;
+            return VECDB_OK;
+        }
+    }
+    return VECDB_OK;
+}

@@ -1,0 +1,83 @@
+/* One committed state of a collection, frozen: segments, how many rows of each, what is deleted, their indexes. Counted;
+ * whoever holds one may read it from any thread, whatever is written meanwhile. */
+#ifndef VECDB_QUERY_SNAPSHOT_H
+#define VECDB_QUERY_SNAPSHOT_H
+
+#include "index/index.h"
+#include "storage/deletions.h"
+#include "storage/segment.h"
+
+/** A segment's index on a field, counted. It holds on to the segment, whose vectors it reads. */
+struct index_ref {
+    atomic_uint references;
+    struct index *index;
+    struct segment *segment;
+    size_t field;      /* of the segment's schema */
+    uint64_t built_by; /* id of the definition it was built for */
+};
+
+static inline struct index_ref *index_ref_retain(struct index_ref *ref)
+{
+    atomic_fetch_add_explicit(&ref->references, 1, memory_order_relaxed);
+    return ref;
+}
+void index_ref_release(struct index_ref *ref);
+
+/** A segment as a snapshot shows it. */
+struct segment_view {
+    struct segment *segment;
+    size_t row_count;
+    struct deletions *deletions; /* NULL: none */
+    bool keys_ascend;
+    uint32_t partition;          /* id */
+    struct index_ref **indexes;  /* index_count */
+    size_t index_count;
+};
+
+struct snapshot {
+    atomic_uint references;
+    const struct schema *schema; /* the collection's, which outlives its snapshots */
+    uint64_t lsn;                /* of the last write in it */
+    uint64_t live_rows;
+    size_t view_count;
+    struct segment_view views[];
+};
+
+static inline struct snapshot *snapshot_retain(struct snapshot *snapshot)
+{
+    atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);
+    return snapshot;
+}
+void snapshot_release(struct snapshot *snapshot);
+
+/** A copy with room for `view_count` views, to be changed before it is shown to anybody. Views of `from` (NULL: none) are
+ * retained; those beyond are zero. Set row counts, then call snapshot_count(). */
+vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *schema, size_t view_count,
+                           struct snapshot **out);
+/** Give up a view's deletions or indexes for others; takes over the reference. */
+void view_set_deletions(struct segment_view *view, struct deletions *deletions);
+vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref);
+void view_drop_index(struct segment_view *view, uint64_t built_by);
+/** Recompute live_rows. */
+void snapshot_count(struct snapshot *snapshot);
+
+static inline size_t view_live_rows(const struct segment_view *view)
+{
+    return view->row_count - (view->deletions ? view->deletions->count : 0);
+}
+/** The index on a field of the segment's schema, or NULL. */
+struct index_ref *view_index(const struct segment_view *view, size_t segment_field);
+/** A segment's number for a field of the collection's schema; SCHEMA_NONE when the segment is older than the field. */
+size_t view_field(const struct segment_view *view, const struct schema *schema, size_t field);
+/** Values of a block of a field of the collection's schema. Fields younger than the segment have their default, or none. */
+vecdb_status view_column(const struct segment_view *view, const struct schema *schema, size_t field, size_t block,
+                         struct column_scratch *scratch, struct column *out);
+/** Rows in a block. */
+size_t view_block_rows(const struct segment_view *view, size_t block);
+/** A vector field's rows; false when the segment is older than the field. */
+bool view_vectors(const struct segment_view *view, const struct schema *schema, size_t field, struct vectors *out);
+/** Find a live row by key. */
+vecdb_status snapshot_find(const struct snapshot *snapshot, const void *key, size_t key_size, bool *found,
+                           size_t *view, uint32_t *row);
+
+#endif
