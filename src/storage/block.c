@@ -28,6 +28,8 @@ size_t block_choose_page_rows(const uint32_t *sizes, size_t row_count, size_t ta
 
     for (size_t i = 0; i < row_count; i++)
         total += sizes[i];
+    if (total == 0 && rows > 64)
+        rows = 64; /* nothing to go by: no value yet */
     while (rows > BLOCK_MIN_PAGE_ROWS && row_count && total / row_count * rows > target)
         rows /= 2;
     return rows;
@@ -54,18 +56,26 @@ vecdb_status block_pack(const uint8_t *values, size_t size, uint64_t base, struc
     return VECDB_OK;
 }
 
+vecdb_status block_check_entry(const struct block_entry *entry, size_t section_size)
+{
+    if (entry->offset > section_size || entry->stored_size > section_size - entry->offset)
+        return error_set(VECDB_ERR_CORRUPT, "page at %" PRIu64 ": its %u bytes reach past the section's %zu", entry->offset,
+                         entry->stored_size, section_size);
+    /* lz4 makes at most 255 bytes of one */
+    if (entry->stored_size > entry->size || entry->size > BLOCK_MAX_PAGE_BYTES ||
+        entry->size > (uint64_t)entry->stored_size * 255 + 64 * (entry->stored_size > 0))
+        return error_set(VECDB_ERR_CORRUPT, "page at %" PRIu64 ": %u bytes stored cannot be %u bytes unpacked",
+                         entry->offset, entry->stored_size, entry->size);
+    return VECDB_OK;
+}
+
 vecdb_status block_unpack(const uint8_t *section, size_t section_size, const struct block_entry *entry, uint8_t *out)
 {
     const uint8_t *stored;
     uint64_t found;
     int size;
 
-    if (entry->offset > section_size || entry->stored_size > section_size - entry->offset)
-        return error_set(VECDB_ERR_CORRUPT, "page at %" PRIu64 ": its %u bytes reach past the section's %zu", entry->offset,
-                         entry->stored_size, section_size);
-    if (entry->stored_size > entry->size || entry->size > BLOCK_MAX_PAGE_BYTES)
-        return error_set(VECDB_ERR_CORRUPT, "page at %" PRIu64 ": %u bytes stored cannot be %u bytes unpacked",
-                         entry->offset, entry->stored_size, entry->size);
+    TRY(block_check_entry(entry, section_size));
     stored = section + entry->offset;
     found = checksum(stored, entry->stored_size, 0);
     if (!checksum_equal(entry->checksum, found))

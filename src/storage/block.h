@@ -36,6 +36,8 @@ size_t block_choose_page_rows(const uint32_t *sizes, size_t row_count, size_t ta
  * out->data[0]. VECDB_ERR_LIMIT when size > BLOCK_MAX_PAGE_BYTES. */
 vecdb_status block_pack(const uint8_t *values, size_t size, uint64_t base, struct buf *out, struct block_entry *entry);
 
+/** Whether an entry can be true of a section of this size; look before making room for entry->size bytes. */
+vecdb_status block_check_entry(const struct block_entry *entry, size_t section_size);
 /** Unpack a page into exactly entry->size bytes at `out`. The entry and the bytes may hold anything: VECDB_ERR_CORRUPT says
  * what does not fit. */
 vecdb_status block_unpack(const uint8_t *section, size_t section_size, const struct block_entry *entry, uint8_t *out);

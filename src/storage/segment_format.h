@@ -12,11 +12,11 @@
  *   KEYS       field: the primary key; i64 keys or u64 hashes in ascending order (storage/key_index.h)
  *   KEY_ROWS   u32 row of each of them
  *   KEY_FILTER 32-byte blocks
- * A field in which no row has a value has none of VALUES, VALID, PACKED, PAGES, SIZES (vectors: it has VALUES). KEYS and
- * KEY_ROWS are left out when the keys, INT64, ascend with the rows.
+ * A field in which no row has a value has none of VALUES, VALID, PACKED, PAGES, SIZES (vectors: it has VALUES and VALID).
+ * KEYS and KEY_ROWS are left out when the keys are INT64 and ascend with the rows.
  *
  * INFO:   0 u64 rows       8 u64 collection   16 u64 partition   24 u64 last write that is in it (0: not recorded)
- *        32 u32 block_rows 36 u32 fields      40 u32 1 when KEYS and KEY_ROWS are left out       44 u32 zero
+ *        32 u32 block_rows 36 u32 fields      40 u32 1 when keys ascend with the rows   44 u32 zero
  *        then for each field 24 bytes:
  *         0 u32 1 when no row has a value     4 u32 rows a page (PACKED), else 0
  *         8 u64 rows without a value         16 u64 bytes of all values (PACKED), else 0

@@ -1,5 +1,5 @@
 /* Write a sealed segment from rows of others: growing ones (flush), sealed ones (merge), less their deleted rows
- * (compaction), in another order when asked (clustering). Memory: about 20 bytes a row for keys, row numbers and sizes,
+ * (compaction), in another order when asked (clustering). Memory: about 40 bytes a row for keys, row numbers and sizes,
  * and a few MiB, however wide the rows; in another order also 64 MiB, or a sixteenth of the largest VARCHAR, JSON or ARRAY
  * field. */
 #ifndef VECDB_STORAGE_SEGMENT_WRITER_H

@@ -1,0 +1,59 @@
+/* Inside of a sealed segment; for segment_file.c and segment_verify.c only. */
+#ifndef VECDB_STORAGE_SEGMENT_BODY_H
+#define VECDB_STORAGE_SEGMENT_BODY_H
+
+#include "storage/segment_file.h"
+#include "storage/segment_format.h"
+
+/* A field's sections; NULL where there is none. */
+struct field_sections {
+    const struct container_section *values, *valid, *packed, *pages, *sizes, *stats;
+    bool empty; /* no row has a value, and but for vectors there is nothing to read */
+    unsigned size_width;
+    size_t page_rows;
+    uint64_t null_count, bytes;
+    atomic_uint_least64_t *checked; /* a bit for each page (variable width) or block (BOOL) whose values were seen to be right */
+};
+
+/* What a segment shares with its loaded twin. */
+struct segment_body {
+    atomic_uint references;
+    struct file_map map;
+    struct container container;
+    struct schema *schema;
+    struct field_sections *fields;
+    const struct container_section *keys, *key_rows, *key_filter; /* keys, key_rows NULL: rows are in key order */
+    size_t row_count, block_rows;
+    uint64_t collection_id, partition_id, last_lsn;
+    bool keys_ascend;
+    atomic_bool keys_checked;
+};
+
+struct segment_file {
+    struct segment base;
+    struct segment_body *body;
+    const uint8_t **vectors; /* for each field; NULL for others than vectors */
+    void **loaded;           /* field_count + 3 blocks of memory: vectors, then keys, key_rows, key_filter; or NULL */
+    const uint64_t *keys;
+    const uint32_t *key_rows; /* NULL: the key's position is its row */
+    const uint8_t *key_filter;
+    size_t memory;
+};
+
+static inline struct segment_file *segment_file_of(const struct segment *segment)
+{
+    return (struct segment_file *)(uintptr_t)segment;
+}
+
+/** Rows of page i of a field. */
+static inline size_t segment_page_rows(const struct segment_body *body, const struct field_sections *field, size_t page)
+{
+    size_t left = body->row_count - page * field->page_rows;
+
+    return left < field->page_rows ? left : field->page_rows;
+}
+
+/** A page's entry, its size compared with the rows' sizes. */
+vecdb_status segment_page_entry(struct segment_body *body, size_t f, size_t page, struct block_entry *out);
+
+#endif
