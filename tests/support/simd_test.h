@@ -88,7 +88,7 @@ static SIMD_TEST_UNUSED void guarded_deinit(struct guarded *g)
 /* ---- the list of tests ---- */
 
 struct simd_test {
-    const struct simd_row *row; /* the tables under test */
+    const struct simd_row *row; /* the tables under test; NULL: the chosen ones */
     const void *kernel;         /* what the test makes of it */
 };
 
@@ -107,7 +107,7 @@ static SIMD_TEST_UNUSED void simd_test_add(const struct simd_row *row, const cha
         abort();
     state->row = row;
     state->kernel = kernel;
-    snprintf(text, 64, "%s/%s", row->name, name);
+    snprintf(text, 64, "%s/%s", row ? row->name : simd_name(), name);
     memset(test, 0, sizeof *test);
     test->name = text;
     test->test_func = function;
