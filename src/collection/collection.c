@@ -118,3 +118,29 @@ vecdb_status collection_find_partition(const struct collection *collection, cons
         }
     return error_set(VECDB_ERR_NO_SUCH, "collection %s: no partition %s", collection_schema(collection)->name, name);
 }
+
+vecdb_status collection_add_field(struct collection *collection, const vecdb_field *field)
+{
+    struct schema *schema = NULL;
+    struct snapshot *next = NULL;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK)
+        status = schema_with_field(collection_schema(collection), field, &schema);
+    if (status == VECDB_OK)
+        status = snapshot_copy(collection->published, schema, collection->published->view_count, &next);
+    if (status == VECDB_OK)
+        status = collection_add_schema(collection, schema);
+    if (status == VECDB_OK) {
+        collection_publish(collection, next);
+    } else {
+        snapshot_release(next);
+        schema_free(schema);
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}

@@ -64,6 +64,8 @@ void collection_publish(struct collection *collection, struct snapshot *snapshot
 /** VECDB_ERR_NO_SUCH when the collection has been dropped. */
 vecdb_status collection_alive(const struct collection *collection);
 vecdb_status collection_add_schema(struct collection *collection, struct schema *schema);
+/** Add a field to the schema; rows there are take its default, or have no value. */
+vecdb_status collection_add_field(struct collection *collection, const vecdb_field *field);
 /** Id by name; VECDB_ERR_NO_SUCH. With write_lock. */
 vecdb_status collection_find_partition(const struct collection *collection, const char *name, uint32_t *id);
 
