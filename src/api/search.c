@@ -1,7 +1,7 @@
 /* Searching and reading: search, query, get, count, filters. */
 #include "api/handle.h"
 #include "query/request.h"
-#include "query/scan.h"
+#include "query/select.h"
 
 #include <math.h>
 #include <string.h>
@@ -253,7 +253,7 @@ vecdb_status vecdb_query(vecdb_collection *collection, const vecdb_query_request
             status = buf_reserve(&partitions, 4);
     }
     if (status == VECDB_OK)
-        status = scan_rows(snapshot, filter, (const uint32_t *)(const void *)partitions.data, read.partition_count,
+        status = select_rows(snapshot, filter, (const uint32_t *)(const void *)partitions.data, read.partition_count,
                            read.order_by, read.limit, read.offset, &found, &first[1], &counters);
     if (status == VECDB_OK)
         status = output_fetch(&output, snapshot, found, first, 1, false, &result);
@@ -293,7 +293,7 @@ vecdb_status vecdb_get(vecdb_collection *collection, const vecdb_column *keys, s
     if (status == VECDB_OK)
         status = rows_from_keys(snapshot->schema, keys, key_count, &rows);
     if (status == VECDB_OK)
-        status = scan_keys(snapshot, &rows, &found, &first[1]);
+        status = select_keys(snapshot, &rows, &found, &first[1]);
     if (status == VECDB_OK)
         status = output_fetch(&output, snapshot, found, first, 1, false, &result);
     if (status == VECDB_OK)
@@ -325,7 +325,7 @@ vecdb_status vecdb_count(vecdb_collection *collection, const char *text, const c
     if (status == VECDB_OK && !filter)
         *out = snapshot->live_rows;
     else if (status == VECDB_OK)
-        status = scan_count(snapshot, filter, NULL, 0, out, &counters);
+        status = select_count(snapshot, filter, NULL, 0, out, &counters);
     filter_free(filter);
     snapshot_release(snapshot);
     return call_end(&call, status);

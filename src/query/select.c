@@ -1,4 +1,4 @@
-#include "query/scan.h"
+#include "query/select.h"
 
 #include "base/mem.h"
 #include "schema/rows.h"
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-vecdb_status scan_count(const struct snapshot *snapshot, const struct filter *filter, const uint32_t *partitions,
+vecdb_status select_count(const struct snapshot *snapshot, const struct filter *filter, const uint32_t *partitions,
                         size_t partition_count, uint64_t *count, struct filter_counters *counters)
 {
     *count = 0;
@@ -22,7 +22,7 @@ vecdb_status scan_count(const struct snapshot *snapshot, const struct filter *fi
     return VECDB_OK;
 }
 
-vecdb_status scan_keys(const struct snapshot *snapshot, const struct rows *keys, struct found **found, size_t *count)
+vecdb_status select_keys(const struct snapshot *snapshot, const struct rows *keys, struct found **found, size_t *count)
 {
     const struct column *column = &keys->columns[snapshot->schema->primary];
 
@@ -249,7 +249,7 @@ static vecdb_status in_key_order(const struct snapshot *snapshot, const struct f
     return VECDB_OK;
 }
 
-vecdb_status scan_rows(const struct snapshot *snapshot, const struct filter *filter, const uint32_t *partitions,
+vecdb_status select_rows(const struct snapshot *snapshot, const struct filter *filter, const uint32_t *partitions,
                        size_t partition_count, const char *order_by, size_t limit, size_t offset, struct found **found,
                        size_t *count, struct filter_counters *counters)
 {
