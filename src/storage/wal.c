@@ -278,6 +278,7 @@ out:
 
 static vecdb_status create_file(struct wal *wal, uint64_t id, struct file *file, uint64_t *salt, uint64_t *end)
 {
+    bool directory_unknown = false;
     const struct vfs *vfs = wal->dir->vfs;
     uint8_t header[WAL_HEADER_SIZE] = {0};
     char name[FILE_NAME_SIZE];
@@ -299,13 +300,18 @@ static vecdb_status create_file(struct wal *wal, uint64_t id, struct file *file,
     status = file_write_parts(file, 0, parts, 2);
     if (status == VECDB_OK)
         status = file_sync(file);
-    if (status == VECDB_OK && !PLANTED(2))
+    if (status == VECDB_OK && !PLANTED(2)) {
         status = dir_sync(wal->dir);
+        directory_unknown = status != VECDB_OK;
+    }
     if (status != VECDB_OK) {
         vecdb_error cause = *error_last();
         file_close(file);
         (void)dir_unlink(wal->dir, name);
-        return error_adopt(&cause);
+        error_adopt(&cause);
+        if (directory_unknown)
+            wal_poison(wal);
+        return status;
     }
     return VECDB_OK;
 }
