@@ -2,7 +2,7 @@
  * directory compiles its own copy under its own flags.
  *
  * DEFINE_SCAN(name, result, vec, lanes, start, row_size) makes name(), name_rows() and name_gather() and needs
- *   name_step(sum, query, row, i)       add elements i .. i + lanes - 1 to a register of sums
+ *   name_step(sum, query, row, i, dim)  add elements i .. i + lanes - 1 to a register of sums
  *   name_tail(sum, query, row, i, dim)  add elements i .. dim - 1, fewer than lanes; i may be 0
  *   vec_add(a, b)  vec_sum(a)  vec_sum4(a, b, c, d, out)     of the register type vec
  * start is what the sums of one row begin with, row_size the bytes of a row; both may use query and dim.
@@ -30,11 +30,11 @@
         vec sum0 = first, sum1 = vec##_zero();                                                              \
         size_t i = 0;                                                                                       \
         for (; i + 2 * (lanes) <= dim; i += 2 * (lanes)) { /* two sums: an addition need not await the last */ \
-            sum0 = name##_step(sum0, query, row, i);                                                        \
-            sum1 = name##_step(sum1, query, row, i + (lanes));                                              \
+            sum0 = name##_step(sum0, query, row, i, dim);                                                        \
+            sum1 = name##_step(sum1, query, row, i + (lanes), dim);                                              \
         }                                                                                                   \
         if (i + (lanes) <= dim) {                                                                           \
-            sum0 = name##_step(sum0, query, row, i);                                                        \
+            sum0 = name##_step(sum0, query, row, i, dim);                                                        \
             i += (lanes);                                                                                   \
         }                                                                                                   \
         if (i < dim)                                                                                        \
@@ -47,10 +47,10 @@
         vec sum0 = first, sum1 = first, sum2 = first, sum3 = first;                                         \
         size_t i = 0;                                                                                       \
         for (; i + (lanes) <= dim; i += (lanes)) {                                                          \
-            sum0 = name##_step(sum0, query, row0, i);                                                       \
-            sum1 = name##_step(sum1, query, row1, i);                                                       \
-            sum2 = name##_step(sum2, query, row2, i);                                                       \
-            sum3 = name##_step(sum3, query, row3, i);                                                       \
+            sum0 = name##_step(sum0, query, row0, i, dim);                                                       \
+            sum1 = name##_step(sum1, query, row1, i, dim);                                                       \
+            sum2 = name##_step(sum2, query, row2, i, dim);                                                       \
+            sum3 = name##_step(sum3, query, row3, i, dim);                                                       \
         }                                                                                                   \
         if (i < dim) {                                                                                      \
             sum0 = name##_tail(sum0, query, row0, i, dim);                                                  \

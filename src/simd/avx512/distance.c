@@ -53,7 +53,7 @@ SCAN_INLINE __m512 add_square(__m512 sum, __m512 a, __m512 b)
 }
 
 #define FLOAT_KERNELS(type, row_bytes)                                                                     \
-    SCAN_INLINE f32x16 l2sq_##type##_step(f32x16 sum, const char *query, const char *row, size_t i)         \
+    SCAN_INLINE f32x16 l2sq_##type##_step(f32x16 sum, const char *query, const char *row, size_t i, size_t dim)         \
     {                                                                                                      \
         return add_square(sum, load16_f32(query, i), load16_##type(row, i));                               \
     }                                                                                                      \
@@ -62,7 +62,7 @@ SCAN_INLINE __m512 add_square(__m512 sum, __m512 a, __m512 b)
     {                                                                                                      \
         return add_square(sum, tail16_f32(query, i, dim), tail16_##type(row, i, dim));                     \
     }                                                                                                      \
-    SCAN_INLINE f32x16 ip_##type##_step(f32x16 sum, const char *query, const char *row, size_t i)          \
+    SCAN_INLINE f32x16 ip_##type##_step(f32x16 sum, const char *query, const char *row, size_t i, size_t dim)          \
     {                                                                                                      \
         return _mm512_fmadd_ps(load16_f32(query, i), load16_##type(row, i), sum);                          \
     }                                                                                                      \
@@ -109,7 +109,7 @@ SCAN_INLINE __m512i add_square_u8(__m512i sum, __m512i a, __m512i b)
     return _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(sum, even, even), odd, odd);
 }
 
-SCAN_INLINE i32x16 l2sq_u8_step(i32x16 sum, const char *query, const char *row, size_t i)
+SCAN_INLINE i32x16 l2sq_u8_step(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)
 {
     return add_square_u8(sum, load64(query, i), load64(row, i));
 }
@@ -120,7 +120,7 @@ SCAN_INLINE i32x16 l2sq_u8_tail(i32x16 sum, const char *query, const char *row, 
 }
 
 /* Flipped, both are 128 higher, and their difference is the same. */
-SCAN_INLINE i32x16 l2sq_i8_step(i32x16 sum, const char *query, const char *row, size_t i)
+SCAN_INLINE i32x16 l2sq_i8_step(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)
 {
     return add_square_u8(sum, flip(load64(query, i)), flip(load64(row, i)));
 }
@@ -131,7 +131,7 @@ SCAN_INLINE i32x16 l2sq_i8_tail(i32x16 sum, const char *query, const char *row, 
 }
 
 /* sum(q * (r - 128)), so it begins with 128 * sum(q); the query's zeros silence a tail's flipped ones. */
-SCAN_INLINE i32x16 ip_u8_step(i32x16 sum, const char *query, const char *row, size_t i)
+SCAN_INLINE i32x16 ip_u8_step(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)
 {
     return _mm512_dpbusd_epi32(sum, load64(query, i), flip(load64(row, i)));
 }
@@ -154,7 +154,7 @@ SCAN_INLINE i32x16 ip_u8_start(const char *query, size_t dim)
 }
 
 /* sum((r + 128) * q), so it begins with -128 * sum(q) */
-SCAN_INLINE i32x16 ip_i8_step(i32x16 sum, const char *query, const char *row, size_t i)
+SCAN_INLINE i32x16 ip_i8_step(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)
 {
     return _mm512_dpbusd_epi32(sum, flip(load64(row, i)), load64(query, i));
 }
@@ -183,24 +183,6 @@ DEFINE_SCAN(ip_u8, int32_t, i32x16, 64, ip_u8_start(query, dim), dim)
 
 /* ---- bits ---- */
 
-#ifdef __AVX512VPOPCNTDQ__
-SCAN_INLINE __m512i count_bits_x8(__m512i a)
-{
-    return _mm512_popcnt_epi64(a);
-}
-#else
-/* Looked up four bits at a time, then summed within each 64. */
-SCAN_INLINE __m512i count_bits_x8(__m512i a)
-{
-    const __m512i counts = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512i low = _mm512_shuffle_epi8(counts, _mm512_and_si512(a, nibble));
-    __m512i high = _mm512_shuffle_epi8(counts, _mm512_and_si512(_mm512_srli_epi16(a, 4), nibble));
-
-    return _mm512_sad_epu8(_mm512_add_epi8(low, high), _mm512_setzero_si512());
-}
-#endif
-
 SCAN_INLINE __m512i load512(const char *p, size_t i)
 {
     return _mm512_loadu_si512(p + i / 8);
@@ -213,7 +195,7 @@ SCAN_INLINE __m512i tail512(const char *p, size_t i, size_t dim)
 
 /* Counts stay below 2^31, so that the 64-bit lanes may be summed as 32-bit ones. */
 #define BIT_KERNEL(name, op)                                                                               \
-    SCAN_INLINE i32x16 name##_step(i32x16 sum, const char *query, const char *row, size_t i)               \
+    SCAN_INLINE i32x16 name##_step(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)               \
     {                                                                                                      \
         return _mm512_add_epi64(sum, count_bits_x8(op(load512(query, i), load512(row, i))));               \
     }                                                                                                      \
@@ -251,17 +233,11 @@ SCAN_INLINE float pair_x16_sum(pair_x16 a)
 
 SCAN_INLINE void pair_x16_sum4(pair_x16 a, pair_x16 b, pair_x16 c, pair_x16 d, float *out)
 {
-    int32_t both[4], either[4];
-    __m128 share;
+    __m128i both = i32x16_total4(a.both, b.both, c.both, d.both);
+    __m128i either = i32x16_total4(a.either, b.either, c.either, d.either);
+    __m128 share = _mm_div_ps(_mm_cvtepi32_ps(both), _mm_cvtepi32_ps(either));
 
-    i32x16_sum4(a.both, b.both, c.both, d.both, both);
-    i32x16_sum4(a.either, b.either, c.either, d.either, either);
-    share = _mm_div_ps(_mm_cvtepi32_ps(_mm_loadu_si128((const __m128i *)both)),
-                       _mm_cvtepi32_ps(_mm_loadu_si128((const __m128i *)either)));
-    share = _mm_sub_ps(_mm_set1_ps(1.0f), share);
-    _mm_storeu_ps(out, _mm_maskz_mov_ps(_mm_test_epi32_mask(_mm_loadu_si128((const __m128i *)either),
-                                                            _mm_set1_epi32(-1)),
-                                        share));
+    _mm_storeu_ps(out, _mm_maskz_sub_ps(_mm_test_epi32_mask(either, either), _mm_set1_ps(1.0f), share));
 }
 
 SCAN_INLINE pair_x16 add_pair(pair_x16 sum, __m512i a, __m512i b)
@@ -271,7 +247,7 @@ SCAN_INLINE pair_x16 add_pair(pair_x16 sum, __m512i a, __m512i b)
     return sum;
 }
 
-SCAN_INLINE pair_x16 jaccard_b1_step(pair_x16 sum, const char *query, const char *row, size_t i)
+SCAN_INLINE pair_x16 jaccard_b1_step(pair_x16 sum, const char *query, const char *row, size_t i, size_t dim)
 {
     return add_pair(sum, load512(query, i), load512(row, i));
 }

@@ -71,15 +71,38 @@ SCAN_INLINE void f32x16_sum4(f32x16 a, f32x16 b, f32x16 c, f32x16 d, float *out)
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
 
-SCAN_INLINE void i32x16_sum4(i32x16 a, i32x16 b, i32x16 c, i32x16 d, int32_t *out)
+SCAN_INLINE __m128i i32x16_total4(i32x16 a, i32x16 b, i32x16 c, i32x16 d)
 {
     __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     __m512i abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti32x8_epi32(abcd, 1));
 
-    _mm_storeu_si128((__m128i *)out,
-                     _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1)));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
+
+SCAN_INLINE void i32x16_sum4(i32x16 a, i32x16 b, i32x16 c, i32x16 d, int32_t *out)
+{
+    _mm_storeu_si128((__m128i *)out, i32x16_total4(a, b, c, d));
+}
+
+/* Bits set, per 64-bit lane. */
+#ifdef __AVX512VPOPCNTDQ__
+SCAN_INLINE __m512i count_bits_x8(__m512i a)
+{
+    return _mm512_popcnt_epi64(a);
+}
+#else
+/* Looked up four bits at a time, then summed within each 64. */
+SCAN_INLINE __m512i count_bits_x8(__m512i a)
+{
+    const __m512i counts = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i low = _mm512_shuffle_epi8(counts, _mm512_and_si512(a, nibble));
+    __m512i high = _mm512_shuffle_epi8(counts, _mm512_and_si512(_mm512_srli_epi16(a, 4), nibble));
+
+    return _mm512_sad_epu8(_mm512_add_epi8(low, high), _mm512_setzero_si512());
+}
+#endif
 
 #endif
