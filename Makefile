@@ -11,10 +11,16 @@ CC := gcc
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-PKGS := openblas liblz4 libxxhash jansson
+PKGS := openblas liblz4 libxxhash jansson libpcre2-8
 PKG_CONFIG ?= pkg-config
 
 OPT ?= -O3
+# V=1 shows the commands
+Q := @
+ifdef V
+Q :=
+endif
+say = @printf '  %-4s %s\n'
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-unused-parameter
 HARDEN := -fstack-protector-strong
 CFLAGS_ALL = -std=gnu11 $(OPT) -g $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -pthread -D_GNU_SOURCE -DVECDB_BUILD \
@@ -49,9 +55,11 @@ all: $(BUILD)/libvecdb.so $(BUILD)/libvecdb.a $(if $(CLI_SRCS),$(BUILD)/vecdb) #
 
 $(BUILD)/obj/%.o: src/%.c | deps
 	@mkdir -p $(@D)
+	$(say) CC $<
 	$(Q)$(CC) $(CFLAGS_ALL) $(SIMD_FLAGS_$(notdir $(<D))) -MMD -MP -c $< -o $@
 
 $(SO): $(OBJS)
+	$(say) LD $@
 	$(Q)$(CC) -shared -o $@ $(OBJS) -Wl,-soname,libvecdb.so.$(SOVERSION) -Wl,--no-undefined $(LDFLAGS_ALL) $(LIBS)
 
 $(BUILD)/libvecdb.so: $(SO)

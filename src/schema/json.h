@@ -38,6 +38,8 @@ struct json {
 vecdb_status json_parse(const char *text, size_t length, struct buf *out);
 /** Append the text of a parsed value. */
 vecdb_status json_print(struct json value, struct buf *out);
+/** Append a finite number as JSON text that reads back as the same double, whatever the locale. */
+vecdb_status json_print_double(double value, struct buf *out);
 /** Whether bytes are one parsed value and nothing else, with every number in range (for bytes that come from a file). */
 bool json_check(const uint8_t *data, size_t size);
 
@@ -58,6 +60,7 @@ vecdb_status json_put_bool(struct buf *out, bool value);
 vecdb_status json_put_int(struct buf *out, int64_t value);
 vecdb_status json_put_double(struct buf *out, double value);
 vecdb_status json_put_string(struct buf *out, const char *text, size_t length);
+vecdb_status json_put_array(struct buf *out, size_t count, const struct json *values);
 /** An object from parsed members; keys in any order, the last of equal ones wins. */
 vecdb_status json_put_object(struct buf *out, size_t count, const vecdb_string *keys, const struct json *values);
 

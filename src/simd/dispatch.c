@@ -2,6 +2,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "simd/scalar/scalar.h"
 
@@ -10,8 +13,59 @@ static bool always(void)
     return true;
 }
 
+#if defined(__x86_64__)
+
+extern const struct distance_kernels distance_avx2, distance_avx512;
+extern const struct code_kernels codes_avx2, codes_avx512;
+extern const struct compare_kernels compare_avx2, compare_avx512;
+
+/* What the CPU has and the operating system saves across a switch of threads. */
+struct cpu {
+    bool avx2;   /* AVX2, FMA, F16C, POPCNT, BMI1, BMI2, LZCNT: Haswell, Zen and later */
+    bool avx512; /* F, CD, BW, DQ, VL, VNNI, VBMI, VBMI2, VPOPCNTDQ, BITALG: Ice Lake, Zen 4 and later */
+};
+
+static bool all_set(uint32_t value, uint32_t bits)
+{
+    return (value & bits) == bits;
+}
+
+static struct cpu cpu_detect(void)
+{
+    struct cpu cpu = {false, false};
+    uint32_t a, b, c, d, saved_low, saved_high;
+
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return cpu;
+    if (!all_set(c, bit_FMA | bit_POPCNT | bit_OSXSAVE | bit_AVX | bit_F16C))
+        return cpu;
+    __asm__("xgetbv" : "=a"(saved_low), "=d"(saved_high) : "c"(0));
+    if (!all_set(saved_low, 0x6)) /* xmm and ymm */
+        return cpu;
+    if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !all_set(c, bit_LZCNT))
+        return cpu;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return cpu;
+    cpu.avx2 = all_set(b, bit_AVX2 | bit_BMI | bit_BMI2);
+    cpu.avx512 = cpu.avx2 && all_set(saved_low, 0xe6) && /* opmask and zmm too */
+                 all_set(b, bit_AVX512F | bit_AVX512CD | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
+                 all_set(c, bit_AVX512VNNI | bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512VPOPCNTDQ |
+                                bit_AVX512BITALG);
+    return cpu;
+}
+
+static bool has_avx512(void)
+{
+    return cpu_detect().avx512;
+}
+
+#endif
+
 static const struct simd_row rows[] = { /* worst to best */
     {"scalar", always, &distance_scalar, &codes_scalar, &compare_scalar},
+#if defined(__x86_64__)
+    {"avx512", has_avx512, &distance_avx512, &codes_avx512, &compare_scalar},
+#endif
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 

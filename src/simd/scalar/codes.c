@@ -101,7 +101,7 @@ static int32_t dot_code(const void *query, const void *row, size_t dim, unsigned
     {                                                                                      \
         return dot_code(query, row, dim, bits);                                            \
     }                                                                                      \
-    DEFINE_SCAN(dot_code##bits, int32_t)
+    DEFINE_SCALAR_SCAN(dot_code##bits, int32_t)
 
 DEFINE_DOT_CODE(1)
 DEFINE_DOT_CODE(2)
@@ -131,11 +131,11 @@ float scalar_pq8(const void *query, const void *row, size_t dim)
     return sum;
 }
 
-DEFINE_SCAN(dot_u8s8, int32_t)
-DEFINE_SCAN(dot_u8s8x2, float)
-DEFINE_SCAN(dot_u8f32, float)
-DEFINE_SCAN(dot_b1u4, int32_t)
-DEFINE_SCAN(pq8, float)
+DEFINE_SCALAR_SCAN(dot_u8s8, int32_t)
+DEFINE_SCALAR_SCAN(dot_u8s8x2, float)
+DEFINE_SCALAR_SCAN(dot_u8f32, float)
+DEFINE_SCALAR_SCAN(dot_b1u4, int32_t)
+DEFINE_SCALAR_SCAN(pq8, float)
 
 /* ---- packing ---- */
 

@@ -112,7 +112,7 @@ static inline float round_even(float x)
 #define SCALAR_SCAN(name) {scalar_##name, scalar_##name##_rows, scalar_##name##_gather}
 
 /* The definitions of rows() and gather(): one() again and again. */
-#define DEFINE_SCAN(name, result)                                                                       \
+#define DEFINE_SCALAR_SCAN(name, result)                                                                       \
     void scalar_##name##_rows(const void *query, const void *rows, size_t stride, size_t n, size_t dim, \
                               result *out)                                                              \
     {                                                                                                   \

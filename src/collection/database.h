@@ -1,0 +1,49 @@
+/* A database: its collections by name, its aliases, and what they share: threads, memory account, store. */
+#ifndef VECDB_COLLECTION_DATABASE_H
+#define VECDB_COLLECTION_DATABASE_H
+
+#include "base/mem.h"
+#include "base/pool.h"
+#include "collection/collection.h"
+
+struct alias {
+    char *name;
+    uint64_t collection; /* id */
+};
+
+struct database {
+    char *path;              /* NULL: in memory */
+    bool read_only;
+    vecdb_durability durability;
+    struct pool *pool;
+    struct mem_account *account;
+
+    pthread_mutex_t lock;    /* the members below; taken before any collection's write_lock */
+    struct collection **collections;
+    size_t collection_count;
+    struct alias *aliases;
+    size_t alias_count;
+    uint64_t next_id;        /* of collections, segments, indexes: never used twice */
+};
+
+/** `account` is taken over. */
+vecdb_status database_open(const char *path, const vecdb_open_options *options, struct mem_account *account,
+                           struct database **out);
+vecdb_status database_close(struct database *database);
+uint64_t database_new_id(struct database *database);
+/** VECDB_ERR_READONLY when it is. */
+vecdb_status database_writable(const struct database *database);
+
+vecdb_status database_create_collection(struct database *database, const vecdb_schema *schema, struct collection **out);
+/** By name or alias; retained. */
+vecdb_status database_find_collection(struct database *database, const char *name, struct collection **out);
+vecdb_status database_drop_collection(struct database *database, const char *name);
+vecdb_status database_rename_collection(struct database *database, const char *name, const char *new_name);
+vecdb_status database_set_alias(struct database *database, const char *alias, const char *collection, bool move);
+vecdb_status database_drop_alias(struct database *database, const char *alias);
+/** One block of memory for mem_free(): pointers, then texts; sorted. NULL when there are none. */
+vecdb_status names_pack(const char *const *names, size_t count, char ***out);
+vecdb_status database_list_collections(struct database *database, char ***names, size_t *count);
+vecdb_status database_list_aliases(struct database *database, const char *collection, char ***names, size_t *count);
+
+#endif

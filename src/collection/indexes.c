@@ -1,0 +1,353 @@
+/* Index definitions, and building what they define on the segments there are. */
+#include "base/mem.h"
+#include "collection/database.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* Above this many rows a segment's vectors are indexed by a graph when the choice is ours; below, scanning is as fast. */
+#define AUTOINDEX_FLAT_ROWS 20000
+
+const struct index_definition *collection_find_index(const struct collection *collection, const char *name)
+{
+    for (size_t i = 0; i < collection->index_count; i++)
+        if (strcmp(collection->indexes[i].name, name) == 0)
+            return &collection->indexes[i];
+    for (size_t i = 0; i < collection->index_count; i++)
+        if (strcmp(collection->indexes[i].field, name) == 0)
+            return &collection->indexes[i];
+    return NULL;
+}
+
+vecdb_metric collection_field_metric(struct collection *collection, const char *field)
+{
+    vecdb_metric metric = VECDB_METRIC_DEFAULT;
+
+    pthread_mutex_lock(&collection->write_lock);
+    for (size_t i = 0; i < collection->index_count; i++)
+        if (strcmp(collection->indexes[i].field, field) == 0)
+            metric = collection->indexes[i].metric;
+    pthread_mutex_unlock(&collection->write_lock);
+    return metric;
+}
+
+static void definition_deinit(struct index_definition *definition)
+{
+    mem_free(definition->name);
+    mem_free(definition->field);
+    mem_free(definition->params_text);
+}
+
+static vecdb_status unknown_kind(const char *type)
+{
+    char kinds[256] = "";
+
+    for (size_t i = 0; index_at(i); i++) {
+        size_t n = strlen(kinds);
+        snprintf(kinds + n, sizeof kinds - n, "%s%s", i ? ", " : "", index_at(i)->name);
+    }
+    return error_set(VECDB_ERR_NO_SUCH, "index type %s is unknown; there are AUTOINDEX, %s", type, kinds);
+}
+
+/* The definition that the options ask for, checked against the schema and the kind's parameter table. */
+static vecdb_status define(struct collection *collection, const vecdb_index_options *options,
+                           struct index_definition *out)
+{
+    const struct schema *schema = collection_schema(collection);
+    const char *type = options->type && *options->type ? options->type : "AUTOINDEX";
+    const struct field *field;
+    size_t f;
+    char owner[64];
+
+    if (!options->field)
+        return error_set(VECDB_ERR_INVALID, "index: field is NULL");
+    f = schema_find(schema, options->field, strlen(options->field));
+    if (f == SCHEMA_NONE) {
+        const char *nearest = schema_nearest(schema, options->field, strlen(options->field));
+        return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", options->field,
+                         nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    }
+    field = &schema->fields[f];
+    if (!type_is_vector(field->type))
+        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: an index of type %s needs a vector field, this is %s",
+                         field->name, type, type_name(field->type));
+    out->automatic = strcasecmp(type, "AUTOINDEX") == 0;
+    out->ops = out->automatic ? index_find(field->type == VECDB_TYPE_BINARY_VECTOR ? "BIN_FLAT" : "HNSW") : index_find(type);
+    if (!out->ops && out->automatic)
+        out->ops = index_find("FLAT");
+    if (!out->ops)
+        return unknown_kind(type);
+    if (!(out->ops->types & 1u << (field->type - VECDB_TYPE_BINARY_VECTOR)))
+        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: %s does not take %s", field->name, out->ops->name,
+                         type_name(field->type));
+    out->metric = options->metric == VECDB_METRIC_DEFAULT ? metric_default(field->type) : options->metric;
+    TRY(metric_check(out->metric, field->type, field->name));
+    snprintf(owner, sizeof owner, "index %s", out->ops->name);
+    TRY(params_parse(owner, out->ops->build_params, out->ops->search_params, options->params, &out->params));
+    if (options->name)
+        TRY(schema_check_name("index", options->name));
+    for (size_t i = 0; i < collection->index_count; i++) {
+        if (strcmp(collection->indexes[i].field, field->name) == 0)
+            return error_set(VECDB_ERR_EXISTS, "field %s has an index already: %s", field->name,
+                             collection->indexes[i].name);
+        if (strcmp(collection->indexes[i].name, options->name ? options->name : field->name) == 0)
+            return error_set(VECDB_ERR_EXISTS, "index %s exists", collection->indexes[i].name);
+    }
+    out->id = database_new_id(collection->database);
+    out->name = mem_strdup(options->name ? options->name : field->name);
+    out->field = mem_strdup(field->name);
+    out->params_text = mem_strdup(options->params ? options->params : "");
+    return out->name && out->field && out->params_text ? VECDB_OK : error_nomem("index");
+}
+
+static bool is_zero(const float *values, uint32_t dim)
+{
+    for (uint32_t i = 0; i < dim; i++)
+        if (values[i] != 0)
+            return false;
+    return true;
+}
+
+/* COSINE cannot compare zero vectors: refuse an index over rows that have one. */
+static vecdb_status check_no_zero(const struct snapshot *snapshot, size_t field)
+{
+    const struct field *described = &snapshot->schema->fields[field];
+
+    if (described->type != VECDB_TYPE_FLOAT_VECTOR)
+        return VECDB_OK;
+    for (size_t v = 0; v < snapshot->view_count; v++) {
+        const struct segment_view *view = &snapshot->views[v];
+        struct vectors vectors;
+        uint64_t *present = NULL;
+        vecdb_status status = VECDB_OK;
+        if (!view_vectors(view, snapshot->schema, field, &vectors))
+            continue;
+        if (described->flags & VECDB_NULLABLE) {
+            if (!(present = mem_array_alloc(bitmap_words(vectors.row_count) + 1, 8)))
+                return error_nomem("index");
+            bitmap_fill(present, vectors.row_count);
+            view->segment->ops->and_present(view->segment, view_field(view, snapshot->schema, field),
+                                            vectors.row_count, present);
+        }
+        for (size_t row = 0; row < vectors.row_count && status == VECDB_OK; row++)
+            if (!deletions_has(view->deletions, row) && (!present || bitmap_get(present, row)) &&
+                is_zero((const float *)(const void *)vectors_row(&vectors, row), vectors.dim))
+                status = error_set(VECDB_ERR_INVALID, "field %s holds a zero vector, which COSINE cannot compare",
+                                   described->name);
+        mem_free(present);
+        if (status != VECDB_OK)
+            return status;
+    }
+    return VECDB_OK;
+}
+
+/* Build the index of one view's rows; *out stays NULL where there is nothing to build. */
+static vecdb_status build_view(struct collection *collection, const struct snapshot *snapshot,
+                               const struct segment_view *view, const struct index_definition *definition,
+                               const vecdb_index_options *options, struct index_ref **out)
+{
+    size_t field = schema_find(snapshot->schema, definition->field, strlen(definition->field));
+    const struct index_ops *ops = definition->ops;
+    struct index_build_context context = {.pool = collection->database->pool,
+                                          .seed = view->segment->id,
+                                          .progress = options ? options->progress : NULL,
+                                          .progress_context = options ? options->context : NULL};
+    struct params params = definition->params;
+    struct vectors vectors;
+    struct index_ref *ref;
+    uint64_t *present = NULL;
+    vecdb_status status;
+
+    *out = NULL;
+    if (!view_vectors(view, snapshot->schema, field, &vectors) || vectors.row_count == 0)
+        return VECDB_OK;
+    if (definition->automatic && vectors.row_count < AUTOINDEX_FLAT_ROWS && index_find("FLAT")) {
+        ops = index_find("FLAT");
+        if (!(ops->types & definition->ops->types))
+            return VECDB_OK;
+        params_default(ops->build_params, &params);
+    }
+    if (!(ref = mem_zalloc(sizeof *ref)))
+        return error_nomem("index");
+    atomic_init(&ref->references, 1);
+    ref->field = view_field(view, snapshot->schema, field);
+    ref->built_by = definition->id;
+    if (snapshot->schema->fields[field].flags & VECDB_NULLABLE) {
+        if (!(present = mem_array_alloc(bitmap_words(vectors.row_count), 8))) {
+            mem_free(ref);
+            return error_nomem("index");
+        }
+        bitmap_fill(present, vectors.row_count);
+        view->segment->ops->and_present(view->segment, ref->field, vectors.row_count, present);
+        vectors.present = present;
+    }
+    status = ops->build(&vectors, definition->metric, &params, &context, &ref->index);
+    mem_free(present);
+    if (status != VECDB_OK) {
+        mem_free(ref);
+        return status;
+    }
+    ref->index->vectors.present = NULL; /* which rows are there is the snapshot's to say from now on */
+    ref->segment = view->segment;
+    segment_retain(ref->segment);
+    *out = ref;
+    return VECDB_OK;
+}
+
+/* Show built indexes on the views of the current state that still have their segments. With write_lock. */
+static vecdb_status publish_indexes(struct collection *collection, struct index_ref **refs, size_t count)
+{
+    struct snapshot *next;
+    vecdb_status status = snapshot_copy(collection->published, collection->published->schema,
+                                        collection->published->view_count, &next);
+
+    if (status != VECDB_OK)
+        return status;
+    for (size_t i = 0; i < count && status == VECDB_OK; i++)
+        for (size_t v = 0; refs[i] && v < next->view_count; v++)
+            if (next->views[v].segment == refs[i]->segment) {
+                status = view_set_index(&next->views[v], index_ref_retain(refs[i]));
+                if (status != VECDB_OK)
+                    index_ref_release(refs[i]);
+                break;
+            }
+    if (status == VECDB_OK)
+        collection_publish(collection, next);
+    else
+        snapshot_release(next);
+    return status;
+}
+
+static void remove_definition(struct collection *collection, uint64_t id)
+{
+    for (size_t i = 0; i < collection->index_count; i++)
+        if (collection->indexes[i].id == id) {
+            definition_deinit(&collection->indexes[i]);
+            collection->index_count--;
+            memmove(&collection->indexes[i], &collection->indexes[i + 1],
+                    (collection->index_count - i) * sizeof *collection->indexes);
+            return;
+        }
+}
+
+vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options)
+{
+    struct index_definition definition = {0}, *definitions;
+    struct snapshot *snapshot = NULL;
+    struct index_ref **refs = NULL;
+    size_t built = 0;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK)
+        status = define(collection, options, &definition);
+    if (status == VECDB_OK) {
+        snapshot = collection_snapshot(collection);
+        if (definition.metric == VECDB_METRIC_COSINE)
+            status = check_no_zero(snapshot, schema_find(snapshot->schema, definition.field, strlen(definition.field)));
+    }
+    if (status == VECDB_OK) {
+        definitions = mem_realloc(collection->indexes, (collection->index_count + 1) * sizeof *definitions);
+        if (definitions) {
+            collection->indexes = definitions;
+            definitions[collection->index_count++] = definition;
+        } else {
+            status = error_nomem("index");
+        }
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    if (status != VECDB_OK) {
+        definition_deinit(&definition);
+        snapshot_release(snapshot);
+        return status;
+    }
+    /* Built without the lock: writers go on. The definition's texts stay, for only its owner drops it. */
+    refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
+    status = refs ? VECDB_OK : error_nomem("index");
+    for (; built < snapshot->view_count && status == VECDB_OK; built++)
+        status = build_view(collection, snapshot, &snapshot->views[built], &definition, options, &refs[built]);
+    pthread_mutex_lock(&collection->write_lock);
+    if (status == VECDB_OK)
+        status = publish_indexes(collection, refs, snapshot->view_count);
+    if (status != VECDB_OK)
+        remove_definition(collection, definition.id);
+    pthread_mutex_unlock(&collection->write_lock);
+    for (size_t i = 0; refs && i < built; i++)
+        index_ref_release(refs[i]);
+    mem_free(refs);
+    snapshot_release(snapshot);
+    return status;
+}
+
+vecdb_status collection_drop_index(struct collection *collection, const char *name)
+{
+    const struct index_definition *definition;
+    struct snapshot *next = NULL;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK && !(definition = collection_find_index(collection, name)))
+        status = error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
+    if (status == VECDB_OK)
+        status = snapshot_copy(collection->published, collection->published->schema, collection->published->view_count,
+                               &next);
+    if (status == VECDB_OK) {
+        for (size_t v = 0; v < next->view_count; v++)
+            view_drop_index(&next->views[v], definition->id);
+        remove_definition(collection, definition->id);
+        collection_publish(collection, next);
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}
+
+vecdb_status collection_describe_index(struct collection *collection, const char *name, struct buf *out)
+{
+    const struct index_definition *definition;
+    size_t rows = 0, bytes = 0, total;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    definition = collection_find_index(collection, name);
+    if (!definition) {
+        status = error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
+        goto done;
+    }
+    for (size_t v = 0; v < collection->published->view_count; v++)
+        for (size_t i = 0; i < collection->published->views[v].index_count; i++) {
+            struct index_ref *ref = collection->published->views[v].indexes[i];
+            if (ref->built_by != definition->id)
+                continue;
+            rows += ref->index->vectors.row_count;
+            bytes += ref->index->ops->memory(ref->index);
+        }
+    total = 0;
+    for (size_t v = 0; v < collection->published->view_count; v++)
+        total += collection->published->views[v].row_count;
+    status = buf_append_text(out, "{\"name\":");
+    if (status == VECDB_OK)
+        status = buf_append_json_string(out, definition->name, strlen(definition->name));
+    if (status == VECDB_OK)
+        status = buf_append_text(out, ",\"field\":");
+    if (status == VECDB_OK)
+        status = buf_append_json_string(out, definition->field, strlen(definition->field));
+    if (status == VECDB_OK)
+        status = buf_printf(out, ",\"type\":\"%s\",\"metric\":\"%s\",\"params\":",
+                            definition->automatic ? "AUTOINDEX" : definition->ops->name,
+                            metric_name(definition->metric));
+    if (status == VECDB_OK)
+        status = params_print(&definition->params, out);
+    if (status == VECDB_OK)
+        status = buf_printf(out, ",\"total_rows\":%zu,\"indexed_rows\":%zu,\"bytes\":%zu,\"state\":\"%s\"}", total, rows,
+                            bytes, rows >= total ? "finished" : "partial");
+done:
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}

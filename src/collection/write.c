@@ -1,0 +1,435 @@
+/* Insert, upsert, delete: check against the schema, then against the keys there are, then apply and publish. */
+#include "base/mem.h"
+#include "collection/database.h"
+#include "storage/growing.h"
+#include "storage/key_map.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GROWING_ROWS ((size_t)1 << 20)        /* room in one growing segment */
+#define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
+
+/* ---- keys ---- */
+
+struct key_text { /* for messages */
+    char text[96];
+};
+
+static struct key_text key_text(vecdb_type type, const void *key, size_t size)
+{
+    struct key_text text;
+
+    if (type == VECDB_TYPE_INT64)
+        snprintf(text.text, sizeof text.text, "%lld", (long long)(int64_t)load_u64(key));
+    else
+        snprintf(text.text, sizeof text.text, "'%.*s'%s", size > 80 ? 80 : (int)size, (const char *)key,
+                 size > 80 ? "..." : "");
+    return text;
+}
+
+static bool column_key_equal(const void *context, uint32_t row, const void *key, size_t key_size)
+{
+    size_t size;
+    const uint8_t *other = column_bytes(context, row, &size);
+
+    return size == key_size && memcmp(other, key, size) == 0;
+}
+
+/* For each row of the batch whether a later one has the same key (bit set: this one is superseded). For an insert that is
+ * an error. */
+static vecdb_status find_repeats(const struct rows *rows, bool replace, uint64_t *superseded, size_t *count,
+                                 uint64_t *bad_row)
+{
+    const struct column *keys = &rows->columns[rows->schema->primary];
+    const struct field *field = &rows->schema->fields[rows->schema->primary];
+    struct key_map map = {0};
+    vecdb_status status = key_map_reserve(&map, rows->row_count);
+
+    for (size_t row = 0; row < rows->row_count && status == VECDB_OK; row++) {
+        size_t size;
+        const uint8_t *key = column_bytes(keys, row, &size);
+        uint32_t before =
+            key_map_put(&map, key_map_hash(key, size), key, size, (uint32_t)row, column_key_equal, keys);
+        if (before == KEY_MAP_NONE)
+            continue;
+        if (!replace) {
+            *bad_row = row;
+            status = error_set(VECDB_ERR_EXISTS, "field %s: key %s is in rows %u and %zu of the batch", field->name,
+                               key_text(keys->type, key, size).text, before, row);
+            break;
+        }
+        bitmap_set(superseded, before);
+        ++*count;
+    }
+    key_map_deinit(&map);
+    return status;
+}
+
+/* Rows to delete, by view of the snapshot. */
+struct doomed {
+    uint32_t **rows; /* view_count lists */
+    size_t *counts, *capacities;
+    size_t view_count;
+};
+
+static void doomed_deinit(struct doomed *doomed)
+{
+    for (size_t v = 0; doomed->rows && v < doomed->view_count; v++)
+        mem_free(doomed->rows[v]);
+    mem_free(doomed->rows);
+    mem_free(doomed->counts);
+    mem_free(doomed->capacities);
+}
+
+static vecdb_status doomed_init(struct doomed *doomed, size_t view_count)
+{
+    doomed->view_count = view_count;
+    doomed->rows = mem_array_zalloc(view_count + 1, sizeof *doomed->rows);
+    doomed->counts = mem_array_zalloc(view_count + 1, sizeof *doomed->counts);
+    doomed->capacities = mem_array_zalloc(view_count + 1, sizeof *doomed->capacities);
+    return doomed->rows && doomed->counts && doomed->capacities ? VECDB_OK : error_nomem("delete");
+}
+
+static vecdb_status doomed_add(struct doomed *doomed, size_t view, uint32_t row)
+{
+    if (doomed->counts[view] == doomed->capacities[view]) {
+        size_t capacity = doomed->capacities[view] ? doomed->capacities[view] * 2 : 16;
+        uint32_t *rows = mem_realloc(doomed->rows[view], capacity * sizeof *rows);
+        if (!rows)
+            return error_nomem("delete");
+        doomed->rows[view] = rows;
+        doomed->capacities[view] = capacity;
+    }
+    doomed->rows[view][doomed->counts[view]++] = row;
+    return VECDB_OK;
+}
+
+/* Apply deletions to the views of a snapshot that is being made; *affected counts rows that were live. */
+static vecdb_status doom(const struct doomed *doomed, struct snapshot *next, uint64_t *affected)
+{
+    for (size_t v = 0; v < doomed->view_count; v++) {
+        struct segment_view *view = &next->views[v];
+        struct deletions *deletions;
+        size_t before = view->deletions ? view->deletions->count : 0;
+        if (doomed->counts[v] == 0)
+            continue;
+        TRY(deletions_with(view->deletions, view->row_count, doomed->rows[v], doomed->counts[v], &deletions));
+        *affected += deletions->count - before;
+        view_set_deletions(view, deletions);
+    }
+    return VECDB_OK;
+}
+
+/* Keys that live rows have already: an error for an insert, rows to delete for an upsert. */
+static vecdb_status find_present(const struct snapshot *snapshot, const struct rows *rows, bool replace,
+                                 struct doomed *doomed, uint64_t *bad_row)
+{
+    const struct column *keys = &rows->columns[rows->schema->primary];
+
+    for (size_t row = 0; row < rows->row_count; row++) {
+        size_t size, view;
+        const uint8_t *key = column_bytes(keys, row, &size);
+        uint32_t at;
+        bool found;
+        TRY(snapshot_find(snapshot, key, size, &found, &view, &at));
+        if (!found)
+            continue;
+        if (!replace) {
+            *bad_row = row;
+            return error_set(VECDB_ERR_EXISTS, "field %s: row %zu: key %s is there already",
+                             rows->schema->fields[rows->schema->primary].name, row,
+                             key_text(keys->type, key, size).text);
+        }
+        TRY(doomed_add(doomed, view, at));
+    }
+    return VECDB_OK;
+}
+
+/* ---- vectors against the metrics of their indexes ---- */
+
+static bool is_zero(const uint8_t *bytes, size_t size, vecdb_type type)
+{
+    uint8_t any = 0;
+
+    for (size_t i = 0; i < size; i++) /* -0.0 is zero too */
+        any |= type == VECDB_TYPE_FLOAT_VECTOR && i % 4 == 3   ? bytes[i] & 0x7F
+               : (type == VECDB_TYPE_FLOAT16_VECTOR || type == VECDB_TYPE_BFLOAT16_VECTOR) && i % 2 == 1
+                   ? bytes[i] & 0x7F
+                   : bytes[i];
+    return any == 0;
+}
+
+/* A zero vector has no direction. */
+static vecdb_status check_cosine(const struct collection *collection, const struct rows *rows, uint64_t *bad_row)
+{
+    for (size_t i = 0; i < collection->index_count; i++) {
+        const struct index_definition *definition = &collection->indexes[i];
+        size_t f = schema_find(rows->schema, definition->field, strlen(definition->field));
+        const struct column *column = &rows->columns[f];
+        if (definition->metric != VECDB_METRIC_COSINE)
+            continue;
+        for (size_t row = 0; row < rows->row_count; row++)
+            if (column_is_valid(column, row) &&
+                is_zero(column->data + row * column->width, column->width, column->type)) {
+                *bad_row = row;
+                return error_set(VECDB_ERR_INVALID, "field %s: row %zu is a zero vector, which COSINE cannot compare",
+                                 definition->field, row);
+            }
+    }
+    return VECDB_OK;
+}
+
+/* ---- insert and upsert ---- */
+
+/* The growing segment that a partition's rows go to, appended to the snapshot when there is none with room. */
+static vecdb_status growing_view(struct collection *collection, struct snapshot **next, uint32_t partition,
+                                 const struct rows *rows, size_t first, struct segment_view **out)
+{
+    struct snapshot *snapshot = *next, *wider;
+    struct segment *segment;
+
+    for (size_t v = snapshot->view_count; v-- > 0;) {
+        struct segment_view *view = &snapshot->views[v];
+        if (view->segment->growing && view->partition == partition && view->segment->schema == rows->schema &&
+            growing_bytes(view->segment) < GROWING_BYTES && growing_row_count(view->segment) == view->row_count &&
+            growing_room(view->segment, rows, first, rows->row_count - first) > 0) {
+            *out = view;
+            return VECDB_OK;
+        }
+    }
+    TRY(growing_create(rows->schema, database_new_id(collection->database), GROWING_ROWS, &segment));
+    if (snapshot_copy(snapshot, snapshot->schema, snapshot->view_count + 1, &wider) != VECDB_OK) {
+        segment_release(segment);
+        return error_last()->status;
+    }
+    snapshot_release(snapshot);
+    *next = wider;
+    *out = &wider->views[wider->view_count - 1];
+    (*out)->segment = segment;
+    (*out)->partition = partition;
+    (*out)->keys_ascend = true;
+    return VECDB_OK;
+}
+
+/* Runs of rows that are not superseded go to growing segments. */
+static vecdb_status append_rows(struct collection *collection, struct snapshot **next, uint32_t partition,
+                                const struct rows *rows, const uint64_t *superseded)
+{
+    size_t row = 0;
+
+    while (row < rows->row_count) {
+        struct segment_view *view = NULL;
+        size_t count = 1, room;
+        if (superseded && bitmap_get(superseded, row)) {
+            row++;
+            continue;
+        }
+        if (!superseded)
+            count = rows->row_count - row;
+        while (superseded && row + count < rows->row_count && !bitmap_get(superseded, row + count))
+            count++;
+        TRY(growing_view(collection, next, partition, rows, row, &view));
+        room = growing_room(view->segment, rows, row, count);
+        if (room < count)
+            count = room;
+        TRY(growing_append(view->segment, rows, row, count));
+        view->row_count += count;
+        view->keys_ascend = view->segment->keys_ascend;
+        row += count;
+    }
+    return VECDB_OK;
+}
+
+static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
+                                  bool replace, struct write_result *result)
+{
+    struct snapshot *snapshot = collection->published, *next = NULL;
+    struct doomed doomed = {0};
+    uint64_t *superseded = NULL;
+    uint64_t replaced = 0;
+    size_t repeats = 0;
+    vecdb_status status;
+
+    superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8);
+    if (!superseded)
+        return error_nomem("insert");
+    if ((status = find_repeats(rows, replace, superseded, &repeats, &result->bad_row)) != VECDB_OK ||
+        (status = doomed_init(&doomed, snapshot->view_count)) != VECDB_OK ||
+        (status = check_cosine(collection, rows, &result->bad_row)) != VECDB_OK ||
+        (status = find_present(snapshot, rows, replace, &doomed, &result->bad_row)) != VECDB_OK)
+        goto done;
+    if ((status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next)) != VECDB_OK ||
+        (status = doom(&doomed, next, &replaced)) != VECDB_OK ||
+        (status = append_rows(collection, &next, partition, rows, repeats ? superseded : NULL)) != VECDB_OK)
+        goto done;
+    collection_publish(collection, next);
+    next = NULL;
+    result->affected = rows->row_count;
+done:
+    snapshot_release(next);
+    doomed_deinit(&doomed);
+    mem_free(superseded);
+    return status;
+}
+
+static vecdb_status check_batch_size(const struct rows *rows)
+{
+    size_t bytes = 0;
+
+    for (size_t f = 0; f < rows->schema->field_count; f++) {
+        const struct column *column = &rows->columns[f];
+        bytes += column->width ? column->width * rows->row_count : column->offsets[rows->row_count];
+    }
+    if (bytes > VECDB_MAX_BATCH_BYTES)
+        return error_set(VECDB_ERR_LIMIT, "a batch of %zu bytes is larger than %d: insert it in parts", bytes,
+                         VECDB_MAX_BATCH_BYTES);
+    return VECDB_OK;
+}
+
+vecdb_status collection_insert(struct collection *collection, const vecdb_batch *batch, bool replace,
+                               vecdb_durability durability, struct write_result *result)
+{
+    const struct schema *schema;
+    struct rows rows;
+    uint32_t partition = 0;
+    bool keep_keys = false;
+    int64_t first = 0;
+    vecdb_status status;
+
+    result->affected = 0;
+    result->bad_row = UINT64_MAX;
+    pthread_mutex_lock(&collection->write_lock);
+    schema = collection_schema(collection);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK && batch->partition)
+        status = collection_find_partition(collection, batch->partition, &partition);
+    if (status == VECDB_OK) {
+        if (schema->auto_id && replace) /* an upsert brings the keys that it replaces */
+            keep_keys = true;
+        first = collection->next_auto_id;
+        status = rows_from_batch(schema, batch, first, keep_keys, &rows, &result->bad_row);
+    }
+    if (status == VECDB_OK) {
+        status = check_batch_size(&rows);
+        if (status == VECDB_OK && rows.row_count)
+            status = insert_locked(collection, &rows, partition, replace, result);
+        if (status == VECDB_OK && schema->auto_id && !keep_keys)
+            collection->next_auto_id += (int64_t)rows.row_count;
+        rows_deinit(&rows);
+    }
+    result->first_auto_id = first;
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}
+
+/* ---- delete ---- */
+
+static vecdb_status delete_locked(struct collection *collection, const struct doomed *doomed,
+                                  struct write_result *result)
+{
+    struct snapshot *next;
+    vecdb_status status;
+
+    TRY(snapshot_copy(collection->published, collection->published->schema, collection->published->view_count, &next));
+    status = doom(doomed, next, &result->affected);
+    if (status == VECDB_OK && result->affected)
+        collection_publish(collection, next);
+    else
+        snapshot_release(next);
+    return status;
+}
+
+vecdb_status collection_delete_keys(struct collection *collection, const vecdb_column *keys, size_t key_count,
+                                    vecdb_durability durability, struct write_result *result)
+{
+    struct doomed doomed = {0};
+    struct rows rows;
+    vecdb_status status;
+
+    result->affected = 0;
+    result->bad_row = UINT64_MAX;
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK)
+        status = rows_from_keys(collection_schema(collection), keys, key_count, &rows);
+    if (status == VECDB_OK) {
+        status = doomed_init(&doomed, collection->published->view_count);
+        if (status == VECDB_OK)
+            status = find_present(collection->published, &rows, true, &doomed, &result->bad_row);
+        if (status == VECDB_OK)
+            status = delete_locked(collection, &doomed, result);
+        rows_deinit(&rows);
+        doomed_deinit(&doomed);
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}
+
+vecdb_status collection_delete_where(struct collection *collection, const char *text, const char *params,
+                                     vecdb_durability durability, struct write_result *result)
+{
+    struct filter_counters counters = {0};
+    struct doomed doomed = {0};
+    struct filter *filter = NULL;
+    struct snapshot *snapshot;
+    vecdb_status status;
+
+    result->affected = 0;
+    result->bad_row = UINT64_MAX;
+    if (!text || !text[strspn(text, " \t\r\n")])
+        return error_set(VECDB_ERR_INVALID, "delete: the filter is empty; use truncate to delete all rows");
+    pthread_mutex_lock(&collection->write_lock);
+    snapshot = collection->published;
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK)
+        status = filter_compile(snapshot->schema, text, strlen(text), params, &filter);
+    if (status == VECDB_OK)
+        status = doomed_init(&doomed, snapshot->view_count);
+    for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
+        const struct segment_view *view = &snapshot->views[v];
+        uint64_t *rows;
+        size_t count;
+        status = search_allowed(snapshot, v, filter, NULL, 0, NULL, &rows, &count, &counters);
+        if (status != VECDB_OK || count == 0) {
+            if (status == VECDB_OK)
+                mem_free(rows);
+            continue;
+        }
+        for (size_t row = 0; row < view->row_count && status == VECDB_OK; row++)
+            if (!rows || bitmap_get(rows, row))
+                status = doomed_add(&doomed, v, (uint32_t)row);
+        mem_free(rows);
+    }
+    if (status == VECDB_OK)
+        status = delete_locked(collection, &doomed, result);
+    pthread_mutex_unlock(&collection->write_lock);
+    doomed_deinit(&doomed);
+    filter_free(filter);
+    return status;
+}
+
+vecdb_status collection_truncate(struct collection *collection)
+{
+    struct snapshot *next = NULL;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK)
+        status = snapshot_copy(NULL, collection->published->schema, 0, &next);
+    if (status == VECDB_OK) {
+        next->lsn = collection->published->lsn;
+        collection_publish(collection, next);
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}

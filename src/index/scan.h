@@ -1,0 +1,40 @@
+/* Distances between a query and rows, for every vector type and metric: the one definition that exact search, reranking
+ * and the tests of every index kind rely on. Smaller is closer. */
+#ifndef VECDB_INDEX_SCAN_H
+#define VECDB_INDEX_SCAN_H
+
+#include "index/index.h"
+#include "simd/kernels.h"
+
+#define SCAN_CHUNK 256 /* rows scored before they are looked at */
+
+/** A query made ready for the kernels. */
+struct scan_query {
+    vecdb_type type;
+    vecdb_metric metric;
+    uint32_t dim;
+    const void *data;     /* f32 (f16, bf16 and f32 rows), i8 or bits; COSINE: of length 1 unless i8 */
+    float inverse_norm;   /* COSINE on i8: 1 / length, 0 for a zero query */
+    struct scan_f32 f32;  /* kernels; those of integer results are in i32 */
+    struct scan_i32 i32;
+    bool integer;
+};
+
+/** Bytes of scratch that scan_prepare() wants for one query; a multiple of 64. */
+size_t scan_scratch_size(vecdb_type type, uint32_t dim);
+/** Make a query ready. It, and `scratch`, must stay while `out` is used. */
+void scan_prepare(struct scan_query *out, vecdb_type type, vecdb_metric metric, uint32_t dim, const void *query,
+                  void *scratch);
+
+/** Distances to n rows, `stride` bytes apart. norms: the rows' lengths for COSINE, or NULL to compute them here. */
+void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t stride, size_t n, const float *norms,
+               float *out);
+/** Distances to n rows by number. norms[row], or NULL. */
+void scan_gather(const struct scan_query *query, const struct vectors *vectors, const uint32_t *ids, size_t n,
+                 const float *norms, float *out);
+/** Length of a dense row; infinite or 0 when its square is beyond float's range. */
+float scan_norm(vecdb_type type, uint32_t dim, const void *row);
+/** A dense or binary row as dim floats (bits as 0 and 1). */
+void scan_to_f32(vecdb_type type, uint32_t dim, const void *row, float *out);
+
+#endif

@@ -1,0 +1,276 @@
+#include "query/request.h"
+
+#include "base/float16.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <string.h>
+
+static vecdb_status no_field(const struct schema *schema, const char *name)
+{
+    const char *nearest = schema_nearest(schema, name, strlen(name));
+
+    return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", name, nearest ? "; did you mean " : "",
+                     nearest ? nearest : "", nearest ? "?" : "");
+}
+
+vecdb_status request_find_field(const struct schema *schema, const char *name, size_t *out)
+{
+    size_t vectors = 0;
+
+    if (name) {
+        *out = schema_find(schema, name, strlen(name));
+        if (*out == SCHEMA_NONE)
+            return no_field(schema, name);
+        if (!type_is_vector(schema->fields[*out].type))
+            return error_set(VECDB_ERR_TYPE, "field %s is %s, not a vector", name, type_name(schema->fields[*out].type));
+        return VECDB_OK;
+    }
+    for (size_t f = 0; f < schema->field_count; f++)
+        if (type_is_vector(schema->fields[f].type)) {
+            vectors++;
+            *out = f;
+        }
+    if (vectors > 1)
+        return error_set(VECDB_ERR_INVALID, "search: the collection has %zu vector fields; name one", vectors);
+    return VECDB_OK;
+}
+
+static bool is_zero_query(vecdb_type type, uint32_t dim, const uint8_t *query)
+{
+    for (uint32_t i = 0; i < dim; i++) {
+        bool zero = type == VECDB_TYPE_FLOAT_VECTOR  ? (load_u32(query + 4 * (size_t)i) & 0x7FFFFFFF) == 0
+                    : type == VECDB_TYPE_INT8_VECTOR ? query[i] == 0
+                                                     : (load_u16(query + 2 * (size_t)i) & 0x7FFF) == 0;
+        if (!zero)
+            return false;
+    }
+    return true;
+}
+
+/* Float queries for a field of another element type. */
+static vecdb_status convert_queries(const struct field *field, const vecdb_search_request *from, size_t stride,
+                                    struct buf *out)
+{
+    TRY(buf_reserve(out, from->query_count * field->width));
+    for (size_t q = 0; q < from->query_count; q++) {
+        const uint8_t *query = (const uint8_t *)from->queries + q * stride;
+        TRY(rows_check_vector(VECDB_TYPE_FLOAT_VECTOR, field->dim, query, "query", q));
+        for (uint32_t i = 0; i < field->dim; i++) {
+            float x = float_from_bits(load_u32(query + 4 * (size_t)i));
+            if (field->type == VECDB_TYPE_INT8_VECTOR) {
+                float rounded = nearbyintf(x);
+                int8_t byte = (int8_t)(rounded < -128 ? -128 : rounded > 127 ? 127 : rounded);
+                TRY(buf_append(out, &byte, 1));
+            } else {
+                uint16_t half = field->type == VECDB_TYPE_FLOAT16_VECTOR ? f16_from_float(x) : bf16_from_float(x);
+                TRY(buf_append(out, &half, 2));
+            }
+        }
+    }
+    return VECDB_OK;
+}
+
+static vecdb_status take_queries(struct request *request, const struct field *field, const vecdb_search_request *from)
+{
+    vecdb_type type = from->query_type == VECDB_TYPE_NONE ? field->type : from->query_type;
+    struct search *search = &request->search;
+    size_t stride = from->query_stride ? from->query_stride : type_width(type, from->dim);
+
+    if (!from->queries)
+        return error_set(VECDB_ERR_INVALID, "search: queries is NULL");
+    if (from->query_count == 0)
+        return error_set(VECDB_ERR_INVALID, "search: query_count is 0");
+    if (from->query_count > ((size_t)1 << 24))
+        return error_set(VECDB_ERR_LIMIT, "search: %zu queries at once are more than %d", from->query_count, 1 << 24);
+    if (from->dim != field->dim)
+        return error_set(VECDB_ERR_DIM, "field %s: got a query of %u values, dim is %u", field->name, from->dim,
+                         field->dim);
+    if (stride < type_width(type, from->dim))
+        return error_set(VECDB_ERR_INVALID, "search: a query_stride of %zu bytes is less than the vector's %zu", stride,
+                         type_width(type, from->dim));
+    if (type == field->type) {
+        search->queries = from->queries;
+        search->query_stride = stride;
+    } else if (type == VECDB_TYPE_FLOAT_VECTOR && field->type != VECDB_TYPE_BINARY_VECTOR) {
+        TRY(convert_queries(field, from, stride, &request->queries));
+        search->queries = request->queries.data;
+        search->query_stride = field->width;
+    } else {
+        return error_set(VECDB_ERR_TYPE, "field %s: got queries of type %s, the field is %s", field->name,
+                         type_name(type) ? type_name(type) : "(unknown)", type_name(field->type));
+    }
+    search->query_count = from->query_count;
+    for (size_t q = 0; q < search->query_count; q++) {
+        const uint8_t *query = search->queries + q * search->query_stride;
+        TRY(rows_check_vector(field->type, field->dim, query, "query", q));
+        if (search->metric == VECDB_METRIC_COSINE && is_zero_query(field->type, field->dim, query))
+            return error_set(VECDB_ERR_INVALID, "field %s: query %zu is a zero vector, which COSINE cannot compare",
+                             field->name, q);
+    }
+    return VECDB_OK;
+}
+
+vecdb_status request_partitions(const char *const *names, size_t count, partition_lookup find_partition, void *context,
+                                struct buf *ids)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id;
+        if (!names[i])
+            return error_set(VECDB_ERR_INVALID, "partition %zu: the name is NULL", i);
+        TRY(find_partition(context, names[i], &id));
+        TRY(buf_append(ids, &id, sizeof id));
+    }
+    return VECDB_OK;
+}
+
+/* Radius and range_filter must be numbers and not exclude each other. */
+static vecdb_status take_range(struct search *search, const vecdb_search_request *from)
+{
+    bool larger_is_nearer = metric_is_similarity(search->metric);
+
+    search->has_radius = from->has_radius;
+    search->has_range_filter = from->has_range_filter;
+    search->radius = from->radius;
+    search->range_filter = from->range_filter;
+    if (from->has_range_filter && !from->has_radius)
+        return error_set(VECDB_ERR_INVALID, "search: range_filter needs a radius");
+    if ((from->has_radius && isnan(from->radius)) || (from->has_range_filter && isnan(from->range_filter)))
+        return error_set(VECDB_ERR_INVALID, "search: radius or range_filter is NaN");
+    if (from->has_range_filter && (larger_is_nearer ? from->range_filter <= from->radius : from->range_filter >= from->radius))
+        return error_set(VECDB_ERR_INVALID, "search: range_filter %g must be %s radius %g under %s", from->range_filter,
+                         larger_is_nearer ? "more than" : "less than", from->radius, metric_name(search->metric));
+    return VECDB_OK;
+}
+
+static vecdb_status prepare(struct request *request, const struct snapshot *snapshot, const vecdb_search_request *from,
+                            vecdb_metric index_metric, const struct filter *compiled, partition_lookup find_partition,
+                            void *context)
+{
+    const struct schema *schema = snapshot->schema;
+    struct search *search = &request->search;
+    const struct field *field;
+
+    TRY(request_find_field(schema, from->field, &search->field));
+    field = &schema->fields[search->field];
+    search->metric = from->metric != VECDB_METRIC_DEFAULT    ? from->metric
+                     : index_metric != VECDB_METRIC_DEFAULT ? index_metric
+                                                            : metric_default(field->type);
+    TRY(metric_check(search->metric, field->type, field->name));
+    if (index_metric != VECDB_METRIC_DEFAULT && search->metric != index_metric && !from->exact)
+        return error_set(VECDB_ERR_INVALID, "field %s: metric %s differs from its index's %s", field->name,
+                         metric_name(search->metric), metric_name(index_metric));
+    if (from->limit == 0)
+        return error_set(VECDB_ERR_INVALID, "search: limit is 0, it must be at least 1");
+    if (from->limit > UINT32_MAX || from->offset > UINT32_MAX)
+        return error_set(VECDB_ERR_LIMIT, "search: limit %zu and offset %zu must be below 2^32", from->limit, from->offset);
+    request->limit = from->limit;
+    request->offset = from->offset;
+    search->k = from->limit + from->offset;
+    TRY(take_queries(request, field, from));
+    TRY(take_range(search, from));
+    if (compiled) {
+        search->filter = compiled;
+    } else if (from->filter && *from->filter) {
+        TRY(filter_compile(schema, from->filter, strlen(from->filter), from->filter_params, &request->filter));
+        search->filter = request->filter;
+    }
+    if (from->partitions) {
+        TRY(request_partitions(from->partitions, from->partition_count, find_partition, context, &request->partitions));
+        TRY(buf_reserve(&request->partitions, 4)); /* so that none is not NULL, which means all */
+        search->partitions = (const uint32_t *)(const void *)request->partitions.data;
+        search->partition_count = from->partition_count;
+    }
+    if (from->within_keys) {
+        TRY(rows_from_keys(schema, from->within_keys, from->within_count, &request->within));
+        search->within = &request->within;
+    }
+    if (from->timeout_ms) {
+        deadline_start(&request->deadline, from->timeout_ms);
+        search->deadline = &request->deadline;
+    }
+    search->params = from->params;
+    search->exact = from->exact;
+    return VECDB_OK;
+}
+
+vecdb_status request_init(struct request *request, const struct snapshot *snapshot, const vecdb_search_request *from,
+                          vecdb_metric index_metric, const struct filter *compiled, partition_lookup find_partition,
+                          void *context)
+{
+    vecdb_status status;
+
+    memset(request, 0, sizeof *request);
+    status = prepare(request, snapshot, from, index_metric, compiled, find_partition, context);
+    if (status != VECDB_OK)
+        request_deinit(request);
+    return status;
+}
+
+void request_deinit(struct request *request)
+{
+    filter_free(request->filter);
+    rows_deinit(&request->within);
+    buf_deinit(&request->queries);
+    buf_deinit(&request->partitions);
+}
+
+vecdb_status output_init(struct output *output, const struct schema *schema, const char *const *names, size_t count)
+{
+    memset(output, 0, sizeof *output);
+    if (count && !names)
+        return error_set(VECDB_ERR_INVALID, "output_fields is NULL");
+    output->fields = mem_array_alloc(schema->field_count + count + 1, sizeof *output->fields);
+    output->dynamic = mem_array_alloc(count + 1, sizeof *output->dynamic);
+    if (!output->fields || !output->dynamic) {
+        output_deinit(output);
+        return error_nomem("output fields");
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t f;
+        if (!names[i]) {
+            output_deinit(output);
+            return error_set(VECDB_ERR_INVALID, "output field %zu: the name is NULL", i);
+        }
+        if (strcmp(names[i], "*") == 0) {
+            for (f = 0; f < schema->field_count; f++)
+                output->fields[output->field_count++] = f;
+            for (size_t j = 0; j < i; j++) /* room was made for one "*" */
+                if (strcmp(names[j], "*") == 0)
+                    output->field_count -= schema->field_count;
+            continue;
+        }
+        f = schema_find(schema, names[i], strlen(names[i]));
+        if (f != SCHEMA_NONE) {
+            output->fields[output->field_count++] = f;
+        } else if (schema->dynamic != SCHEMA_NONE) {
+            output->dynamic[output->dynamic_count++] = names[i];
+        } else {
+            output_deinit(output);
+            return no_field(schema, names[i]);
+        }
+    }
+    return VECDB_OK;
+}
+
+void output_deinit(struct output *output)
+{
+    mem_free(output->fields);
+    mem_free(output->dynamic);
+    memset(output, 0, sizeof *output);
+}
+
+vecdb_status output_fetch(const struct output *output, const struct snapshot *snapshot, const struct found *found,
+                          const size_t *first, size_t query_count, bool with_scores, struct result **out)
+{
+    TRY(result_create(snapshot, found, first, query_count, output->fields, output->field_count, with_scores, out));
+    for (size_t i = 0; i < output->dynamic_count; i++) {
+        vecdb_status status = result_add_dynamic(*out, snapshot, found, output->dynamic[i]);
+        if (status != VECDB_OK) {
+            result_free(*out);
+            *out = NULL;
+            return status;
+        }
+    }
+    return VECDB_OK;
+}

@@ -1,0 +1,590 @@
+#include "storage/wal.h"
+
+#include "base/bytes.h"
+#include "base/checksum.h"
+#include "base/mem.h"
+#include "base/plant.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <string.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+struct wal {
+    const struct dir *dir;
+    uint8_t uuid[FORMAT_UUID_SIZE];
+    uint64_t epoch;
+    struct wal_options options;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* syncing or cutting ended, durable_lsn or poison moved */
+    struct file file;       /* lock; a leader syncs it without, and wal_roll waits for the leader */
+    uint64_t salt;          /* lock */
+    uint64_t end;           /* lock: where the next frame goes */
+    uint64_t next_lsn;      /* lock */
+    uint64_t durable_lsn;   /* lock */
+    uint64_t unsynced;      /* lock: bytes of NORMAL frames since the last sync began */
+    uint64_t normal_since;  /* lock: when the oldest of them came; 0: none */
+    bool syncing;           /* lock: a leader is in fdatasync, or a failed append is being undone; one sync at a time,
+                             * because the system reports a failed write-back only once per open file */
+    bool cutting;           /* lock: a failed append is being undone; appending waits */
+    bool poisoned;          /* lock */
+    vecdb_error reason;     /* lock */
+};
+
+static const uint8_t zeros[4096];
+
+static vecdb_status poisoned(const struct wal *wal)
+{
+    return error_set_system(VECDB_ERR_POISONED, wal->reason.system,
+                            "durability unknown: %s; reopen the database to write again", wal->reason.message);
+}
+
+/* The failure on record becomes the reason why nothing is written any more. Lock held. */
+static vecdb_status poison(struct wal *wal)
+{
+    if (!wal->poisoned) {
+        wal->poisoned = true;
+        wal->reason = *error_last();
+    }
+    pthread_cond_broadcast(&wal->changed);
+    return poisoned(wal);
+}
+
+vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epoch, uint64_t next_lsn,
+                        const struct wal_options *options, struct wal **out)
+{
+    struct wal *wal = mem_zalloc(sizeof *wal);
+
+    *out = NULL;
+    if (!wal)
+        return error_nomem("log");
+    wal->dir = dir;
+    memcpy(wal->uuid, uuid, FORMAT_UUID_SIZE);
+    wal->epoch = epoch;
+    if (options)
+        wal->options = *options;
+    if (!wal->options.align)
+        wal->options.align = 8;
+    if (!wal->options.sync_after_bytes)
+        wal->options.sync_after_bytes = 4 * MIB;
+    if (!wal->options.sync_after_ns)
+        wal->options.sync_after_ns = 200000000u;
+    assert(wal->options.align >= 8 && wal->options.align <= sizeof zeros);
+    wal->next_lsn = next_lsn;
+    wal->durable_lsn = next_lsn - 1;
+    pthread_mutex_init(&wal->lock, NULL);
+    pthread_cond_init(&wal->changed, NULL);
+    *out = wal;
+    return VECDB_OK;
+}
+
+void wal_free(struct wal *wal)
+{
+    if (!wal)
+        return;
+    file_close(&wal->file);
+    pthread_cond_destroy(&wal->changed);
+    pthread_mutex_destroy(&wal->lock);
+    mem_free(wal);
+}
+
+/* -- syncing */
+
+/* Sync everything appended so far as the leader of those who wait. Lock held, nobody syncing; it is released meanwhile. */
+static vecdb_status lead_sync(struct wal *wal)
+{
+    uint64_t target = wal->next_lsn - 1;
+    vecdb_status status;
+
+    if (!wal->file.fd || target <= wal->durable_lsn)
+        return VECDB_OK;
+    wal->syncing = true;
+    wal->unsynced = 0;
+    wal->normal_since = 0;
+    pthread_mutex_unlock(&wal->lock);
+    status = file_sync(&wal->file);
+    pthread_mutex_lock(&wal->lock);
+    wal->syncing = false;
+    if (status != VECDB_OK)
+        return poison(wal);
+    wal->durable_lsn = target;
+    pthread_cond_broadcast(&wal->changed);
+    return VECDB_OK;
+}
+
+static vecdb_status commit_locked(struct wal *wal, uint64_t lsn)
+{
+    while (wal->durable_lsn < lsn) {
+        if (wal->poisoned)
+            return poisoned(wal);
+        if (wal->syncing)
+            pthread_cond_wait(&wal->changed, &wal->lock);
+        else
+            TRY(lead_sync(wal));
+    }
+    return VECDB_OK;
+}
+
+/* NORMAL: whether what waits is old or large enough. Lock held. */
+static bool sync_due(const struct wal *wal)
+{
+    const struct vfs *vfs = wal->dir->vfs;
+
+    return wal->normal_since && (wal->unsynced >= wal->options.sync_after_bytes ||
+                                 vfs->now(vfs) - wal->normal_since >= wal->options.sync_after_ns);
+}
+
+static vecdb_status sync_when_due(struct wal *wal)
+{
+    if (wal->poisoned)
+        return poisoned(wal);
+    return sync_due(wal) && !wal->syncing ? lead_sync(wal) : VECDB_OK;
+}
+
+vecdb_status wal_commit(struct wal *wal, uint64_t lsn, vecdb_durability mode)
+{
+    vecdb_status status = VECDB_OK;
+
+    if (mode == VECDB_DURABILITY_NONE)
+        return VECDB_OK;
+    pthread_mutex_lock(&wal->lock);
+    if (mode == VECDB_DURABILITY_NORMAL) {
+        if (!wal->normal_since && wal->durable_lsn < lsn) {
+            wal->normal_since = wal->dir->vfs->now(wal->dir->vfs);
+            wal->normal_since += wal->normal_since == 0;
+        }
+        status = sync_when_due(wal);
+    } else if (!PLANTED(10)) {
+        status = commit_locked(wal, lsn);
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return status;
+}
+
+vecdb_status wal_sync(struct wal *wal)
+{
+    vecdb_status status;
+
+    pthread_mutex_lock(&wal->lock);
+    status = wal->poisoned ? poisoned(wal) : commit_locked(wal, wal->next_lsn - 1);
+    pthread_mutex_unlock(&wal->lock);
+    return status;
+}
+
+vecdb_status wal_tick(struct wal *wal)
+{
+    vecdb_status status;
+
+    pthread_mutex_lock(&wal->lock);
+    status = sync_when_due(wal);
+    pthread_mutex_unlock(&wal->lock);
+    return status;
+}
+
+/* -- appending */
+
+static uint64_t frame_span(const struct wal_options *options, uint64_t payload)
+{
+    return align_up(WAL_FRAME_HEADER_SIZE + payload, options->align);
+}
+
+static uint64_t header_checksum(const uint8_t *header, uint64_t salt)
+{
+    return PLANTED(6) ? checksum(header + 4, 28, salt) : checksum(header, 32, salt);
+}
+
+/* Cut a failed frame off and make the cut durable; otherwise a crash could keep the frame and lose the cut. Lock held. */
+static vecdb_status undo_append(struct wal *wal)
+{
+    vecdb_error cause = *error_last();
+    uint64_t last = wal->next_lsn - 1;
+    vecdb_status status;
+
+    wal->cutting = true;
+    while (wal->syncing)
+        pthread_cond_wait(&wal->changed, &wal->lock);
+    status = wal->poisoned ? poisoned(wal) : VECDB_OK;
+    if (status == VECDB_OK) {
+        wal->syncing = true;
+        pthread_mutex_unlock(&wal->lock);
+        status = file_truncate(&wal->file, wal->end);
+        if (status == VECDB_OK && !PLANTED(27))
+            status = file_sync(&wal->file);
+        pthread_mutex_lock(&wal->lock);
+        wal->syncing = false;
+        if (status == VECDB_OK && !PLANTED(27))
+            wal->durable_lsn = last;
+    }
+    wal->cutting = false;
+    pthread_cond_broadcast(&wal->changed);
+    if (status != VECDB_OK)
+        return poison(wal);
+    return error_adopt(&cause);
+}
+
+vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn)
+{
+    struct iovec all[FILE_MAX_PARTS];
+    uint8_t header[WAL_FRAME_HEADER_SIZE] = {0};
+    uint64_t size = 0, span, payload_checksum;
+    vecdb_status status;
+
+    if (part_count > WAL_MAX_PARTS)
+        return error_set(VECDB_ERR_INVALID, "log frame of %zu parts: at most %d", part_count, WAL_MAX_PARTS);
+    for (size_t i = 0; i < part_count; i++)
+        if (parts[i].iov_len > WAL_MAX_PAYLOAD || (size += parts[i].iov_len) > WAL_MAX_PAYLOAD)
+            return error_set(VECDB_ERR_LIMIT, "batch is larger than %zu bytes in the log", WAL_MAX_PAYLOAD);
+
+    pthread_mutex_lock(&wal->lock);
+    while (wal->cutting)
+        pthread_cond_wait(&wal->changed, &wal->lock);
+    if (wal->poisoned) {
+        status = poisoned(wal);
+        goto out;
+    }
+    assert(wal->file.fd > 0);
+    payload_checksum = checksum_parts(parts, part_count, wal->salt);
+    store_u32(header, (uint32_t)size);
+    store_u16(header + 4, type);
+    store_u64(header + 8, wal->next_lsn);
+    store_u64(header + 16, wal->durable_lsn);
+    store_u64(header + 24, payload_checksum);
+    store_u64(header + 32, header_checksum(header, wal->salt));
+    span = frame_span(&wal->options, size);
+    all[0] = (struct iovec){header, sizeof header};
+    for (size_t i = 0; i < part_count; i++)
+        all[i + 1] = parts[i];
+    all[part_count + 1] = (struct iovec){(void *)(uintptr_t)zeros, span - WAL_FRAME_HEADER_SIZE - size};
+    if (PLANTED(6)) {
+        store_u64(header + 24, checksum_parts(all + 1, part_count + 1, wal->salt));
+        store_u64(header + 32, header_checksum(header, wal->salt));
+    }
+    if (file_write_parts(&wal->file, wal->end, all, part_count + 2) != VECDB_OK) {
+        status = undo_append(wal);
+        goto out;
+    }
+    *lsn = wal->next_lsn++;
+    wal->end += span;
+    wal->unsynced += span;
+    status = VECDB_OK;
+out:
+    pthread_mutex_unlock(&wal->lock);
+    return status;
+}
+
+/* -- files */
+
+static vecdb_status create_file(struct wal *wal, uint64_t id, struct file *file, uint64_t *salt, uint64_t *end)
+{
+    bool directory_unknown = false;
+    const struct vfs *vfs = wal->dir->vfs;
+    uint8_t header[WAL_HEADER_SIZE] = {0};
+    char name[FILE_NAME_SIZE];
+    vecdb_status status;
+    int result = vfs->random(vfs, salt, sizeof *salt);
+
+    if (result < 0)
+        return error_set_system(VECDB_ERR_IO, -result, "log: no random numbers from the system");
+    format_file_name(FILE_WAL, id, name);
+    format_header_write(header, FILE_WAL, wal->uuid, id);
+    store_u64(header + 64, wal->epoch);
+    store_u64(header + 72, wal->next_lsn);
+    store_u64(header + 80, *salt);
+    store_u32(header + 88, wal->options.align);
+    store_u64(header + 120, checksum(header, 120, 0));
+    *end = align_up(WAL_HEADER_SIZE, wal->options.align);
+    TRY(file_open(wal->dir, name, VFS_WRITE | VFS_CREATE | VFS_EXCLUSIVE, file));
+    struct iovec parts[2] = {{header, sizeof header}, {(void *)(uintptr_t)zeros, *end - WAL_HEADER_SIZE}};
+    status = file_write_parts(file, 0, parts, 2);
+    if (status == VECDB_OK)
+        status = file_sync(file);
+    if (status == VECDB_OK && !PLANTED(2)) {
+        status = dir_sync(wal->dir);
+        directory_unknown = status != VECDB_OK;
+    }
+    if (status != VECDB_OK) {
+        vecdb_error cause = *error_last();
+        file_close(file);
+        (void)dir_unlink(wal->dir, name);
+        error_adopt(&cause);
+        if (directory_unknown)
+            wal_poison(wal);
+        return status;
+    }
+    return VECDB_OK;
+}
+
+vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void *context, uint64_t id, uint64_t first_lsn),
+                      void *context)
+{
+    struct file file = {0};
+    uint64_t salt = 0, end = 0;
+    char name[FILE_NAME_SIZE];
+    vecdb_status status;
+
+    pthread_mutex_lock(&wal->lock);
+    wal->cutting = true; /* appending waits; so does whoever wants to lead a sync, on `syncing` */
+    while (wal->syncing)
+        pthread_cond_wait(&wal->changed, &wal->lock);
+    status = wal->poisoned ? poisoned(wal) : lead_sync(wal);
+    while (wal->syncing)
+        pthread_cond_wait(&wal->changed, &wal->lock);
+    if (status == VECDB_OK && wal->poisoned)
+        status = poisoned(wal);
+    if (status != VECDB_OK)
+        goto out;
+    wal->syncing = true;
+    pthread_mutex_unlock(&wal->lock);
+    status = create_file(wal, id, &file, &salt, &end);
+    if (status == VECDB_OK && (status = publish(context, id, wal->next_lsn)) != VECDB_OK) {
+        vecdb_error cause = *error_last();
+        file_close(&file);
+        if (status != VECDB_ERR_POISONED) { /* otherwise the manifest may name it: leave it */
+            format_file_name(FILE_WAL, id, name);
+            (void)dir_unlink(wal->dir, name);
+        }
+        status = error_adopt(&cause);
+    }
+    pthread_mutex_lock(&wal->lock);
+    wal->syncing = false;
+    if (status == VECDB_OK) {
+        file_close(&wal->file);
+        wal->file = file;
+        wal->salt = salt;
+        wal->end = end;
+    } else if (status == VECDB_ERR_POISONED) {
+        poison(wal);
+    }
+out:
+    wal->cutting = false;
+    pthread_cond_broadcast(&wal->changed);
+    pthread_mutex_unlock(&wal->lock);
+    return status;
+}
+
+void wal_poison(struct wal *wal)
+{
+    pthread_mutex_lock(&wal->lock);
+    poison(wal);
+    pthread_mutex_unlock(&wal->lock);
+}
+
+vecdb_status wal_check(struct wal *wal)
+{
+    vecdb_status status;
+
+    pthread_mutex_lock(&wal->lock);
+    status = wal->poisoned ? poisoned(wal) : VECDB_OK;
+    pthread_mutex_unlock(&wal->lock);
+    return status;
+}
+
+#define LOCKED_GETTER(function, expression)                                                                            \
+    uint64_t function(struct wal *wal)                                                                                 \
+    {                                                                                                                  \
+        pthread_mutex_lock(&wal->lock);                                                                                \
+        uint64_t value = (expression);                                                                                 \
+        pthread_mutex_unlock(&wal->lock);                                                                              \
+        return value;                                                                                                  \
+    }
+LOCKED_GETTER(wal_next_lsn, wal->next_lsn)
+LOCKED_GETTER(wal_durable_lsn, wal->durable_lsn)
+LOCKED_GETTER(wal_size, wal->file.fd > 0 ? wal->end : 0)
+
+/* -- reading */
+
+#define WINDOW_SIZE ((size_t)256 << 10)
+
+struct reader {
+    struct file file;
+    uint64_t size;      /* of the file when reading began: what comes later is not looked at */
+    uint64_t salt;
+    uint32_t align;
+    struct buf window;  /* bytes window_start .. of the file, at most WINDOW_SIZE */
+    uint64_t window_start;
+    struct buf payload;
+};
+
+/* Bytes offset .. offset + size of the file, size at most WINDOW_SIZE, inside the file; valid until the next call. */
+static vecdb_status reader_bytes(struct reader *reader, uint64_t offset, size_t size, const uint8_t **out)
+{
+    if (offset < reader->window_start || offset + size > reader->window_start + reader->window.size) {
+        uint64_t left = reader->size - offset;
+        size_t want = left < WINDOW_SIZE ? (size_t)left : WINDOW_SIZE;
+
+        reader->window.size = 0;
+        TRY(buf_reserve(&reader->window, want));
+        TRY(file_read(&reader->file, offset, reader->window.data, want));
+        reader->window.size = want;
+        reader->window_start = offset;
+    }
+    *out = reader->window.data + (offset - reader->window_start);
+    return VECDB_OK;
+}
+
+static bool frame_header_valid(const struct reader *reader, const uint8_t *header)
+{
+    return load_u32(header) <= WAL_MAX_PAYLOAD && load_u16(header + 6) == 0 &&
+           checksum_equal(load_u64(header + 32), header_checksum(header, reader->salt)) &&
+           load_u64(header + 16) < load_u64(header + 8);
+}
+
+/* Read the frame at `offset`; *good says whether it is whole and has number `lsn`. */
+static vecdb_status read_frame(struct reader *reader, uint64_t offset, uint64_t lsn, bool *good,
+                               struct wal_frame *frame, uint64_t *durable, uint64_t *span)
+{
+    uint8_t header[WAL_FRAME_HEADER_SIZE];
+    const uint8_t *bytes;
+    uint64_t size;
+
+    *good = false;
+    if (reader->size - offset < WAL_FRAME_HEADER_SIZE)
+        return VECDB_OK;
+    TRY(reader_bytes(reader, offset, WAL_FRAME_HEADER_SIZE, &bytes));
+    memcpy(header, bytes, sizeof header);
+    if (!frame_header_valid(reader, header) || load_u64(header + 8) != lsn)
+        return VECDB_OK;
+    size = load_u32(header);
+    *span = align_up(WAL_FRAME_HEADER_SIZE + size, reader->align);
+    if (*span > reader->size - offset)
+        return VECDB_OK;
+    if (*span <= WINDOW_SIZE) {
+        TRY(reader_bytes(reader, offset, (size_t)*span, &bytes));
+        bytes += WAL_FRAME_HEADER_SIZE;
+    } else {
+        reader->payload.size = 0;
+        TRY(buf_reserve(&reader->payload, (size_t)*span));
+        TRY(file_read(&reader->file, offset + WAL_FRAME_HEADER_SIZE, reader->payload.data,
+                      (size_t)*span - WAL_FRAME_HEADER_SIZE));
+        bytes = reader->payload.data;
+    }
+    if (!checksum_equal(load_u64(header + 24),
+                        checksum(bytes, PLANTED(6) ? *span - WAL_FRAME_HEADER_SIZE : size, reader->salt)))
+        return VECDB_OK;
+    if (memcmp(bytes + size, zeros, (size_t)(*span - WAL_FRAME_HEADER_SIZE - size)) != 0)
+        return VECDB_OK;
+    *frame = (struct wal_frame){lsn, load_u16(header + 4), bytes, (size_t)size};
+    *durable = load_u64(header + 16);
+    *good = true;
+    return VECDB_OK;
+}
+
+/* The highest durable number that headers behind a bad frame know of. Frames there have numbers after `lsn`, and no more
+ * of them fit than there are bytes. */
+static vecdb_status look_ahead(struct reader *reader, uint64_t offset, uint64_t lsn, uint64_t *durable)
+{
+    const uint8_t *bytes;
+    uint64_t most = lsn + (reader->size - offset) / WAL_FRAME_HEADER_SIZE;
+
+    for (uint64_t at = offset; reader->size - at >= WAL_FRAME_HEADER_SIZE; at += 8) {
+        uint64_t number;
+
+        TRY(reader_bytes(reader, at, WAL_FRAME_HEADER_SIZE, &bytes));
+        number = load_u64(bytes + 8);
+        if (number >= lsn && number <= most && frame_header_valid(reader, bytes) && load_u64(bytes + 16) > *durable)
+            *durable = load_u64(bytes + 16);
+    }
+    return VECDB_OK;
+}
+
+static vecdb_status check_header(struct reader *reader, const struct wal_scan *scan, uint64_t *first_offset)
+{
+    const char *name = reader->file.name;
+    struct format_header common;
+    const uint8_t *header;
+
+    if (reader->size < WAL_HEADER_SIZE)
+        return error_set(VECDB_ERR_CORRUPT, "%s: %llu bytes, too short for a header of %d", name,
+                         (unsigned long long)reader->size, WAL_HEADER_SIZE);
+    TRY(reader_bytes(reader, 0, WAL_HEADER_SIZE, &header));
+    TRY(format_header_check(name, header, WAL_HEADER_SIZE, FILE_WAL, scan->uuid, scan->id, &common));
+    if (!checksum_equal(load_u64(header + 120), checksum(header, 120, 0)))
+        return error_set(VECDB_ERR_CORRUPT, "%s: checksum of the log header is %016llx, expected %016llx", name,
+                         (unsigned long long)checksum(header, 120, 0), (unsigned long long)load_u64(header + 120));
+    if (scan->epoch != UINT64_MAX && load_u64(header + 64) != scan->epoch)
+        return error_set(VECDB_ERR_CORRUPT, "%s: written in epoch %llu, expected %llu", name,
+                         (unsigned long long)load_u64(header + 64), (unsigned long long)scan->epoch);
+    if (load_u64(header + 72) != scan->first_lsn)
+        return error_set(VECDB_ERR_CORRUPT, "%s: begins with write %llu, expected %llu", name,
+                         (unsigned long long)load_u64(header + 72), (unsigned long long)scan->first_lsn);
+    reader->salt = load_u64(header + 80);
+    reader->align = load_u32(header + 88);
+    if (reader->align != 8 && reader->align != 512 && reader->align != 4096)
+        return error_set(VECDB_ERR_CORRUPT, "%s: frames aligned to %u: expected 8, 512 or 4096", name, reader->align);
+    if (memcmp(header + 92, zeros, 28) != 0)
+        return error_set(VECDB_ERR_CORRUPT, "%s: reserved bytes of the header are not zero", name);
+    *first_offset = align_up(WAL_HEADER_SIZE, reader->align);
+    if (*first_offset > reader->size)
+        return error_set(VECDB_ERR_CORRUPT, "%s: %llu bytes, expected at least %llu", name,
+                         (unsigned long long)reader->size, (unsigned long long)*first_offset);
+    TRY(reader_bytes(reader, 0, (size_t)*first_offset, &header));
+    if (memcmp(header + WAL_HEADER_SIZE, zeros, (size_t)*first_offset - WAL_HEADER_SIZE) != 0)
+        return error_set(VECDB_ERR_CORRUPT, "%s: padding of the header is not zero", name);
+    return VECDB_OK;
+}
+
+static vecdb_status read_frames(struct reader *reader, struct wal_scan *scan, uint64_t offset, uint64_t lsn,
+                                wal_apply apply, void *context)
+{
+    uint64_t promised = scan->last ? 0 : scan->end_lsn;
+    bool good = true;
+
+    scan->frame_count = scan->dropped_bytes = 0;
+    scan->end_offset = offset;
+    scan->next_lsn = lsn;
+    while (offset < reader->size) {
+        struct wal_frame frame;
+        uint64_t durable, span;
+
+        TRY(read_frame(reader, offset, lsn, &good, &frame, &durable, &span));
+        if (!good)
+            break;
+        TRY(apply(context, &frame));
+        if (durable > promised)
+            promised = durable;
+        offset += span;
+        lsn++;
+        scan->frame_count++;
+        scan->end_offset = offset;
+        scan->next_lsn = lsn;
+    }
+    if (!good)
+        TRY(look_ahead(reader, offset, lsn, &promised));
+    if (promised >= lsn)
+        return error_set(VECDB_ERR_CORRUPT, "%s: write %llu at offset %llu is damaged or missing, though writes up to %llu "
+                         "were durable", reader->file.name, (unsigned long long)lsn, (unsigned long long)offset,
+                         (unsigned long long)promised);
+    if (!scan->last && (!good || lsn != scan->end_lsn + 1))
+        return error_set(VECDB_ERR_CORRUPT, "%s: %llu bytes after write %llu at offset %llu, where the file should end",
+                         reader->file.name, (unsigned long long)(reader->size - offset), (unsigned long long)scan->end_lsn,
+                         (unsigned long long)offset);
+    if (!scan->growing)
+        scan->dropped_bytes = reader->size - offset;
+    return VECDB_OK;
+}
+
+vecdb_status wal_read(const struct dir *dir, struct wal_scan *scan, wal_apply apply, void *context)
+{
+    struct reader reader = {0};
+    char name[FILE_NAME_SIZE];
+    uint64_t first_offset = 0;
+    vecdb_status status;
+
+    format_file_name(FILE_WAL, scan->id, name);
+    TRY(file_open(dir, name, VFS_READ, &reader.file));
+    status = file_size(&reader.file, &reader.size);
+    if (status == VECDB_OK)
+        status = check_header(&reader, scan, &first_offset);
+    if (status == VECDB_OK && scan->start_offset > reader.size)
+        status = error_set(VECDB_ERR_CORRUPT, "%s: %llu bytes, shorter than before (%llu)", name,
+                           (unsigned long long)reader.size, (unsigned long long)scan->start_offset);
+    if (status == VECDB_OK)
+        status = read_frames(&reader, scan, scan->start_offset ? scan->start_offset : first_offset,
+                             scan->start_offset ? scan->start_lsn : scan->first_lsn, apply, context);
+    file_close(&reader.file);
+    buf_deinit(&reader.window);
+    buf_deinit(&reader.payload);
+    return status;
+}
