@@ -520,40 +520,50 @@ static void i8_pack(const void *base, size_t stride, const uint32_t *ids, size_t
     byte_pack(base, stride, ids, n, dim, BYTES_I8, panel);
 }
 
+/* What is known of a query before its rows: sums, and the up to three bytes past the last whole piece. */
+struct byte_query {
+    int32_t sum, sumsq, rest;
+};
+
+SCAN_INLINE __m512i query_piece(const void *p, enum byte_kind kind)
+{
+    int32_t bytes;
+
+    memcpy(&bytes, p, sizeof bytes);
+    return kind == BYTES_I8 ? flip(_mm512_set1_epi32(bytes)) : _mm512_set1_epi32(bytes);
+}
+
 /* With d the sums that vpdpbusd gives, q the query, r a row:
  *   u8: d = sum(q * (r - 128)) = ip - 128 * sum(q)        i8: d = sum((q + 128) * r) = ip + 128 * sum(r)
  *   squared distance = sumsq(q) + sumsq(r) - 2 * ip */
 SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int nq, const char *group, int vectors,
-                                     size_t dim, enum byte_kind kind, bool l2, const int32_t *query_sum,
-                                     const int32_t *query_sumsq, size_t n, int32_t *out, size_t out_stride)
+                                     size_t dim, enum byte_kind kind, bool l2, const struct byte_query *known,
+                                     size_t n, int32_t *out, size_t out_stride)
 {
     const int32_t *row_sum = (const int32_t *)group, *row_sumsq = row_sum + GROUP;
     const char *piece = group + BYTE_HEAD;
-    const __m512i flips = _mm512_set1_epi8((char)0x80);
+    const char *end = piece + dim / 4 * 4 * GROUP;
     __m512i sum[6][4];
 
+    /* the odd bytes first: nothing but the loop may use the sums, or the compiler copies all of them every time round */
 #pragma GCC unroll 6
-    for (int i = 0; i < nq; i++)
+    for (int i = 0; i < nq; i++) {
+        __m512i value = query_piece(&known[i].rest, kind);
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v++) {
             sum[i][v] = _mm512_setzero_si512();
-    for (size_t d = 0; d < dim; d += 4, piece += 4 * GROUP) {
+            if (dim % 4)
+                sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], value, _mm512_loadu_si512(end + 64 * v));
+        }
+    }
+    for (; piece < end; piece += 4 * GROUP, query += 4) {
         __m512i rows[4];
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             rows[v] = _mm512_loadu_si512(piece + 64 * v);
 #pragma GCC unroll 6
         for (int i = 0; i < nq; i++) {
-            const char *p = query + (size_t)i * query_stride + d;
-            int32_t four = 0;
-            __m512i value;
-            if (d + 4 <= dim)
-                memcpy(&four, p, 4);
-            else
-                memcpy(&four, p, dim - d); /* the rows' rest is zero or meets zeros */
-            value = _mm512_set1_epi32(four);
-            if (kind == BYTES_I8)
-                value = _mm512_xor_si512(value, flips);
+            __m512i value = query_piece(query + (size_t)i * query_stride, kind);
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
                 sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], value, rows[v]);
@@ -568,11 +578,11 @@ SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int
         for (int i = 0; i < nq; i++) {
             __m512i ip = sum[i][v];
             if (kind == BYTES_U8)
-                ip = _mm512_add_epi32(ip, _mm512_set1_epi32(128 * query_sum[i]));
+                ip = _mm512_add_epi32(ip, _mm512_set1_epi32(128 * known[i].sum));
             else
                 ip = _mm512_sub_epi32(ip, sums);
             if (l2)
-                ip = _mm512_sub_epi32(_mm512_add_epi32(squares, _mm512_set1_epi32(query_sumsq[i])),
+                ip = _mm512_sub_epi32(_mm512_add_epi32(squares, _mm512_set1_epi32(known[i].sumsq)),
                                       _mm512_add_epi32(ip, ip));
             _mm512_mask_storeu_epi32(out + (size_t)i * out_stride + 16 * v, mask, ip);
         }
@@ -587,13 +597,15 @@ SCAN_INLINE void byte_multiply(const char *queries, size_t query_stride, size_t 
     for (size_t i = 0; i < nq; i += 6) {
         size_t some = nq - i < 6 ? nq - i : 6;
         const char *query = queries + i * query_stride, *group = panel;
-        int32_t sum[6] = {0}, sumsq[6] = {0};
-        for (size_t q = 0; q < some; q++)
-            byte_sums(query + q * query_stride, dim, kind, &sum[q], &sumsq[q]);
+        struct byte_query known[6] = {{0, 0, 0}};
+        for (size_t q = 0; q < some; q++) {
+            byte_sums(query + q * query_stride, dim, kind, &known[q].sum, &known[q].sumsq);
+            memcpy(&known[q].rest, query + q * query_stride + dim / 4 * 4, dim % 4);
+        }
         for (size_t j = 0; j < n; j += GROUP, group += group_size) {
             size_t rows = n - j < GROUP ? n - j : GROUP;
 #define RUN(q, v)                                                                                               \
-    byte_multiply_group(query, query_stride, q, group, v, dim, kind, l2, sum, sumsq, rows, out + i * out_stride + j, \
+    byte_multiply_group(query, query_stride, q, group, v, dim, kind, l2, known, rows, out + i * out_stride + j, \
                         out_stride)
             FOR_SIZES(some, vectors_of(rows), RUN)
 #undef RUN
