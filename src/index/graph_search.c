@@ -541,6 +541,8 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     graph_codec_query(&state->codec, state->vectors.type, vector, scratch->floats, scratch->code, &query);
     if (query.exact || !task->graph->settings.refine)
         want = search->k;
+    else if (want > task->ef)
+        want = task->ef;
     TRY(scratch_hits(scratch, want));
     if (search->allowed && better_scanned(task, rows)) {
         const struct graph_pool *pool = &scratch->pool;
@@ -618,7 +620,7 @@ vecdb_status graph_search(const struct index *index, const struct index_search *
     task.refine = (size_t)refine < search->k ? search->k : (size_t)refine;
     if (task.ef < search->k)
         task.ef = search->k;
-    if (task.refine > task.ef)
+    if (!task.state->codec.lossless && task.refine > task.ef)
         task.ef = task.refine;
     if (workers > 1 && !(all = mem_array_zalloc(workers, sizeof *all)))
         return scratch_nomem();

@@ -58,6 +58,12 @@ static vecdb_status hnsw_search(const struct index *index, const struct index_se
     return graph_search(index, search, &effort, hits, counts, counters);
 }
 
+static vecdb_status hnsw_open(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,
+                              const struct params *params, struct index **out)
+{
+    return graph_open(&hnsw_ops, data, size, vectors, metric, out);
+}
+
 const struct index_ops hnsw_ops = {
     .name = "HNSW",
     .format = 1,
@@ -67,6 +73,9 @@ const struct index_ops hnsw_ops = {
     .build = hnsw_build,
     .add = graph_add,
     .search = hnsw_search,
+    .save = graph_save,
+    .open = hnsw_open,
     .free = graph_free,
+    .check = graph_check,
     .memory = graph_memory,
 };
