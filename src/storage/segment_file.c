@@ -540,7 +540,7 @@ static vecdb_status file_row(struct segment *segment, size_t f, size_t row, stru
 
 static const uint8_t *const *file_vector_blocks(struct segment *segment, size_t f, unsigned *block_shift)
 {
-    *block_shift = 32; /* one block for all rows */
+    *block_shift = 31; /* one block for all rows */
     return (const uint8_t *const *)&segment_file_of(segment)->vectors[f];
 }
 
