@@ -334,7 +334,7 @@ static void test_loaded(void **state)
             assert_same_row(growing, row, unloaded, row);
         }
         assert_finds_keys(loaded);
-        assert_int_equal(segment_vector_checksum(loaded, floats), segment_vector_checksum(unloaded, floats));
+        assert_int_equal(segment_field_checksum(loaded, floats), segment_field_checksum(unloaded, floats));
         segment_release(unloaded);
         segment_release(loaded);
         segment_release(growing);
