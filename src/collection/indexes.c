@@ -131,7 +131,7 @@ static vecdb_status check_no_zero(const struct snapshot *snapshot, size_t field)
                                             vectors.row_count, present);
         }
         for (size_t row = 0; row < vectors.row_count && status == VECDB_OK; row++)
-            if (!deletions_has(view->deletions, row) && (!present || bitmap_get(present, row)) &&
+            if (!tombstones_get(view->tombstones, row) && (!present || bitmap_get(present, row)) &&
                 is_zero((const float *)(const void *)vectors_row(&vectors, row), vectors.dim))
                 status = error_set(VECDB_ERR_INVALID, "field %s holds a zero vector, which COSINE cannot compare",
                                    described->name);

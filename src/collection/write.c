@@ -110,13 +110,14 @@ static vecdb_status doom(const struct doomed *doomed, struct snapshot *next, uin
 {
     for (size_t v = 0; v < doomed->view_count; v++) {
         struct segment_view *view = &next->views[v];
-        struct deletions *deletions;
-        size_t before = view->deletions ? view->deletions->count : 0;
+        struct tombstones *tombstones;
+        size_t before = tombstones_count(view->tombstones);
         if (doomed->counts[v] == 0)
             continue;
-        TRY(deletions_with(view->deletions, view->row_count, doomed->rows[v], doomed->counts[v], &deletions));
-        *affected += deletions->count - before;
-        view_set_deletions(view, deletions);
+        TRY(tombstones_with(view->tombstones, view->segment->row_count, doomed->rows[v], doomed->counts[v],
+                            &tombstones));
+        *affected += tombstones_count(tombstones) - before;
+        view_set_tombstones(view, tombstones);
     }
     return VECDB_OK;
 }

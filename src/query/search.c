@@ -61,15 +61,13 @@ vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, con
     if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count))
         return VECDB_OK;
     *count = view_live_rows(view);
-    if (*count == 0 || (!filtered && !view->deletions))
+    if (*count == 0 || (!filtered && !tombstones_count(view->tombstones)))
         return VECDB_OK;
     words = mem_array_alloc(bitmap_words(view->row_count), 8);
     if (!words)
         return error_nomem("filter");
     bitmap_fill(words, view->row_count);
-    if (view->deletions)
-        for (size_t w = 0; w < bitmap_words(view->deletions->row_count); w++)
-            words[w] &= ~view->deletions->words[w];
+    tombstones_subtract(view->tombstones, words, view->row_count);
     if (filtered) {
         struct filter_source rows_source = {.context = &source,
                                             .row_count = view->row_count,

@@ -18,7 +18,7 @@ static void view_deinit(struct segment_view *view)
     for (size_t i = 0; i < view->index_count; i++)
         index_ref_release(view->indexes[i]);
     mem_free(view->indexes);
-    deletions_release(view->deletions);
+    tombstones_release(view->tombstones);
     segment_release(view->segment);
 }
 
@@ -45,7 +45,7 @@ static vecdb_status view_copy(const struct segment_view *from, struct segment_vi
     *to = *from;
     to->indexes = indexes;
     segment_retain(to->segment);
-    deletions_retain(to->deletions);
+    tombstones_retain(to->tombstones);
     return VECDB_OK;
 }
 
@@ -75,10 +75,10 @@ vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *sch
     return VECDB_OK;
 }
 
-void view_set_deletions(struct segment_view *view, struct deletions *deletions)
+void view_set_tombstones(struct segment_view *view, struct tombstones *tombstones)
 {
-    deletions_release(view->deletions);
-    view->deletions = deletions;
+    tombstones_release(view->tombstones);
+    view->tombstones = tombstones;
 }
 
 vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref)
@@ -212,7 +212,7 @@ vecdb_status snapshot_find(const struct snapshot *snapshot, const void *key, siz
         if (at->row_count == 0)
             continue;
         TRY(at->segment->ops->find(at->segment, key, key_size, at->row_count, &here, &row_here));
-        if (here && !deletions_has(at->deletions, row_here)) {
+        if (here && !tombstones_get(at->tombstones, row_here)) {
             *found = true;
             *view = i;
             *row = row_here;

@@ -4,8 +4,8 @@
 #define VECDB_QUERY_SNAPSHOT_H
 
 #include "index/index.h"
-#include "storage/deletions.h"
 #include "storage/segment.h"
+#include "storage/tombstones.h"
 
 /** A segment's index on a field, counted. It holds on to the segment, whose vectors it reads. */
 struct index_ref {
@@ -27,7 +27,7 @@ void index_ref_release(struct index_ref *ref);
 struct segment_view {
     struct segment *segment;
     size_t row_count;
-    struct deletions *deletions; /* NULL: none */
+    struct tombstones *tombstones; /* NULL: none is deleted */
     bool keys_ascend;
     uint32_t partition;          /* id */
     struct index_ref **indexes;  /* index_count */
@@ -54,8 +54,8 @@ void snapshot_release(struct snapshot *snapshot);
  * retained; those beyond are zero. Set row counts, then call snapshot_count(). */
 vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *schema, size_t view_count,
                            struct snapshot **out);
-/** Give up a view's deletions or indexes for others; takes over the reference. */
-void view_set_deletions(struct segment_view *view, struct deletions *deletions);
+/** Give up a view's tombstones or indexes for others; takes over the reference. */
+void view_set_tombstones(struct segment_view *view, struct tombstones *tombstones);
 vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref);
 void view_drop_index(struct segment_view *view, uint64_t built_by);
 /** Recompute live_rows. */
@@ -63,7 +63,7 @@ void snapshot_count(struct snapshot *snapshot);
 
 static inline size_t view_live_rows(const struct segment_view *view)
 {
-    return view->row_count - (view->deletions ? view->deletions->count : 0);
+    return view->row_count - tombstones_count(view->tombstones);
 }
 /** The index on a field of the segment's schema, or NULL. */
 struct index_ref *view_index(const struct segment_view *view, size_t segment_field);
