@@ -1,5 +1,6 @@
 #include "storage/segment_file.h"
 
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "storage/block.h"
 #include "storage/key_index.h"
@@ -540,7 +541,7 @@ static vecdb_status file_row(struct segment *segment, size_t f, size_t row, stru
 
 static const uint8_t *const *file_vector_blocks(struct segment *segment, size_t f, unsigned *block_shift)
 {
-    *block_shift = 32; /* one block for all rows */
+    *block_shift = 31; /* one block for all rows */
     return (const uint8_t *const *)&segment_file_of(segment)->vectors[f];
 }
 
@@ -680,9 +681,15 @@ const char *segment_file_name(const struct segment *segment) { return segment_fi
 uint64_t segment_file_size(const struct segment *segment) { return segment_file_of(segment)->body->container.size; }
 size_t segment_memory(const struct segment *segment) { return segment_file_of(segment)->memory; }
 
-uint64_t segment_vector_checksum(const struct segment *segment, size_t f)
+uint64_t segment_field_checksum(const struct segment *segment, size_t f)
 {
-    return segment_file_of(segment)->body->fields[f].values->checksum;
+    const struct field_sections *field = &segment_file_of(segment)->body->fields[f];
+    const struct container_section *sections[] = {field->values, field->valid, field->packed, field->sizes};
+    uint64_t sums[4] = {0};
+
+    for (size_t i = 0; i < 4; i++)
+        sums[i] = sections[i] ? sections[i]->checksum : 0;
+    return checksum(sums, sizeof sums, 0);
 }
 
 vecdb_status segment_check_field(struct segment *segment, size_t f)

@@ -34,8 +34,8 @@ const char *segment_file_name(const struct segment *segment);
 /** Bytes of its file, and bytes of it in memory that are not a map. */
 uint64_t segment_file_size(const struct segment *segment);
 size_t segment_memory(const struct segment *segment);
-/** Checksum of a vector field's data: what an index over it is bound to. */
-uint64_t segment_vector_checksum(const struct segment *segment, size_t field);
+/** Checksum of a field's data: what an index over it is bound to. */
+uint64_t segment_field_checksum(const struct segment *segment, size_t field);
 
 /** The row that has a key: VECDB_OK, VECDB_NOT_FOUND, VECDB_ERR_CORRUPT, VECDB_ERR_NOMEM. Deleted rows are found too.
  * INT64 or VARCHAR must be the primary key's type. */

@@ -41,7 +41,7 @@ enum segment_section { /* stored: a number is never reused */
 #define SEGMENT_INFO_SIZE 48
 #define SEGMENT_FIELD_INFO_SIZE 24
 #define SEGMENT_STATS_SIZE 24
-#define SEGMENT_MAX_ROWS 0xFFFFFFFEu /* row numbers are u32, and UINT32_MAX means none */
+#define SEGMENT_MAX_ROWS 0x7FFFFFFFu /* row numbers are u32, and shifting one by 31 gives 0 */
 #define SEGMENT_MIN_BLOCK_ROWS 64
 #define SEGMENT_MAX_BLOCK_ROWS 65536
 

@@ -143,6 +143,8 @@ static size_t run_length(const struct writer *writer, size_t row, size_t limit)
 
     if (most > limit)
         most = limit;
+    if (most > writer->row_count - row)
+        most = writer->row_count - row;
     while (n < most && writer->origins[row + n].source == first.source && writer->origins[row + n].row == first.row + n)
         n++;
     return n;
