@@ -363,7 +363,7 @@ class Collection:
                 out = c_void_p()
                 status = check(c.lib.vecdb_search(handle, byref(request.struct), byref(out)))
                 name = self._primary().name
-                wanted = bool(request.output) and (name in request.output or "*" in request.output)
+                wanted = wants(name, request.output)
                 return search_result(out, status == c.EXHAUSTED, name, wanted)
             if key is not None:
                 self._prepare(key, handle, queries, limit, options)
@@ -457,7 +457,7 @@ class Collection:
             status = check(c.lib.vecdb_hybrid_search(handle, byref(struct), byref(out)))
             del keep
             name = self._primary().name
-            wanted = bool(output) and (name in output or "*" in output)
+            wanted = wants(name, output)
             return search_result(out, status == c.EXHAUSTED, name, wanted)
 
     def explain(self, queries: Any, limit: int = 10, **options: Any) -> Dict[str, Any]:
@@ -579,7 +579,7 @@ class Collection:
             out = c_void_p()
             check(c.lib.vecdb_search_cursor(handle, byref(request.struct), byref(out)))
             name = self._primary().name
-            wanted = bool(output) and (name in output or "*" in output)
+            wanted = wants(name, output)
             return SearchIterator(self, out, whole("batch_size", batch_size, 1), limit, name, wanted)
 
     def query_iterator(
@@ -729,6 +729,11 @@ class Collection:
         from ._tables import to_arrow
 
         return to_arrow(self._schema, self.query(filter, output_fields, as_columns=True, **options))
+
+
+def wants(name: str, output: Optional[List[str]]) -> bool:
+    """Whether the output fields name this one, or all."""
+    return output is not None and (name in output or "*" in output)
 
 
 def _no_queries(int64_key: bool) -> Result:

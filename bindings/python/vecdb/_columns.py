@@ -159,14 +159,15 @@ def _encode_buffer(field: Field, values: Any) -> Optional[Vectors]:
     if view.format not in (layout.code, "@" + layout.code) or not view.c_contiguous or view.ndim > 2:
         return None
     count = _elements(field)
-    width = view.shape[-1] if view.shape else 0
+    shape = view.shape or (0,)
+    width = shape[-1]
     if width != count:
         raise _dim_error(field, width)
     if view.readonly:
         data: Any = view.tobytes()
         return Vectors(address_of(data), len(view) if view.ndim == 2 else 1, 0, field.type, data, view.ndim == 1)
     held = (ctypes.c_char * max(1, view.nbytes)).from_buffer(view)
-    rows = view.shape[0] if view.ndim == 2 else 1
+    rows = shape[0] if view.ndim == 2 else 1
     return Vectors(ctypes.addressof(held), rows, 0, field.type, held, view.ndim == 1)
 
 

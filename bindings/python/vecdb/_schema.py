@@ -214,7 +214,7 @@ class Schema:
 class Param(NamedTuple):
     """A parameter that an index kind knows."""
 
-    index: str
+    index_type: str
     name: str
     meaning: str
     choices: Sequence[str]
