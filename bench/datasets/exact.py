@@ -31,10 +31,19 @@ def distances(metric, query, rows):
 def distances_of(metric, queries, base, ids):
     """True distances of answers: ids is (nq, k), -1 where there is none (its distance is inf)."""
     out = np.full(ids.shape, np.inf)
-    for i, row in enumerate(ids):
-        found = (row >= 0) & (row < len(base))
-        if found.any():
-            out[i, found] = distances(metric, queries[i], base[row[found]])
+    for s in range(0, len(ids), 64):
+        part = ids[s:s + 64]
+        found = (part >= 0) & (part < len(base))
+        q = np.asarray(queries[s:s + 64], np.float64)[:, None, :]
+        x = np.asarray(base[np.where(found, part, 0).ravel()], np.float64).reshape(*part.shape, -1)
+        if metric == "l2":
+            d = ((x - q) ** 2).sum(2)
+        else:
+            d = -(x * q).sum(2)
+            if metric == "cosine":
+                norm = np.sqrt((x * x).sum(2) * (q * q).sum(2))
+                d = 1 + np.divide(d, norm, out=np.zeros_like(d), where=norm > 0)
+        out[s:s + 64] = np.where(found, d, np.inf)
     return out
 
 
