@@ -413,7 +413,7 @@ vecdb_status schema_encode(const struct schema *schema, struct buf *out)
 struct reader {
     const uint8_t *data;
     size_t size;
-    bool failed;
+    bool failed, out_of_memory;
 };
 
 static uint32_t get_u32(struct reader *reader)
@@ -439,8 +439,12 @@ static char *get_text(struct reader *reader)
     if (length == 0)
         return NULL;
     length--;
-    if (length > reader->size || memchr(reader->data, 0, length) || !(text = mem_alloc((size_t)length + 1))) {
+    if (length > reader->size || memchr(reader->data, 0, length)) {
         reader->failed = true;
+        return NULL;
+    }
+    if (!(text = mem_alloc((size_t)length + 1))) {
+        reader->failed = reader->out_of_memory = true;
         return NULL;
     }
     memcpy(text, reader->data, length);
@@ -452,7 +456,7 @@ static char *get_text(struct reader *reader)
 
 vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out)
 {
-    struct reader reader = {data, size, false};
+    struct reader reader = {data, size, false, false};
     vecdb_schema schema = VECDB_SCHEMA_INIT;
     vecdb_field *fields = NULL;
     vecdb_status status;
@@ -470,7 +474,7 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     schema.description = get_text(&reader);
     count = get_u32(&reader);
     if (!reader.failed && count <= VECDB_MAX_FIELDS)
-        fields = mem_array_zalloc(count ? count : 1, sizeof *fields);
+        reader.out_of_memory = !(fields = mem_array_zalloc(count ? count : 1, sizeof *fields));
     if (!fields) {
         reader.failed = true;
         count = 0;
@@ -488,7 +492,9 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     }
     schema.fields = fields;
     schema.field_count = count;
-    if (reader.failed || reader.size)
+    if (reader.out_of_memory)
+        status = error_nomem("schema");
+    else if (reader.failed || reader.size)
         status = error_set(VECDB_ERR_CORRUPT, "schema: %zu bytes do not hold the fields they announce", size);
     else if ((status = schema_create(&schema, out)) != VECDB_OK && status != VECDB_ERR_NOMEM) {
         error_prefix("stored schema: ");

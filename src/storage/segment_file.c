@@ -39,6 +39,7 @@ static vecdb_status check_info(struct segment_body *body, const uint8_t **info)
     const struct container_section *section = container_find(&body->container, SECTION_INFO, CONTAINER_NO_FIELD);
     const struct container_section *schema = container_find(&body->container, SECTION_SCHEMA, CONTAINER_NO_FIELD);
     uint64_t rows, block_rows;
+    vecdb_status status;
 
     if (!section || section->size < SEGMENT_INFO_SIZE)
         return corrupt(body, "the section that says what it is (INFO) is missing or too short");
@@ -46,8 +47,11 @@ static vecdb_status check_info(struct segment_body *body, const uint8_t **info)
         return corrupt(body, "the section SCHEMA is missing");
     TRY(container_check(&body->container, section, 0, section->size, NULL));
     TRY(container_check(&body->container, schema, 0, schema->size, NULL));
-    if (schema_decode(container_bytes(&body->container, schema), (size_t)schema->size, &body->schema) != VECDB_OK)
-        return error_prefix("%s: ", body->container.name);
+    status = schema_decode(container_bytes(&body->container, schema), (size_t)schema->size, &body->schema);
+    if (status != VECDB_OK) {
+        vecdb_error failure = *error_last();
+        return error_set(status, "%s: %.400s", body->container.name, failure.message);
+    }
     *info = container_bytes(&body->container, section);
     rows = load_u64(*info);
     block_rows = load_u32(*info + 32);

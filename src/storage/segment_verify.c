@@ -23,6 +23,7 @@ struct check {
 static void problem(struct check *check, const struct container_section *section, uint64_t at, const char *what, size_t f,
                     size_t row)
 {
+    /* at: in the section; section NULL: no byte in particular */
     check->problems++;
     problem_report(check->sink, check->body->container.name, (section ? section->offset : 0) + at, "field %s, row %zu: %s",
                    check->body->schema->fields[f].name, row, what);
@@ -71,24 +72,35 @@ static void check_fixed(struct check *check, size_t f)
     }
 }
 
-static void check_packed(struct check *check, size_t f)
+/* A failure to read is a problem to report, when it is the file's; any other ends the check. */
+static vecdb_status read_failed(struct check *check, vecdb_status status, const struct container_section *section,
+                                uint64_t at, size_t f, size_t row)
+{
+    if (status != VECDB_ERR_CORRUPT)
+        return status;
+    problem(check, section, at, error_last()->message, f, row);
+    return VECDB_OK;
+}
+
+static vecdb_status check_packed(struct check *check, size_t f)
 {
     struct segment_body *body = check->body;
     const struct field_sections *field = &body->fields[f];
     uint64_t at = 0, bytes = 0;
 
     for (size_t page = 0; page < field->pages->count; page++) {
+        size_t first = page * field->page_rows;
         struct block_entry entry;
         struct column column;
-        if (segment_page_entry(body, f, page, &entry) != VECDB_OK ||
-            check->segment->ops->row(check->segment, f, page * field->page_rows, &check->scratch, &column) != VECDB_OK) {
-            problem(check, field->pages, page * BLOCK_ENTRY_SIZE, error_last()->message, f, page * field->page_rows);
-            return;
-        }
+        vecdb_status status = segment_page_entry(body, f, page, &entry);
+        if (status == VECDB_OK)
+            status = check->segment->ops->row(check->segment, f, first, &check->scratch, &column);
+        if (status != VECDB_OK)
+            return read_failed(check, status, field->pages, page * BLOCK_ENTRY_SIZE, f, first);
         if (entry.offset != at) {
             problem(check, field->pages, page * BLOCK_ENTRY_SIZE, "the page does not begin where the one before it ends", f,
-                    page * field->page_rows);
-            return;
+                    first);
+            return VECDB_OK;
         }
         at += entry.stored_size;
         bytes += entry.size;
@@ -97,6 +109,7 @@ static void check_packed(struct check *check, size_t f)
         problem(check, field->packed, at, "bytes after the last page", f, body->row_count);
     if (bytes != field->bytes)
         problem(check, field->packed, 0, "the values' bytes are not as many as INFO says", f, 0);
+    return VECDB_OK;
 }
 
 static double real_value(const struct column *column, size_t row)
@@ -142,7 +155,7 @@ static bool stats_hold(const struct column *column, const struct column_stats *s
     return nulls == stats->null_count;
 }
 
-static void check_stats(struct check *check, size_t f)
+static vecdb_status check_stats(struct check *check, size_t f)
 {
     struct segment_body *body = check->body;
 
@@ -150,16 +163,16 @@ static void check_stats(struct check *check, size_t f)
         size_t left = body->row_count - first, rows = left < body->block_rows ? left : body->block_rows;
         struct column_stats stats;
         struct column column;
-        if (check->segment->ops->column(check->segment, f, block, rows, &check->scratch, &column) != VECDB_OK) {
-            problem(check, NULL, 0, error_last()->message, f, first);
-            return;
-        }
+        vecdb_status status = check->segment->ops->column(check->segment, f, block, rows, &check->scratch, &column);
+        if (status != VECDB_OK)
+            return read_failed(check, status, NULL, 0, f, first);
         if (!check->segment->ops->stats(check->segment, f, block, &stats) || !stats_hold(&column, &stats)) {
             problem(check, body->fields[f].stats, block * SEGMENT_STATS_SIZE, "STATS are not true of the block from here on", f,
                     first);
-            return;
+            return VECDB_OK;
         }
     }
+    return VECDB_OK;
 }
 
 /* Whether row's key is before the key of the row after it. */
@@ -218,23 +231,20 @@ static vecdb_status check_structure(struct check *check)
 {
     struct segment_body *body = check->body;
     struct column_scratch other = {0};
-    vecdb_status status;
+    vecdb_status status = VECDB_OK;
 
-    for (size_t f = 0; f < body->schema->field_count; f++) {
+    for (size_t f = 0; f < body->schema->field_count && status == VECDB_OK; f++) {
         const struct field_sections *field = &body->fields[f];
         check_valid(check, f);
         if (field->values)
             check_fixed(check, f);
         if (field->packed)
-            check_packed(check, f);
-        if (field->stats)
-            check_stats(check, f);
+            status = check_packed(check, f);
+        if (field->stats && status == VECDB_OK)
+            status = check_stats(check, f);
     }
-    status = check_key_rows(check, &other);
-    if (status == VECDB_ERR_CORRUPT) {
-        problem(check, NULL, 0, error_last()->message, body->schema->primary, 0);
-        status = VECDB_OK;
-    }
+    if (status == VECDB_OK && (status = check_key_rows(check, &other)) != VECDB_OK)
+        status = read_failed(check, status, NULL, 0, body->schema->primary, 0);
     buf_deinit(&other.bytes);
     return status;
 }
