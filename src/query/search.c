@@ -230,7 +230,8 @@ struct part {
 
 static bool scans(const struct index_ref *ref, const struct search *search)
 {
-    return !ref || search->exact || strcmp(ref->index->ops->name, "FLAT") == 0 || ref->index->metric != search->metric;
+    return !ref || search->exact || strcmp(ref->index->ops->name, "FLAT") == 0 ||
+           strcmp(ref->index->ops->name, "BIN_FLAT") == 0 || ref->index->metric != search->metric;
 }
 
 /* Where rows beyond the k-th are as near as the k-th and keys do not ascend with rows, the scan's choice among them was by
@@ -405,10 +406,16 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
 
     if (!view_vectors(view, snapshot->schema, search->field, &task.vectors))
         return VECDB_OK;
-    status = search_allowed(snapshot, view_at, search->filter, search->partitions, search->partition_count,
-                            search->deadline, &task.allowed, &task.allowed_count, &counters->filter);
-    if (status == VECDB_OK)
-        status = narrow(snapshot, view_at, search, &task.vectors, &task.allowed, &task.allowed_count);
+    if (search->rows) {
+        task.allowed = search->rows->bitmaps[view_at];
+        task.allowed_count = search->rows->counts[view_at];
+        status = VECDB_OK;
+    } else {
+        status = search_allowed(snapshot, view_at, search->filter, search->partitions, search->partition_count,
+                                search->deadline, &task.allowed, &task.allowed_count, &counters->filter);
+        if (status == VECDB_OK)
+            status = narrow(snapshot, view_at, search, &task.vectors, &task.allowed, &task.allowed_count);
+    }
     if (status == VECDB_OK && task.allowed_count) {
         size_t covered;
         counters->rows_allowed += task.allowed_count;
@@ -437,7 +444,58 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
             status = index_view(&task, ref, covered, part, counters);
         }
     }
-    mem_free(task.allowed);
+    if (!search->rows)
+        mem_free(task.allowed);
+    return status;
+}
+
+/* ---- rows chosen before ---- */
+
+void row_set_deinit(struct row_set *set)
+{
+    for (size_t v = 0; set->bitmaps && v < set->view_count; v++)
+        mem_free(set->bitmaps[v]);
+    mem_free(set->bitmaps);
+    mem_free(set->counts);
+    *set = (struct row_set){0};
+}
+
+void row_set_remove(struct row_set *set, size_t view, size_t row)
+{
+    if (!set->bitmaps[view] || !bitmap_get(set->bitmaps[view], row))
+        return;
+    bitmap_clear(set->bitmaps[view], row);
+    set->counts[view]--;
+}
+
+vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search *search, struct row_set *out,
+                            struct search_counters *counters)
+{
+    vecdb_status status = VECDB_OK;
+
+    *out = (struct row_set){.view_count = snapshot->view_count};
+    out->bitmaps = mem_array_zalloc(snapshot->view_count + 1, sizeof *out->bitmaps);
+    out->counts = mem_array_zalloc(snapshot->view_count + 1, sizeof *out->counts);
+    if (!out->bitmaps || !out->counts)
+        status = error_nomem("search");
+    for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
+        struct vectors vectors;
+        if (!view_vectors(&snapshot->views[v], snapshot->schema, search->field, &vectors))
+            continue;
+        status = search_allowed(snapshot, v, search->filter, search->partitions, search->partition_count,
+                                search->deadline, &out->bitmaps[v], &out->counts[v], &counters->filter);
+        if (status == VECDB_OK)
+            status = narrow(snapshot, v, search, &vectors, &out->bitmaps[v], &out->counts[v]);
+        if (status != VECDB_OK || out->bitmaps[v] || out->counts[v] == 0)
+            continue;
+        out->bitmaps[v] = mem_array_alloc(bitmap_words(vectors.row_count), 8);
+        if (!out->bitmaps[v])
+            status = error_nomem("search");
+        else
+            bitmap_fill(out->bitmaps[v], vectors.row_count);
+    }
+    if (status != VECDB_OK)
+        row_set_deinit(out);
     return status;
 }
 
