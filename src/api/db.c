@@ -1,5 +1,6 @@
 /* Databases: open, close, facts, collections by name. */
 #include "api/handle.h"
+#include "base/vfs.h"
 #include "index/index.h"
 #include "simd/kernels.h"
 
@@ -102,7 +103,7 @@ vecdb_status vecdb_open(const char *path, const vecdb_open_options *options, vec
         return error_nomem("database");
     }
     before = mem_account_enter(account);
-    status = database_open(path, &read, account, &database);
+    status = database_open(&vfs_posix, path, &read, account, &database);
     mem_account_enter(before);
     if (status != VECDB_OK) {
         mem_account_release(account);

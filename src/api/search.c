@@ -11,9 +11,9 @@ static vecdb_status find_partition(void *context, const char *name, uint32_t *id
     struct collection *collection = context;
     vecdb_status status;
 
-    pthread_mutex_lock(&collection->write_lock);
+    pthread_mutex_lock(&collection->snapshot_lock);
     status = collection_find_partition(collection, name, id);
-    pthread_mutex_unlock(&collection->write_lock);
+    pthread_mutex_unlock(&collection->snapshot_lock);
     return status;
 }
 

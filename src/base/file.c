@@ -205,16 +205,37 @@ void file_close(struct file *file)
     file->fd = 0;
 }
 
+vecdb_status file_stat(const struct file *file, struct vfs_stat *out)
+{
+    int result;
+
+    RETRY(result, file->vfs->stat(file->vfs, file->fd, out));
+    return result < 0 ? fail(file->name, "cannot look up", result) : VECDB_OK;
+}
+
 vecdb_status file_size(const struct file *file, uint64_t *size)
 {
     struct vfs_stat info;
-    int result;
 
-    RETRY(result, file->vfs->stat(file->vfs, file->fd, &info));
-    if (result < 0)
-        return fail(file->name, "cannot look up", result);
+    TRY(file_stat(file, &info));
     *size = info.size;
     return VECDB_OK;
+}
+
+vecdb_status file_lock(const struct file *file)
+{
+    int result;
+
+    RETRY(result, file->vfs->lock(file->vfs, file->fd));
+    return result < 0 ? fail(file->name, "cannot lock", result) : VECDB_OK;
+}
+
+vecdb_status file_random(const struct vfs *vfs, void *data, size_t size)
+{
+    int result;
+
+    RETRY(result, vfs->random(vfs, data, size));
+    return result < 0 ? fail("system", "no random numbers", result) : VECDB_OK;
 }
 
 vecdb_status file_read_some(const struct file *file, uint64_t offset, void *data, size_t size, size_t *got)

@@ -46,6 +46,9 @@ vecdb_status file_open(const struct dir *dir, const char *name, unsigned flags, 
 /** Close; a file that is not open is left alone. Says nothing: what must last was synced before. */
 void file_close(struct file *file);
 vecdb_status file_size(const struct file *file, uint64_t *size);
+vecdb_status file_stat(const struct file *file, struct vfs_stat *out);
+/** Take the exclusive lock, until the file is closed. VECDB_ERR_BUSY when somebody has it. */
+vecdb_status file_lock(const struct file *file);
 /** Read exactly `size` bytes; VECDB_ERR_CORRUPT when the file ends before. */
 vecdb_status file_read(const struct file *file, uint64_t offset, void *data, size_t size);
 /** Read at most `size` bytes, fewer only at the end of the file. */
@@ -59,6 +62,9 @@ vecdb_status file_truncate(const struct file *file, uint64_t size);
 vecdb_status file_sync(const struct file *file);
 /** Append a whole file to `out`; VECDB_ERR_LIMIT when it is larger than `limit` bytes. */
 vecdb_status file_read_all(const struct dir *dir, const char *name, size_t limit, struct buf *out);
+
+/** Random bytes from the system. */
+vecdb_status file_random(const struct vfs *vfs, void *data, size_t size);
 
 /* -- maps of files that never change */
 

@@ -5,18 +5,12 @@
 
 #include <string.h>
 
-static void index_definition_deinit(struct index_definition *definition)
-{
-    mem_free(definition->name);
-    mem_free(definition->field);
-    mem_free(definition->params_text);
-}
-
 void collection_release(struct collection *collection)
 {
     if (!collection || atomic_fetch_sub_explicit(&collection->references, 1, memory_order_acq_rel) != 1)
         return;
     snapshot_release(collection->published);
+    snapshot_release(collection->latest);
     for (size_t i = 0; i < collection->index_count; i++)
         index_definition_deinit(&collection->indexes[i]);
     for (size_t i = 0; i < collection->partition_count; i++)
@@ -46,7 +40,6 @@ vecdb_status collection_add_schema(struct collection *collection, struct schema 
 vecdb_status collection_create(struct database *database, uint64_t id, struct schema *schema, struct collection **out)
 {
     struct collection *collection = mem_zalloc(sizeof *collection);
-    struct partition *partition;
     vecdb_status status;
 
     *out = NULL;
@@ -66,13 +59,7 @@ vecdb_status collection_create(struct database *database, uint64_t id, struct sc
     }
     if ((status = snapshot_copy(NULL, schema, 0, &collection->published)) != VECDB_OK)
         goto fail;
-    partition = collection->partitions = mem_zalloc(sizeof *partition);
-    if (!partition || !(partition->name = mem_strdup("_default"))) {
-        status = error_nomem("collection");
-        goto fail;
-    }
-    collection->partition_count = 1;
-    collection->next_partition = 1;
+    collection->latest = snapshot_retain(collection->published);
     *out = collection;
     return VECDB_OK;
 fail:
@@ -90,16 +77,107 @@ struct snapshot *collection_snapshot(struct collection *collection)
     return snapshot;
 }
 
-void collection_publish(struct collection *collection, struct snapshot *snapshot)
+/* Show a snapshot to readers, unless they see a later one already. */
+static void show(struct collection *collection, struct snapshot *snapshot, bool same_lsn_too)
 {
-    struct snapshot *before;
+    struct snapshot *before = NULL;
 
-    snapshot_count(snapshot);
     pthread_mutex_lock(&collection->snapshot_lock);
-    before = collection->published;
-    collection->published = snapshot;
+    if (snapshot->lsn > collection->published->lsn || same_lsn_too) {
+        before = collection->published;
+        collection->published = snapshot_retain(snapshot);
+    }
     pthread_mutex_unlock(&collection->snapshot_lock);
     snapshot_release(before);
+}
+
+void collection_publish(struct collection *collection, struct snapshot *snapshot)
+{
+    snapshot_count(snapshot);
+    show(collection, snapshot, true);
+    snapshot_release(collection->latest);
+    collection->latest = snapshot;
+}
+
+vecdb_status collection_settle(struct collection *collection)
+{
+    if (collection->latest == collection->published)
+        return VECDB_OK;
+    if (collection->database->store)
+        TRY(store_commit(collection->database->store, collection->latest->lsn, VECDB_DURABILITY_FULL));
+    show(collection, collection->latest, false);
+    return VECDB_OK;
+}
+
+vecdb_status collection_stage(struct collection *collection, struct snapshot *snapshot, uint16_t type,
+                              const struct buf *frame, struct snapshot **staged)
+{
+    struct iovec part = {frame->data, frame->size};
+    vecdb_status status = VECDB_OK;
+
+    *staged = NULL;
+    snapshot->lsn = collection->latest->lsn + 1;
+    if (collection->database->store)
+        status = store_append(collection->database->store, type, &part, 1, &snapshot->lsn);
+    if (status != VECDB_OK) {
+        snapshot_release(snapshot);
+        return status;
+    }
+    snapshot_count(snapshot);
+    snapshot_release(collection->latest);
+    collection->latest = snapshot;
+    *staged = snapshot_retain(snapshot);
+    return VECDB_OK;
+}
+
+vecdb_status collection_commit(struct collection *collection, struct snapshot *staged, vecdb_durability durability)
+{
+    struct database *database = collection->database;
+    vecdb_status status = VECDB_OK;
+
+    if (durability == VECDB_DURABILITY_DEFAULT)
+        durability = database->durability;
+    if (database->store)
+        status = store_commit(database->store, staged->lsn, durability);
+    if (status == VECDB_OK)
+        show(collection, staged, false);
+    snapshot_release(staged);
+    return status;
+}
+
+vecdb_status collection_begin_change(struct collection *collection, struct manifest **draft,
+                                     struct manifest_collection **described)
+{
+    *draft = NULL;
+    *described = NULL;
+    if (!collection->database->store)
+        return VECDB_OK;
+    TRY(store_begin(collection->database->store, draft));
+    *described = manifest_find(*draft, collection->id);
+    if (*described)
+        return VECDB_OK;
+    store_abandon(collection->database->store);
+    return error_set(VECDB_ERR_NO_SUCH, "collection %s has been dropped", collection_schema(collection)->name);
+}
+
+vecdb_status collection_add_partition(struct collection *collection, uint32_t id, const char *name)
+{
+    char *copy = mem_strdup(name);
+    struct partition *partitions;
+    vecdb_status status = VECDB_OK;
+
+    pthread_mutex_lock(&collection->snapshot_lock);
+    partitions = mem_realloc(collection->partitions, (collection->partition_count + 1) * sizeof *partitions);
+    if (partitions)
+        collection->partitions = partitions;
+    if (partitions && copy) {
+        partitions[collection->partition_count++] = (struct partition){id, copy};
+    } else {
+        mem_free(copy);
+        status = error_nomem("partition");
+    }
+    pthread_mutex_unlock(&collection->snapshot_lock);
+    return status;
 }
 
 vecdb_status collection_alive(const struct collection *collection)
@@ -119,10 +197,47 @@ vecdb_status collection_find_partition(const struct collection *collection, cons
     return error_set(VECDB_ERR_NO_SUCH, "collection %s: no partition %s", collection_schema(collection)->name, name);
 }
 
+vecdb_status collection_set_schema(struct collection *collection, struct schema *schema)
+{
+    struct manifest_collection *described = NULL;
+    struct manifest *draft = NULL;
+    struct snapshot *next = NULL;
+    struct buf bytes = {0};
+    vecdb_status status = collection_settle(collection);
+
+    if (status == VECDB_OK)
+        status = snapshot_copy(collection->latest, schema, collection->latest->view_count, &next);
+    if (status == VECDB_OK)
+        status = schema_encode(schema, &bytes);
+    if (status == VECDB_OK)
+        status = collection_add_schema(collection, schema); /* it stays there, whatever happens */
+    else
+        schema_free(schema);
+    if (status == VECDB_OK) {
+        status = collection_begin_change(collection, &draft, &described);
+        if (status == VECDB_OK && draft) {
+            status = manifest_set_schema(described, bytes.data, bytes.size);
+            if (status == VECDB_OK)
+                status = store_publish(collection->database->store);
+            else
+                store_abandon(collection->database->store);
+        }
+        if (status != VECDB_OK) { /* not the newest, after all */
+            collection->schema_count--;
+            schema_free(schema);
+        }
+    }
+    if (status == VECDB_OK)
+        collection_publish(collection, next);
+    else
+        snapshot_release(next);
+    buf_deinit(&bytes);
+    return status;
+}
+
 vecdb_status collection_add_field(struct collection *collection, const vecdb_field *field)
 {
-    struct schema *schema = NULL;
-    struct snapshot *next = NULL;
+    struct schema *schema;
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
@@ -132,15 +247,7 @@ vecdb_status collection_add_field(struct collection *collection, const vecdb_fie
     if (status == VECDB_OK)
         status = schema_with_field(collection_schema(collection), field, &schema);
     if (status == VECDB_OK)
-        status = snapshot_copy(collection->published, schema, collection->published->view_count, &next);
-    if (status == VECDB_OK)
-        status = collection_add_schema(collection, schema);
-    if (status == VECDB_OK) {
-        collection_publish(collection, next);
-    } else {
-        snapshot_release(next);
-        schema_free(schema);
-    }
+        status = collection_set_schema(collection, schema);
     pthread_mutex_unlock(&collection->write_lock);
     return status;
 }

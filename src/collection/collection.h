@@ -1,10 +1,15 @@
-/* A collection: the living object. Its rows are segments; every write makes a new snapshot and publishes it. One writer at a
- * time (write_lock); readers take the published snapshot and never wait for a writer. */
+/* A collection: the living object. Its rows are segments; every write makes a new snapshot. One writer at a time (write_lock);
+ * readers take the published snapshot and never wait for a writer.
+ *
+ * A write goes: check, make the snapshot after it, append one frame to the log, make it `latest`; then, without the lock,
+ * wait until the frame is as durable as was asked, and publish. So the latest snapshot may be ahead of the published one by
+ * writes that wait for their sync; what writers check against is the latest. */
 #ifndef VECDB_COLLECTION_COLLECTION_H
 #define VECDB_COLLECTION_COLLECTION_H
 
 #include "query/search.h"
 #include "schema/rows.h"
+#include "storage/store.h"
 
 #include <pthread.h>
 
@@ -38,14 +43,21 @@ struct collection {
     size_t index_count;
     struct partition *partitions; /* the default one, "_default", first */
     size_t partition_count;
-    uint32_t next_partition;
     int64_t next_auto_id;
+    struct snapshot *latest;     /* with all that has been written */
+    uint64_t checkpoint_lsn;     /* writes up to here are in sealed segments */
 
-    pthread_mutex_t snapshot_lock; /* held only to take or set `published` */
-    struct snapshot *published;
+    pthread_mutex_t snapshot_lock; /* held only to take or set `published`, and to change (with write_lock) or read
+                                      (without) indexes and partitions */
+    struct snapshot *published;    /* what readers see */
 };
 
+/** What a manifest describes: schema, partitions, index definitions, segments. */
+vecdb_status collection_restore(struct database *database, const struct manifest_collection *from,
+                                struct collection **out);
+/** A collection without partitions; takes over the schema, also on failure. */
 vecdb_status collection_create(struct database *database, uint64_t id, struct schema *schema, struct collection **out);
+vecdb_status collection_add_partition(struct collection *collection, uint32_t id, const char *name);
 static inline struct collection *collection_retain(struct collection *collection)
 {
     atomic_fetch_add_explicit(&collection->references, 1, memory_order_relaxed);
@@ -59,14 +71,30 @@ static inline const struct schema *collection_schema(const struct collection *co
 }
 /** The current state, retained; release it with snapshot_release(). */
 struct snapshot *collection_snapshot(struct collection *collection);
-/** Replace the published state; takes over the reference. With write_lock. */
+/**
+ * Before a change that is no logged write (an index, a merge): make all writes durable and publish them, so that latest and
+ * published are one. With write_lock.
+ */
+vecdb_status collection_settle(struct collection *collection);
+/** Replace the state, latest and published; takes over the reference. With write_lock, after collection_settle(). */
 void collection_publish(struct collection *collection, struct snapshot *snapshot);
+/** A write: make `snapshot` the latest state, with the log frame `parts` behind it, and return a reference in *staged for
+ * collection_commit(). Takes over `snapshot`, also on failure. With write_lock. */
+vecdb_status collection_stage(struct collection *collection, struct snapshot *snapshot, uint16_t type,
+                              const struct buf *frame, struct snapshot **staged);
+/** Wait for a staged write's durability and publish it. Without write_lock. Releases `staged`. */
+vecdb_status collection_commit(struct collection *collection, struct snapshot *staged, vecdb_durability durability);
 /** VECDB_ERR_NO_SUCH when the collection has been dropped. */
 vecdb_status collection_alive(const struct collection *collection);
 vecdb_status collection_add_schema(struct collection *collection, struct schema *schema);
+/** Go over to another schema of the same rows; takes it over, also on failure. With write_lock. */
+vecdb_status collection_set_schema(struct collection *collection, struct schema *schema);
 /** Add a field to the schema; rows there are take its default, or have no value. */
 vecdb_status collection_add_field(struct collection *collection, const vecdb_field *field);
-/** Id by name; VECDB_ERR_NO_SUCH. With write_lock. */
+/** Begin a change of the manifest, if there is one: *draft and *described are NULL for a database in memory. */
+vecdb_status collection_begin_change(struct collection *collection, struct manifest **draft,
+                                     struct manifest_collection **described);
+/** Id by name; VECDB_ERR_NO_SUCH. With write_lock or snapshot_lock. */
 vecdb_status collection_find_partition(const struct collection *collection, const char *name, uint32_t *id);
 
 /* write.c */
@@ -83,13 +111,39 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
                                      vecdb_durability durability, struct write_result *result);
 vecdb_status collection_truncate(struct collection *collection);
 
+/* frames.c: what the log carries */
+enum { /* types of frames; stored, never reused */
+    FRAME_INSERT = 1,
+    FRAME_DELETE = 2,
+    FRAME_TRUNCATE = 3,
+};
+vecdb_status frame_put_insert(const struct collection *collection, uint32_t partition, bool replace,
+                              int64_t next_auto_id, const struct rows *rows, struct buf *out);
+/** Keys of rows, by view of the snapshot. */
+vecdb_status frame_put_delete(const struct collection *collection, const struct snapshot *snapshot,
+                              uint32_t *const *rows, const size_t *counts, struct buf *out);
+vecdb_status frame_put_truncate(const struct collection *collection, struct buf *out);
+/** The collection that a frame is about. VECDB_ERR_CORRUPT when it is too short. */
+vecdb_status frame_collection(const struct wal_frame *frame, uint64_t *id);
+/* write.c: what a frame did, done again; visible at once. For the one thread that recovers or follows. */
+vecdb_status collection_redo_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
+                                    uint64_t lsn);
+vecdb_status collection_redo_delete(struct collection *collection, const vecdb_column *keys, size_t key_count,
+                                    uint64_t lsn);
+vecdb_status collection_redo_truncate(struct collection *collection, uint64_t lsn);
+/** Do again what a frame says. */
+vecdb_status collection_replay(struct collection *collection, const struct wal_frame *frame);
+
 /* indexes.c */
+void index_definition_deinit(struct index_definition *definition);
+/** Add a definition as the manifest has it. */
+vecdb_status collection_restore_index(struct collection *collection, const struct manifest_index *from);
 vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options);
 vecdb_status collection_drop_index(struct collection *collection, const char *name);
 /** By index name or field name, or NULL. With write_lock. */
 const struct index_definition *collection_find_index(const struct collection *collection, const char *name);
 vecdb_status collection_describe_index(struct collection *collection, const char *name, struct buf *out);
-/** The metric of the index on a field, VECDB_METRIC_DEFAULT when there is none; takes write_lock. */
+/** The metric of the index on a field, VECDB_METRIC_DEFAULT when there is none. */
 vecdb_metric collection_field_metric(struct collection *collection, const char *field);
 
 /* partitions.c */

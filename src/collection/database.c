@@ -3,10 +3,95 @@
 #include <stdlib.h>
 #include <string.h>
 
-vecdb_status database_open(const char *path, const vecdb_open_options *options, struct mem_account *account,
-                           struct database **out)
+/* Recovery hands frames here; those of collections that are gone, or in segments already, are not needed any more. */
+static vecdb_status apply_frame(void *context, const struct wal_frame *frame, bool *needed)
+{
+    struct database *database = context;
+    uint64_t id;
+
+    TRY(frame_collection(frame, &id));
+    *needed = false;
+    for (size_t i = 0; i < database->collection_count; i++)
+        if (database->collections[i]->id == id) {
+            *needed = frame->lsn > database->collections[i]->checkpoint_lsn;
+            return *needed ? collection_replay(database->collections[i], frame) : VECDB_OK;
+        }
+    return VECDB_OK;
+}
+
+static vecdb_status add_collection(struct database *database, struct collection *collection)
+{
+    struct collection **collections =
+        mem_realloc(database->collections, (database->collection_count + 1) * sizeof *collections);
+
+    if (!collections)
+        return error_nomem("collection");
+    database->collections = collections;
+    collections[database->collection_count++] = collection;
+    return VECDB_OK;
+}
+
+static vecdb_status add_alias(struct database *database, const char *name, uint64_t collection_id)
+{
+    char *copy = mem_strdup(name);
+    struct alias *aliases = mem_realloc(database->aliases, (database->alias_count + 1) * sizeof *aliases);
+
+    if (aliases)
+        database->aliases = aliases;
+    if (!copy || !aliases) {
+        mem_free(copy);
+        return error_nomem("alias");
+    }
+    aliases[database->alias_count++] = (struct alias){copy, collection_id};
+    return VECDB_OK;
+}
+
+/* Make what the manifest describes, then what the log says happened since. */
+static vecdb_status restore(struct database *database)
+{
+    const struct manifest *manifest = store_manifest(database->store);
+
+    for (size_t i = 0; i < manifest->collection_count; i++) {
+        struct collection *collection;
+        vecdb_status status;
+        TRY(collection_restore(database, &manifest->collections[i], &collection));
+        if ((status = add_collection(database, collection)) != VECDB_OK) {
+            collection_release(collection);
+            return status;
+        }
+    }
+    for (size_t i = 0; i < manifest->alias_count; i++)
+        TRY(add_alias(database, manifest->aliases[i].name, manifest->aliases[i].collection_id));
+    return store_recover(database->store, apply_frame, database);
+}
+
+static void forget_collections(struct database *database)
+{
+    for (size_t i = 0; i < database->collection_count; i++)
+        collection_release(database->collections[i]);
+    for (size_t i = 0; i < database->alias_count; i++)
+        mem_free(database->aliases[i].name);
+    database->collection_count = database->alias_count = 0;
+}
+
+static void database_free(struct database *database)
+{
+    forget_collections(database);
+    if (database->store)
+        store_close(database->store);
+    mem_free(database->collections);
+    mem_free(database->aliases);
+    mem_free(database->path);
+    pool_free(database->pool);
+    pthread_mutex_destroy(&database->lock);
+    mem_free(database);
+}
+
+vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_open_options *options,
+                           struct mem_account *account, struct database **out)
 {
     struct database *database = mem_zalloc(sizeof *database);
+    struct store_options how = {.lock_timeout_ms = options->lock_timeout_ms};
     vecdb_status status;
 
     *out = NULL;
@@ -15,16 +100,31 @@ vecdb_status database_open(const char *path, const vecdb_open_options *options, 
     pthread_mutex_init(&database->lock, NULL);
     database->durability = options->durability ? options->durability : VECDB_DURABILITY_FULL;
     database->read_only = options->flags & VECDB_OPEN_READ_ONLY;
+    database->in_heap = options->flags & VECDB_OPEN_IN_HEAP;
     database->next_id = 1;
-    if (path && !(database->path = mem_strdup(path)))
+    status = pool_create(options->threads, &database->pool);
+    if (status == VECDB_OK && path && !(database->path = mem_strdup(path)))
         status = error_nomem("database");
-    else
-        status = pool_create(options->threads, &database->pool);
+    if (status == VECDB_OK && path) {
+        how.flags = (database->read_only ? STORE_READ_ONLY : 0) |
+                    (options->flags & VECDB_OPEN_NO_CREATE ? STORE_NO_CREATE : 0);
+        status = store_open(vfs, path, &how, &database->store);
+        while (status == VECDB_OK && (status = restore(database)) == VECDB_ERR_NO_SUCH && database->read_only) {
+            bool changed; /* the writing process went on, and files went away: begin anew from what it published */
+            forget_collections(database);
+            status = store_refresh(database->store, &changed);
+            if (status == VECDB_OK && !changed) {
+                status = restore(database);
+                break;
+            }
+        }
+    } else if (status == VECDB_OK && database->read_only) {
+        status = error_set(VECDB_ERR_INVALID, "open: a database in memory cannot be read-only");
+    }
     if (status != VECDB_OK) {
-        mem_free(database->path);
-        pthread_mutex_destroy(&database->lock);
-        mem_free(database);
-        return status;
+        vecdb_error failure = *error_last();
+        database_free(database);
+        return error_adopt(&failure);
     }
     database->account = account;
     *out = database;
@@ -33,19 +133,23 @@ vecdb_status database_open(const char *path, const vecdb_open_options *options, 
 
 vecdb_status database_close(struct database *database)
 {
-    for (size_t i = 0; i < database->collection_count; i++)
-        collection_release(database->collections[i]);
-    for (size_t i = 0; i < database->alias_count; i++)
-        mem_free(database->aliases[i].name);
-    mem_free(database->collections);
-    mem_free(database->aliases);
-    mem_free(database->path);
-    pool_free(database->pool);
-    pthread_mutex_destroy(&database->lock);
-    mem_account_release(database->account);
-    mem_free(database);
-    return VECDB_OK;
+    struct mem_account *account = database->account;
+    vecdb_status status = VECDB_OK;
+
+    if (database->store && !database->read_only && store_check(database->store) == VECDB_OK)
+        status = store_sync(database->store);
+    if (status != VECDB_OK) {
+        vecdb_error failure = *error_last();
+        database_free(database);
+        error_adopt(&failure);
+    } else {
+        database_free(database);
+    }
+    mem_account_release(account);
+    return status;
 }
+
+vecdb_status database_sync(struct database *database) { return database->store ? store_sync(database->store) : VECDB_OK; }
 
 uint64_t database_new_id(struct database *database)
 {
@@ -84,34 +188,67 @@ static vecdb_status check_free(const struct database *database, const char *name
     return VECDB_OK;
 }
 
+/* Put a collection into the manifest, if there is one; *id receives its id, *partition that of its default partition. */
+static vecdb_status describe_collection(struct database *database, const struct schema *schema, uint64_t *id,
+                                        uint64_t *partition)
+{
+    struct manifest_collection *described;
+    struct manifest *draft;
+    struct buf bytes = {0};
+    vecdb_status status;
+
+    if (!database->store) {
+        *id = database_new_id(database);
+        *partition = 1;
+        return VECDB_OK;
+    }
+    TRY(schema_encode(schema, &bytes));
+    status = store_begin(database->store, &draft);
+    if (status == VECDB_OK) {
+        status = manifest_add_collection(draft, bytes.data, bytes.size, &described);
+        if (status == VECDB_OK)
+            status = manifest_add_partition(described, "_default", partition);
+        if (status == VECDB_OK) {
+            *id = described->id;
+            status = store_publish(database->store);
+        } else {
+            store_abandon(database->store);
+        }
+    }
+    buf_deinit(&bytes);
+    return status;
+}
+
 vecdb_status database_create_collection(struct database *database, const vecdb_schema *from, struct collection **out)
 {
-    struct collection **collections;
-    struct collection *collection;
+    struct collection *collection = NULL;
     struct schema *schema;
+    uint64_t partition;
     vecdb_status status;
 
     *out = NULL;
     TRY(database_writable(database));
     TRY(schema_create(from, &schema));
     pthread_mutex_lock(&database->lock);
-    if ((status = check_free(database, schema->name)) != VECDB_OK) {
+    if ((status = check_free(database, schema->name)) != VECDB_OK)
         schema_free(schema);
-        goto done;
-    }
-    collections = mem_realloc(database->collections, (database->collection_count + 1) * sizeof *collections);
-    if (!collections) {
-        schema_free(schema);
-        status = error_nomem("collection");
-        goto done;
-    }
-    database->collections = collections;
-    status = collection_create(database, database_new_id(database), schema, &collection);
+    else
+        status = collection_create(database, 0, schema, &collection);
+    if (status == VECDB_OK)
+        status = collection_add_partition(collection, 1, "_default");
+    if (status == VECDB_OK)
+        status = add_collection(database, collection);
     if (status == VECDB_OK) {
-        collections[database->collection_count++] = collection;
-        *out = collection_retain(collection);
+        status = describe_collection(database, schema, &collection->id, &partition);
+        if (status == VECDB_OK)
+            collection->partitions[0].id = (uint32_t)partition;
+        else
+            database->collection_count--;
     }
-done:
+    if (status == VECDB_OK)
+        *out = collection_retain(collection);
+    else
+        collection_release(collection);
     pthread_mutex_unlock(&database->lock);
     return status;
 }
@@ -146,8 +283,16 @@ vecdb_status database_drop_collection(struct database *database, const char *nam
     pthread_mutex_lock(&database->lock);
     for (size_t i = 0; i < database->collection_count; i++) {
         struct collection *collection = database->collections[i];
+        struct manifest *draft;
         if (strcmp(collection_schema(collection)->name, name) != 0)
             continue;
+        if (database->store) {
+            if ((status = store_begin(database->store, &draft)) != VECDB_OK)
+                goto done;
+            manifest_remove_collection(draft, collection->id);
+            if ((status = store_publish(database->store)) != VECDB_OK)
+                goto done;
+        }
         for (size_t a = database->alias_count; a-- > 0;)
             if (database->aliases[a].collection == collection->id) {
                 mem_free(database->aliases[a].name);
@@ -165,6 +310,7 @@ vecdb_status database_drop_collection(struct database *database, const char *nam
         status = find_alias(database, name)
                      ? error_set(VECDB_ERR_INVALID, "%s is an alias: drop the collection by its own name", name)
                      : error_set(VECDB_ERR_NO_SUCH, "no collection %s", name);
+done:
     pthread_mutex_unlock(&database->lock);
     return status;
 }
@@ -172,8 +318,7 @@ vecdb_status database_drop_collection(struct database *database, const char *nam
 vecdb_status database_rename_collection(struct database *database, const char *name, const char *new_name)
 {
     struct collection *collection;
-    struct snapshot *next = NULL;
-    struct schema *schema = NULL;
+    struct schema *schema;
     vecdb_status status;
 
     TRY(database_writable(database));
@@ -193,26 +338,36 @@ vecdb_status database_rename_collection(struct database *database, const char *n
     pthread_mutex_lock(&collection->write_lock);
     status = schema_copy(collection_schema(collection), new_name, &schema);
     if (status == VECDB_OK)
-        status = snapshot_copy(collection->published, schema, collection->published->view_count, &next);
-    if (status == VECDB_OK)
-        status = collection_add_schema(collection, schema);
-    if (status == VECDB_OK) {
-        collection_publish(collection, next);
-    } else {
-        snapshot_release(next);
-        schema_free(schema);
-    }
+        status = collection_set_schema(collection, schema);
     pthread_mutex_unlock(&collection->write_lock);
 done:
     pthread_mutex_unlock(&database->lock);
     return status;
 }
 
+/* Change the manifest's aliases, if there is one: collection 0 removes. */
+static vecdb_status describe_alias(struct database *database, const char *name, uint64_t collection)
+{
+    struct manifest *draft;
+    vecdb_status status = VECDB_OK;
+
+    if (!database->store)
+        return VECDB_OK;
+    TRY(store_begin(database->store, &draft));
+    if (collection)
+        status = manifest_set_alias(draft, name, collection);
+    else
+        manifest_remove_alias(draft, name);
+    if (status == VECDB_OK)
+        return store_publish(database->store);
+    store_abandon(database->store);
+    return status;
+}
+
 vecdb_status database_set_alias(struct database *database, const char *name, const char *collection_name, bool move)
 {
     struct collection *collection;
-    struct alias *alias, *aliases;
-    char *copy;
+    struct alias *alias;
     vecdb_status status = VECDB_OK;
 
     TRY(database_writable(database));
@@ -226,19 +381,14 @@ vecdb_status database_set_alias(struct database *database, const char *name, con
         status = error_set(VECDB_ERR_EXISTS, "alias %s: a collection has this name", name);
     else if (alias && !move)
         status = error_set(VECDB_ERR_EXISTS, "alias %s exists", name);
-    else if (alias)
-        alias->collection = collection->id;
-    else {
-        copy = mem_strdup(name);
-        aliases = mem_realloc(database->aliases, (database->alias_count + 1) * sizeof *aliases);
-        if (aliases)
-            database->aliases = aliases;
-        if (copy && aliases) {
-            aliases[database->alias_count++] = (struct alias){copy, collection->id};
-        } else {
-            mem_free(copy);
-            status = error_nomem("alias");
-        }
+    if (status == VECDB_OK && !alias)
+        status = add_alias(database, name, collection->id);
+    if (status == VECDB_OK) {
+        status = describe_alias(database, name, collection->id);
+        if (status == VECDB_OK && alias)
+            alias->collection = collection->id;
+        else if (status != VECDB_OK && !alias)
+            mem_free(database->aliases[--database->alias_count].name);
     }
     pthread_mutex_unlock(&database->lock);
     return status;
@@ -247,16 +397,19 @@ vecdb_status database_set_alias(struct database *database, const char *name, con
 vecdb_status database_drop_alias(struct database *database, const char *name)
 {
     struct alias *alias;
+    vecdb_status status;
 
     TRY(database_writable(database));
     pthread_mutex_lock(&database->lock);
     alias = name ? find_alias(database, name) : NULL;
-    if (alias) {
+    status = alias ? describe_alias(database, name, 0)
+                   : error_set(VECDB_ERR_NO_SUCH, "no alias %s", name ? name : "(NULL)");
+    if (status == VECDB_OK) {
         mem_free(alias->name);
         *alias = database->aliases[--database->alias_count];
     }
     pthread_mutex_unlock(&database->lock);
-    return alias ? VECDB_OK : error_set(VECDB_ERR_NO_SUCH, "no alias %s", name ? name : "(NULL)");
+    return status;
 }
 
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }

@@ -13,8 +13,9 @@ struct alias {
 
 struct database {
     char *path;              /* NULL: in memory */
-    bool read_only;
+    bool read_only, in_heap;
     vecdb_durability durability;
+    struct store *store;     /* NULL: in memory */
     struct pool *pool;
     struct mem_account *account;
 
@@ -23,13 +24,14 @@ struct database {
     size_t collection_count;
     struct alias *aliases;
     size_t alias_count;
-    uint64_t next_id;        /* of collections, segments, indexes: never used twice */
+    uint64_t next_id;        /* of growing segments, and in memory of collections and indexes: never used twice */
 };
 
-/** `account` is taken over. */
-vecdb_status database_open(const char *path, const vecdb_open_options *options, struct mem_account *account,
-                           struct database **out);
+/** `account` is taken over on success. `vfs`: vfs_posix, or a test's. */
+vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_open_options *options,
+                           struct mem_account *account, struct database **out);
 vecdb_status database_close(struct database *database);
+vecdb_status database_sync(struct database *database);
 uint64_t database_new_id(struct database *database);
 /** VECDB_ERR_READONLY when it is. */
 vecdb_status database_writable(const struct database *database);

@@ -24,15 +24,15 @@ vecdb_metric collection_field_metric(struct collection *collection, const char *
 {
     vecdb_metric metric = VECDB_METRIC_DEFAULT;
 
-    pthread_mutex_lock(&collection->write_lock);
+    pthread_mutex_lock(&collection->snapshot_lock);
     for (size_t i = 0; i < collection->index_count; i++)
         if (strcmp(collection->indexes[i].field, field) == 0)
             metric = collection->indexes[i].metric;
-    pthread_mutex_unlock(&collection->write_lock);
+    pthread_mutex_unlock(&collection->snapshot_lock);
     return metric;
 }
 
-static void definition_deinit(struct index_definition *definition)
+void index_definition_deinit(struct index_definition *definition)
 {
     mem_free(definition->name);
     mem_free(definition->field);
@@ -50,7 +50,24 @@ static vecdb_status unknown_kind(const char *type)
     return error_set(VECDB_ERR_NO_SUCH, "index type %s is unknown; there are AUTOINDEX, %s", type, kinds);
 }
 
-/* The definition that the options ask for, checked against the schema and the kind's parameter table. */
+/* The kind behind a type's name, AUTOINDEX among them. */
+static vecdb_status find_kind(const char *type, const struct field *field, struct index_definition *out)
+{
+    out->automatic = strcasecmp(type, "AUTOINDEX") == 0;
+    out->ops = out->automatic && field->type == VECDB_TYPE_BINARY_VECTOR ? index_find("BIN_FLAT")
+               : out->automatic                                          ? index_find("HNSW")
+                                                                         : index_find(type);
+    if (!out->ops && out->automatic)
+        out->ops = index_find("FLAT");
+    if (!out->ops)
+        return unknown_kind(type);
+    if (!(out->ops->types & 1u << (field->type - VECDB_TYPE_BINARY_VECTOR)))
+        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: %s does not take %s", field->name, out->ops->name,
+                         type_name(field->type));
+    return VECDB_OK;
+}
+
+/* A definition, checked against the schema and the kind's parameter table; it has no id yet. */
 static vecdb_status define(struct collection *collection, const vecdb_index_options *options,
                            struct index_definition *out)
 {
@@ -72,15 +89,7 @@ static vecdb_status define(struct collection *collection, const vecdb_index_opti
     if (!type_is_vector(field->type))
         return error_set(VECDB_ERR_UNSUPPORTED, "field %s: an index of type %s needs a vector field, this is %s",
                          field->name, type, type_name(field->type));
-    out->automatic = strcasecmp(type, "AUTOINDEX") == 0;
-    out->ops = out->automatic ? index_find(field->type == VECDB_TYPE_BINARY_VECTOR ? "BIN_FLAT" : "HNSW") : index_find(type);
-    if (!out->ops && out->automatic)
-        out->ops = index_find("FLAT");
-    if (!out->ops)
-        return unknown_kind(type);
-    if (!(out->ops->types & 1u << (field->type - VECDB_TYPE_BINARY_VECTOR)))
-        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: %s does not take %s", field->name, out->ops->name,
-                         type_name(field->type));
+    TRY(find_kind(type, field, out));
     out->metric = options->metric == VECDB_METRIC_DEFAULT ? metric_default(field->type) : options->metric;
     TRY(metric_check(out->metric, field->type, field->name));
     snprintf(owner, sizeof owner, "index %s", out->ops->name);
@@ -94,11 +103,53 @@ static vecdb_status define(struct collection *collection, const vecdb_index_opti
         if (strcmp(collection->indexes[i].name, options->name ? options->name : field->name) == 0)
             return error_set(VECDB_ERR_EXISTS, "index %s exists", collection->indexes[i].name);
     }
-    out->id = database_new_id(collection->database);
     out->name = mem_strdup(options->name ? options->name : field->name);
     out->field = mem_strdup(field->name);
     out->params_text = mem_strdup(options->params ? options->params : "");
     return out->name && out->field && out->params_text ? VECDB_OK : error_nomem("index");
+}
+
+/* Add a copy, with texts of its own. */
+static vecdb_status add_definition(struct collection *collection, const struct index_definition *definition)
+{
+    struct index_definition copy = *definition, *definitions;
+
+    copy.name = mem_strdup(definition->name);
+    copy.field = mem_strdup(definition->field);
+    copy.params_text = mem_strdup(definition->params_text);
+    pthread_mutex_lock(&collection->snapshot_lock);
+    definitions = mem_realloc(collection->indexes, (collection->index_count + 1) * sizeof *definitions);
+    if (definitions)
+        collection->indexes = definitions;
+    if (definitions && copy.name && copy.field && copy.params_text) {
+        definitions[collection->index_count++] = copy;
+        pthread_mutex_unlock(&collection->snapshot_lock);
+        return VECDB_OK;
+    }
+    pthread_mutex_unlock(&collection->snapshot_lock);
+    index_definition_deinit(&copy);
+    return error_nomem("index");
+}
+
+vecdb_status collection_restore_index(struct collection *collection, const struct manifest_index *from)
+{
+    const struct schema *schema = collection_schema(collection);
+    struct index_definition definition = {.id = from->id};
+    vecdb_index_options options = VECDB_INDEX_OPTIONS_INIT;
+    vecdb_status status;
+
+    if (from->field >= schema->field_count)
+        return error_set(VECDB_ERR_CORRUPT, "index %s: field %u of %zu", from->name, from->field, schema->field_count);
+    options.field = schema->fields[from->field].name;
+    options.name = from->name;
+    options.type = from->type;
+    options.metric = (vecdb_metric)from->metric;
+    options.params = from->params;
+    status = define(collection, &options, &definition);
+    if (status == VECDB_OK)
+        status = add_definition(collection, &definition);
+    index_definition_deinit(&definition);
+    return status;
 }
 
 static bool is_zero(const float *values, uint32_t dim)
@@ -199,8 +250,8 @@ static vecdb_status build_view(struct collection *collection, const struct snaps
 static vecdb_status publish_indexes(struct collection *collection, struct index_ref **refs, size_t count)
 {
     struct snapshot *next;
-    vecdb_status status = snapshot_copy(collection->published, collection->published->schema,
-                                        collection->published->view_count, &next);
+    vecdb_status status = snapshot_copy(collection->latest, collection->latest->schema,
+                                        collection->latest->view_count, &next);
 
     if (status != VECDB_OK)
         return status;
@@ -221,19 +272,65 @@ static vecdb_status publish_indexes(struct collection *collection, struct index_
 
 static void remove_definition(struct collection *collection, uint64_t id)
 {
+    pthread_mutex_lock(&collection->snapshot_lock);
     for (size_t i = 0; i < collection->index_count; i++)
         if (collection->indexes[i].id == id) {
-            definition_deinit(&collection->indexes[i]);
+            index_definition_deinit(&collection->indexes[i]);
             collection->index_count--;
             memmove(&collection->indexes[i], &collection->indexes[i + 1],
                     (collection->index_count - i) * sizeof *collection->indexes);
-            return;
+            break;
         }
+    pthread_mutex_unlock(&collection->snapshot_lock);
+}
+
+/* Put a definition into the manifest, which gives it its id, and among the collection's. With write_lock. */
+static vecdb_status record_definition(struct collection *collection, struct index_definition *definition)
+{
+    const struct schema *schema = collection_schema(collection);
+    struct manifest_collection *described;
+    struct manifest *draft;
+    vecdb_status status;
+
+    TRY(collection_begin_change(collection, &draft, &described));
+    if (!draft) {
+        definition->id = database_new_id(collection->database);
+        return add_definition(collection, definition);
+    }
+    status = manifest_add_index(described, definition->name,
+                                (uint32_t)schema_find(schema, definition->field, strlen(definition->field)),
+                                definition->automatic ? "AUTOINDEX" : definition->ops->name, definition->metric,
+                                definition->params_text, &definition->id);
+    if (status == VECDB_OK)
+        status = add_definition(collection, definition);
+    if (status != VECDB_OK) {
+        store_abandon(collection->database->store);
+        return status;
+    }
+    status = store_publish(collection->database->store);
+    if (status != VECDB_OK)
+        remove_definition(collection, definition->id);
+    return status;
+}
+
+/* The reverse. */
+static vecdb_status forget_definition(struct collection *collection, uint64_t id)
+{
+    struct manifest_collection *described;
+    struct manifest *draft;
+
+    TRY(collection_begin_change(collection, &draft, &described));
+    if (draft) {
+        manifest_remove_index(described, id);
+        TRY(store_publish(collection->database->store));
+    }
+    remove_definition(collection, id);
+    return VECDB_OK;
 }
 
 vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options)
 {
-    struct index_definition definition = {0}, *definitions;
+    struct index_definition definition = {0};
     struct snapshot *snapshot = NULL;
     struct index_ref **refs = NULL;
     size_t built = 0;
@@ -245,41 +342,42 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
         status = database_writable(collection->database);
     if (status == VECDB_OK)
         status = define(collection, options, &definition);
+    if (status == VECDB_OK)
+        status = collection_settle(collection);
     if (status == VECDB_OK) {
         snapshot = collection_snapshot(collection);
         if (definition.metric == VECDB_METRIC_COSINE)
             status = check_no_zero(snapshot, schema_find(snapshot->schema, definition.field, strlen(definition.field)));
     }
-    if (status == VECDB_OK) {
-        definitions = mem_realloc(collection->indexes, (collection->index_count + 1) * sizeof *definitions);
-        if (definitions) {
-            collection->indexes = definitions;
-            definitions[collection->index_count++] = definition;
-        } else {
-            status = error_nomem("index");
-        }
-    }
+    if (status == VECDB_OK)
+        status = record_definition(collection, &definition);
     pthread_mutex_unlock(&collection->write_lock);
     if (status != VECDB_OK) {
-        definition_deinit(&definition);
+        index_definition_deinit(&definition);
         snapshot_release(snapshot);
         return status;
     }
-    /* Built without the lock: writers go on. The definition's texts stay, for only its owner drops it. */
+    /* Built without the lock: writers go on. */
     refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
     status = refs ? VECDB_OK : error_nomem("index");
     for (; built < snapshot->view_count && status == VECDB_OK; built++)
         status = build_view(collection, snapshot, &snapshot->views[built], &definition, options, &refs[built]);
     pthread_mutex_lock(&collection->write_lock);
     if (status == VECDB_OK)
+        status = collection_settle(collection);
+    if (status == VECDB_OK)
         status = publish_indexes(collection, refs, snapshot->view_count);
-    if (status != VECDB_OK)
-        remove_definition(collection, definition.id);
+    if (status != VECDB_OK) {
+        vecdb_error failure = *error_last();
+        (void)forget_definition(collection, definition.id); /* if that fails too, the index is there and will be built later */
+        error_adopt(&failure);
+    }
     pthread_mutex_unlock(&collection->write_lock);
     for (size_t i = 0; refs && i < built; i++)
         index_ref_release(refs[i]);
     mem_free(refs);
     snapshot_release(snapshot);
+    index_definition_deinit(&definition);
     return status;
 }
 
@@ -287,6 +385,7 @@ vecdb_status collection_drop_index(struct collection *collection, const char *na
 {
     const struct index_definition *definition;
     struct snapshot *next = NULL;
+    uint64_t id;
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
@@ -296,14 +395,19 @@ vecdb_status collection_drop_index(struct collection *collection, const char *na
     if (status == VECDB_OK && !(definition = collection_find_index(collection, name)))
         status = error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
     if (status == VECDB_OK)
-        status = snapshot_copy(collection->published, collection->published->schema, collection->published->view_count,
-                               &next);
+        status = collection_settle(collection);
+    if (status == VECDB_OK)
+        status = snapshot_copy(collection->latest, collection->latest->schema, collection->latest->view_count, &next);
     if (status == VECDB_OK) {
+        id = definition->id;
         for (size_t v = 0; v < next->view_count; v++)
-            view_drop_index(&next->views[v], definition->id);
-        remove_definition(collection, definition->id);
-        collection_publish(collection, next);
+            view_drop_index(&next->views[v], id);
+        status = forget_definition(collection, id);
     }
+    if (status == VECDB_OK)
+        collection_publish(collection, next);
+    else
+        snapshot_release(next);
     pthread_mutex_unlock(&collection->write_lock);
     return status;
 }
@@ -320,17 +424,17 @@ vecdb_status collection_describe_index(struct collection *collection, const char
         status = error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
         goto done;
     }
-    for (size_t v = 0; v < collection->published->view_count; v++)
-        for (size_t i = 0; i < collection->published->views[v].index_count; i++) {
-            struct index_ref *ref = collection->published->views[v].indexes[i];
+    for (size_t v = 0; v < collection->latest->view_count; v++)
+        for (size_t i = 0; i < collection->latest->views[v].index_count; i++) {
+            struct index_ref *ref = collection->latest->views[v].indexes[i];
             if (ref->built_by != definition->id)
                 continue;
             rows += ref->index->vectors.row_count;
             bytes += ref->index->ops->memory(ref->index);
         }
     total = 0;
-    for (size_t v = 0; v < collection->published->view_count; v++)
-        total += collection->published->views[v].row_count;
+    for (size_t v = 0; v < collection->latest->view_count; v++)
+        total += collection->latest->views[v].row_count;
     status = buf_append_text(out, "{\"name\":");
     if (status == VECDB_OK)
         status = buf_append_json_string(out, definition->name, strlen(definition->name));

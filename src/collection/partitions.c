@@ -1,19 +1,21 @@
 #include "base/mem.h"
-#include "collection/collection.h"
+#include "collection/database.h"
 
 #include <string.h>
 
 vecdb_status collection_create_partition(struct collection *collection, const char *name)
 {
-    struct partition *partitions;
+    struct manifest_collection *described;
+    struct manifest *draft;
+    uint64_t new_id = 0;
     uint32_t id;
     vecdb_status status = schema_check_name("partition", name);
-    char *copy = NULL;
 
     if (status != VECDB_OK)
         return status;
     pthread_mutex_lock(&collection->write_lock);
-    if ((status = collection_alive(collection)) != VECDB_OK)
+    if ((status = collection_alive(collection)) != VECDB_OK ||
+        (status = database_writable(collection->database)) != VECDB_OK)
         goto done;
     if (collection_find_partition(collection, name, &id) == VECDB_OK) {
         status = error_set(VECDB_ERR_EXISTS, "collection %s: partition %s exists", collection_schema(collection)->name,
@@ -21,56 +23,84 @@ vecdb_status collection_create_partition(struct collection *collection, const ch
         goto done;
     }
     error_clear();
-    if (collection->partition_count >= 4096) {
-        status = error_set(VECDB_ERR_LIMIT, "collection %s: more than 4096 partitions",
-                           collection_schema(collection)->name);
+    if (collection->partition_count >= MANIFEST_MAX_PARTITIONS) {
+        status = error_set(VECDB_ERR_LIMIT, "collection %s: more than %d partitions",
+                           collection_schema(collection)->name, MANIFEST_MAX_PARTITIONS);
         goto done;
     }
-    copy = mem_strdup(name);
-    partitions = mem_realloc(collection->partitions, (collection->partition_count + 1) * sizeof *partitions);
-    if (partitions)
-        collection->partitions = partitions;
-    if (!partitions || !copy) {
-        mem_free(copy);
-        status = error_nomem("partition");
+    for (size_t i = 0; i < collection->partition_count; i++)
+        if (collection->partitions[i].id >= new_id)
+            new_id = collection->partitions[i].id + 1;
+    if ((status = collection_begin_change(collection, &draft, &described)) != VECDB_OK)
         goto done;
+    if (draft)
+        status = manifest_add_partition(described, name, &new_id);
+    if (status == VECDB_OK)
+        status = collection_add_partition(collection, (uint32_t)new_id, name);
+    if (draft && status == VECDB_OK) {
+        status = store_publish(collection->database->store);
+        if (status != VECDB_OK) {
+            pthread_mutex_lock(&collection->snapshot_lock);
+            mem_free(collection->partitions[--collection->partition_count].name);
+            pthread_mutex_unlock(&collection->snapshot_lock);
+        }
+    } else if (draft) {
+        store_abandon(collection->database->store);
     }
-    partitions[collection->partition_count++] = (struct partition){collection->next_partition++, copy};
 done:
     pthread_mutex_unlock(&collection->write_lock);
     return status;
 }
 
+/* The snapshot without a partition's segments. */
+static vecdb_status without_partition(const struct snapshot *snapshot, uint32_t id, struct snapshot **out)
+{
+    struct snapshot *copy;
+    size_t kept = 0;
+    vecdb_status status;
+
+    TRY(snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &copy));
+    for (size_t i = 0; i < copy->view_count; i++) { /* those to go gather at the end, and are left out of a copy */
+        struct segment_view view = copy->views[i];
+        if (view.partition == id)
+            continue;
+        copy->views[i] = copy->views[kept];
+        copy->views[kept++] = view;
+    }
+    status = snapshot_copy(copy, copy->schema, kept, out);
+    snapshot_release(copy);
+    return status;
+}
+
 vecdb_status collection_drop_partition(struct collection *collection, const char *name)
 {
-    struct snapshot *snapshot, *next = NULL;
+    struct manifest_collection *described;
+    struct snapshot *next = NULL;
+    struct manifest *draft;
     uint32_t id;
-    size_t kept = 0;
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
     status = collection_alive(collection);
     if (status == VECDB_OK)
-        status = collection_find_partition(collection, name, &id);
-    if (status == VECDB_OK && id == 0)
-        status = error_set(VECDB_ERR_INVALID, "partition _default cannot be dropped");
-    snapshot = collection->published;
+        status = database_writable(collection->database);
     if (status == VECDB_OK)
-        status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next);
-    if (status == VECDB_OK) {
-        for (size_t i = 0; i < next->view_count; i++) { /* the dropped ones gather at the end, and go with a copy */
-            struct segment_view view = next->views[i];
-            if (view.partition == id)
-                continue;
-            next->views[i] = next->views[kept];
-            next->views[kept++] = view;
-        }
-        snapshot = next;
-        status = snapshot_copy(snapshot, snapshot->schema, kept, &next);
-        snapshot_release(snapshot);
+        status = collection_find_partition(collection, name, &id);
+    if (status == VECDB_OK && id == collection->partitions[0].id)
+        status = error_set(VECDB_ERR_INVALID, "partition %s cannot be dropped", name);
+    if (status == VECDB_OK)
+        status = collection_settle(collection);
+    if (status == VECDB_OK)
+        status = without_partition(collection->latest, id, &next);
+    if (status == VECDB_OK)
+        status = collection_begin_change(collection, &draft, &described);
+    if (status == VECDB_OK && draft) {
+        manifest_remove_partition(described, id);
+        status = store_publish(collection->database->store);
     }
     if (status == VECDB_OK) {
         collection_publish(collection, next);
+        pthread_mutex_lock(&collection->snapshot_lock);
         for (size_t i = 0; i < collection->partition_count; i++)
             if (collection->partitions[i].id == id) {
                 mem_free(collection->partitions[i].name);
@@ -79,6 +109,9 @@ vecdb_status collection_drop_partition(struct collection *collection, const char
                         (collection->partition_count - i) * sizeof *collection->partitions);
                 break;
             }
+        pthread_mutex_unlock(&collection->snapshot_lock);
+    } else {
+        snapshot_release(next);
     }
     pthread_mutex_unlock(&collection->write_lock);
     return status;

@@ -242,36 +242,71 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
     return VECDB_OK;
 }
 
-static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
-                                  bool replace, struct write_result *result)
+/* The snapshot after an insert or upsert. */
+static vecdb_status after_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
+                                 bool replace, uint64_t *bad_row, struct snapshot **out)
 {
-    struct snapshot *snapshot = collection->published, *next = NULL;
+    struct snapshot *snapshot = collection->latest, *next = NULL;
     struct doomed doomed = {0};
     uint64_t *superseded = NULL;
     uint64_t replaced = 0;
     size_t repeats = 0;
     vecdb_status status;
 
+    *out = NULL;
     superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8);
     if (!superseded)
         return error_nomem("insert");
-    if ((status = find_repeats(rows, replace, superseded, &repeats, &result->bad_row)) != VECDB_OK ||
+    if ((status = find_repeats(rows, replace, superseded, &repeats, bad_row)) != VECDB_OK ||
         (status = doomed_init(&doomed, snapshot->view_count)) != VECDB_OK ||
-        (status = check_cosine(collection, rows, &result->bad_row)) != VECDB_OK ||
-        (status = find_present(snapshot, rows, replace, &doomed, &result->bad_row)) != VECDB_OK)
+        (status = check_cosine(collection, rows, bad_row)) != VECDB_OK ||
+        (status = find_present(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK ||
+        (status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next)) != VECDB_OK ||
+        (status = doom(&doomed, next, &replaced)) != VECDB_OK)
         goto done;
-    if ((status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next)) != VECDB_OK ||
-        (status = doom(&doomed, next, &replaced)) != VECDB_OK ||
-        (status = append_rows(collection, &next, partition, rows, repeats ? superseded : NULL)) != VECDB_OK)
-        goto done;
-    collection_publish(collection, next);
-    next = NULL;
-    result->affected = rows->row_count;
+    status = append_rows(collection, &next, partition, rows, repeats ? superseded : NULL);
 done:
-    snapshot_release(next);
+    if (status == VECDB_OK)
+        *out = next;
+    else
+        snapshot_release(next);
     doomed_deinit(&doomed);
     mem_free(superseded);
     return status;
+}
+
+/* The frame is made first and the rows copied, so that what follows the log's append cannot fail. */
+static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
+                                  bool replace, int64_t next_auto_id, uint64_t *bad_row, struct snapshot **staged)
+{
+    struct snapshot *next = NULL;
+    struct buf frame = {0};
+    vecdb_status status = VECDB_OK;
+
+    if (collection->database->store)
+        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, &frame);
+    if (status == VECDB_OK)
+        status = after_insert(collection, rows, partition, replace, bad_row, &next);
+    if (status == VECDB_OK)
+        status = collection_stage(collection, next, FRAME_INSERT, &frame, staged);
+    buf_deinit(&frame);
+    return status;
+}
+
+vecdb_status collection_redo_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
+                                    uint64_t lsn)
+{
+    struct snapshot *next;
+    uint64_t bad_row;
+
+    for (size_t i = 0; i < collection->partition_count; i++)
+        if (collection->partitions[i].id == partition) {
+            TRY(after_insert(collection, rows, partition, true, &bad_row, &next));
+            next->lsn = lsn;
+            collection_publish(collection, next);
+            return VECDB_OK;
+        }
+    return VECDB_OK; /* its partition has been dropped since */
 }
 
 static vecdb_status check_batch_size(const struct rows *rows)
@@ -292,10 +327,11 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
                                vecdb_durability durability, struct write_result *result)
 {
     const struct schema *schema;
+    struct snapshot *staged = NULL;
     struct rows rows;
-    uint32_t partition = 0;
+    uint32_t partition;
     bool keep_keys = false;
-    int64_t first = 0;
+    int64_t first = 0, next_auto_id;
     vecdb_status status;
 
     result->affected = 0;
@@ -305,49 +341,88 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
     status = collection_alive(collection);
     if (status == VECDB_OK)
         status = database_writable(collection->database);
+    partition = collection->partitions[0].id;
     if (status == VECDB_OK && batch->partition)
         status = collection_find_partition(collection, batch->partition, &partition);
     if (status == VECDB_OK) {
-        if (schema->auto_id && replace) /* an upsert brings the keys that it replaces */
-            keep_keys = true;
+        keep_keys = schema->auto_id && replace; /* an upsert brings the keys that it replaces */
         first = collection->next_auto_id;
         status = rows_from_batch(schema, batch, first, keep_keys, &rows, &result->bad_row);
     }
     if (status == VECDB_OK) {
         status = check_batch_size(&rows);
+        next_auto_id = schema->auto_id && !keep_keys ? first + (int64_t)rows.row_count : first;
         if (status == VECDB_OK && rows.row_count)
-            status = insert_locked(collection, &rows, partition, replace, result);
-        if (status == VECDB_OK && schema->auto_id && !keep_keys)
-            collection->next_auto_id += (int64_t)rows.row_count;
+            status = insert_locked(collection, &rows, partition, replace, next_auto_id, &result->bad_row, &staged);
+        if (status == VECDB_OK) {
+            collection->next_auto_id = next_auto_id;
+            result->affected = rows.row_count;
+        }
         rows_deinit(&rows);
     }
     result->first_auto_id = first;
     pthread_mutex_unlock(&collection->write_lock);
-    return status;
+    return staged ? collection_commit(collection, staged, durability) : status;
 }
 
 /* ---- delete ---- */
 
-static vecdb_status delete_locked(struct collection *collection, const struct doomed *doomed,
-                                  struct write_result *result)
+/* The snapshot after a delete; *out stays NULL when no row was there to delete. */
+static vecdb_status after_delete(struct collection *collection, const struct doomed *doomed, uint64_t *affected,
+                                 struct snapshot **out)
 {
     struct snapshot *next;
     vecdb_status status;
 
-    TRY(snapshot_copy(collection->published, collection->published->schema, collection->published->view_count, &next));
-    status = doom(doomed, next, &result->affected);
-    if (status == VECDB_OK && result->affected)
-        collection_publish(collection, next);
+    *out = NULL;
+    *affected = 0;
+    TRY(snapshot_copy(collection->latest, collection->latest->schema, collection->latest->view_count, &next));
+    status = doom(doomed, next, affected);
+    if (status == VECDB_OK && *affected)
+        *out = next;
     else
         snapshot_release(next);
+    return status;
+}
+
+static vecdb_status delete_locked(struct collection *collection, const struct doomed *doomed,
+                                  struct write_result *result, struct snapshot **staged)
+{
+    struct snapshot *next = NULL;
+    struct buf frame = {0};
+    vecdb_status status = after_delete(collection, doomed, &result->affected, &next);
+
+    if (status == VECDB_OK && next && collection->database->store)
+        status = frame_put_delete(collection, collection->latest, doomed->rows, doomed->counts, &frame);
+    if (status == VECDB_OK && next)
+        status = collection_stage(collection, next, FRAME_DELETE, &frame, staged);
+    else
+        snapshot_release(next);
+    buf_deinit(&frame);
+    return status;
+}
+
+/* The live rows of some keys. */
+static vecdb_status doom_keys(struct collection *collection, const vecdb_column *keys, size_t key_count,
+                              struct doomed *doomed)
+{
+    struct rows rows;
+    uint64_t bad_row;
+    vecdb_status status;
+
+    TRY(rows_from_keys(collection_schema(collection), keys, key_count, &rows));
+    status = doomed_init(doomed, collection->latest->view_count);
+    if (status == VECDB_OK)
+        status = find_present(collection->latest, &rows, true, doomed, &bad_row);
+    rows_deinit(&rows);
     return status;
 }
 
 vecdb_status collection_delete_keys(struct collection *collection, const vecdb_column *keys, size_t key_count,
                                     vecdb_durability durability, struct write_result *result)
 {
+    struct snapshot *staged = NULL;
     struct doomed doomed = {0};
-    struct rows rows;
     vecdb_status status;
 
     result->affected = 0;
@@ -357,27 +432,60 @@ vecdb_status collection_delete_keys(struct collection *collection, const vecdb_c
     if (status == VECDB_OK)
         status = database_writable(collection->database);
     if (status == VECDB_OK)
-        status = rows_from_keys(collection_schema(collection), keys, key_count, &rows);
-    if (status == VECDB_OK) {
-        status = doomed_init(&doomed, collection->published->view_count);
-        if (status == VECDB_OK)
-            status = find_present(collection->published, &rows, true, &doomed, &result->bad_row);
-        if (status == VECDB_OK)
-            status = delete_locked(collection, &doomed, result);
-        rows_deinit(&rows);
-        doomed_deinit(&doomed);
-    }
+        status = doom_keys(collection, keys, key_count, &doomed);
+    if (status == VECDB_OK)
+        status = delete_locked(collection, &doomed, result, &staged);
     pthread_mutex_unlock(&collection->write_lock);
+    doomed_deinit(&doomed);
+    return staged ? collection_commit(collection, staged, durability) : status;
+}
+
+vecdb_status collection_redo_delete(struct collection *collection, const vecdb_column *keys, size_t key_count,
+                                    uint64_t lsn)
+{
+    struct snapshot *next = NULL;
+    struct doomed doomed = {0};
+    uint64_t affected;
+    vecdb_status status = doom_keys(collection, keys, key_count, &doomed);
+
+    if (status == VECDB_OK)
+        status = after_delete(collection, &doomed, &affected, &next);
+    if (status == VECDB_OK && next) {
+        next->lsn = lsn;
+        collection_publish(collection, next);
+    }
+    doomed_deinit(&doomed);
     return status;
+}
+
+/* The rows that match a filter. */
+static vecdb_status doom_matches(const struct snapshot *snapshot, const struct filter *filter, struct doomed *doomed)
+{
+    struct filter_counters counters = {0};
+
+    TRY(doomed_init(doomed, snapshot->view_count));
+    for (size_t v = 0; v < snapshot->view_count; v++) {
+        const struct segment_view *view = &snapshot->views[v];
+        vecdb_status status = VECDB_OK;
+        uint64_t *rows;
+        size_t count;
+        TRY(search_allowed(snapshot, v, filter, NULL, 0, NULL, &rows, &count, &counters));
+        for (size_t row = 0; count && row < view->row_count && status == VECDB_OK; row++)
+            if (!rows || bitmap_get(rows, row))
+                status = doomed_add(doomed, v, (uint32_t)row);
+        mem_free(rows);
+        if (status != VECDB_OK)
+            return status;
+    }
+    return VECDB_OK;
 }
 
 vecdb_status collection_delete_where(struct collection *collection, const char *text, const char *params,
                                      vecdb_durability durability, struct write_result *result)
 {
-    struct filter_counters counters = {0};
+    struct snapshot *staged = NULL;
     struct doomed doomed = {0};
     struct filter *filter = NULL;
-    struct snapshot *snapshot;
     vecdb_status status;
 
     result->affected = 0;
@@ -385,40 +493,35 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
     if (!text || !text[strspn(text, " \t\r\n")])
         return error_set(VECDB_ERR_INVALID, "delete: the filter is empty; use truncate to delete all rows");
     pthread_mutex_lock(&collection->write_lock);
-    snapshot = collection->published;
     status = collection_alive(collection);
     if (status == VECDB_OK)
         status = database_writable(collection->database);
     if (status == VECDB_OK)
-        status = filter_compile(snapshot->schema, text, strlen(text), params, &filter);
+        status = filter_compile(collection->latest->schema, text, strlen(text), params, &filter);
     if (status == VECDB_OK)
-        status = doomed_init(&doomed, snapshot->view_count);
-    for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
-        const struct segment_view *view = &snapshot->views[v];
-        uint64_t *rows;
-        size_t count;
-        status = search_allowed(snapshot, v, filter, NULL, 0, NULL, &rows, &count, &counters);
-        if (status != VECDB_OK || count == 0) {
-            if (status == VECDB_OK)
-                mem_free(rows);
-            continue;
-        }
-        for (size_t row = 0; row < view->row_count && status == VECDB_OK; row++)
-            if (!rows || bitmap_get(rows, row))
-                status = doomed_add(&doomed, v, (uint32_t)row);
-        mem_free(rows);
-    }
+        status = doom_matches(collection->latest, filter, &doomed);
     if (status == VECDB_OK)
-        status = delete_locked(collection, &doomed, result);
+        status = delete_locked(collection, &doomed, result, &staged);
     pthread_mutex_unlock(&collection->write_lock);
     doomed_deinit(&doomed);
     filter_free(filter);
-    return status;
+    return staged ? collection_commit(collection, staged, durability) : status;
+}
+
+vecdb_status collection_redo_truncate(struct collection *collection, uint64_t lsn)
+{
+    struct snapshot *next;
+
+    TRY(snapshot_copy(NULL, collection->latest->schema, 0, &next));
+    next->lsn = lsn;
+    collection_publish(collection, next);
+    return VECDB_OK;
 }
 
 vecdb_status collection_truncate(struct collection *collection)
 {
-    struct snapshot *next = NULL;
+    struct snapshot *next = NULL, *staged = NULL;
+    struct buf frame = {0};
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
@@ -426,11 +529,12 @@ vecdb_status collection_truncate(struct collection *collection)
     if (status == VECDB_OK)
         status = database_writable(collection->database);
     if (status == VECDB_OK)
-        status = snapshot_copy(NULL, collection->published->schema, 0, &next);
-    if (status == VECDB_OK) {
-        next->lsn = collection->published->lsn;
-        collection_publish(collection, next);
-    }
+        status = frame_put_truncate(collection, &frame);
+    if (status == VECDB_OK)
+        status = snapshot_copy(NULL, collection->latest->schema, 0, &next);
+    if (status == VECDB_OK)
+        status = collection_stage(collection, next, FRAME_TRUNCATE, &frame, &staged);
     pthread_mutex_unlock(&collection->write_lock);
-    return status;
+    buf_deinit(&frame);
+    return staged ? collection_commit(collection, staged, VECDB_DURABILITY_DEFAULT) : status;
 }

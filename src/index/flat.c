@@ -28,6 +28,7 @@ struct flat_job {
     const struct vectors *vectors;
     const struct index_search *search;
     vecdb_metric metric;
+    size_t first_row;         /* where the scan begins */
     size_t group_size, range_count, range_rows;
     struct hit *hits;         /* query_count x k; with several ranges, range_count of these, one after the other */
     size_t *counts;           /* query_count, for each range */
@@ -358,7 +359,7 @@ static vecdb_status flat_task(void *context, size_t i, unsigned worker)
     size_t group = i / job->range_count, range = i % job->range_count;
     size_t first_query = group * job->group_size, count = search->query_count - first_query;
     size_t scratch_size = scan_scratch_size(vectors->type, vectors->dim);
-    size_t first = range * job->range_rows, last = first + job->range_rows;
+    size_t first = job->first_row + range * job->range_rows, last = first + job->range_rows;
     size_t slot = range * search->query_count + first_query;
     struct scan_query queries[GROUP_MAX];
     struct topk topk[GROUP_MAX];
@@ -411,7 +412,7 @@ static void merge_ranges(const struct flat_job *job, struct hit *hits, size_t *c
 /* Cut the job so that every thread has work: by queries, and by rows when there are few queries. */
 static void plan(struct flat_job *job)
 {
-    size_t threads = pool_threads(job->search->pool), rows = job->vectors->row_count;
+    size_t threads = pool_threads(job->search->pool), rows = job->vectors->row_count - job->first_row;
     size_t queries = job->search->query_count, groups;
 
     job->multiply = job->vectors->type != VECDB_TYPE_BINARY_VECTOR && job->search->k <= PANEL_K_MAX &&
@@ -437,8 +438,15 @@ static void plan(struct flat_job *job)
 vecdb_status flat_search(const struct vectors *vectors, vecdb_metric metric, const struct index_search *search,
                          struct hit *hits, size_t *counts, struct index_counters *counters)
 {
-    struct flat_job job = {
-        .vectors = vectors, .search = search, .metric = metric, .hits = hits, .counts = counts};
+    return flat_search_from(vectors, 0, metric, search, hits, counts, counters);
+}
+
+vecdb_status flat_search_from(const struct vectors *vectors, size_t first_row, vecdb_metric metric,
+                              const struct index_search *search, struct hit *hits, size_t *counts,
+                              struct index_counters *counters)
+{
+    struct flat_job job = {.vectors = vectors, .search = search, .metric = metric, .first_row = first_row,
+                           .hits = hits, .counts = counts};
     size_t groups, slots, bytes;
     vecdb_status status;
 

@@ -12,5 +12,9 @@
  */
 vecdb_status flat_search(const struct vectors *vectors, vecdb_metric metric, const struct index_search *search,
                          struct hit *hits, size_t *counts, struct index_counters *counters);
+/** The same over rows first_row and those after it. */
+vecdb_status flat_search_from(const struct vectors *vectors, size_t first_row, vecdb_metric metric,
+                              const struct index_search *search, struct hit *hits, size_t *counts,
+                              struct index_counters *counters);
 
 #endif

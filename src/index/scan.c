@@ -111,6 +111,44 @@ void scan_prepare(struct scan_query *out, vecdb_type type, vecdb_metric metric, 
     out->data = scratch;
 }
 
+void scan_prepare_bytes(struct scan_query *out, vecdb_metric metric, uint32_t dim, const float *query, void *scratch)
+{
+    const struct distance_kernels *kernels = simd_distance();
+    const struct code_kernels *codes = simd_codes();
+    bool l2 = metric == VECDB_METRIC_L2;
+
+    *out = (struct scan_query){.type = VECDB_TYPE_FLOAT_VECTOR, .metric = metric, .dim = dim, .data = scratch,
+                               .bytes = true};
+    if (codes->u8_from_f32(query, dim, scratch)) {
+        out->integer = true;
+        out->i32 = l2 ? kernels->l2sq_u8 : kernels->ip_u8;
+        if (metric == VECDB_METRIC_COSINE) {
+            float norm = sqrtf((float)codes->sumsq_u8(scratch, dim));
+            out->inverse_norm = norm > 0 ? 1 / norm : 0;
+        }
+        return;
+    }
+    out->decode = true;
+    out->f32 = l2 ? kernels->l2sq_f32 : kernels->ip_f32;
+    memcpy(scratch, query, (size_t)dim * 4);
+    if (metric == VECDB_METRIC_COSINE)
+        codes->normalize_f32(scratch, dim, scratch);
+}
+
+/* A float query against one row of bytes. */
+static float decoded(const struct scan_query *query, const uint8_t *row)
+{
+    const float *q = query->data;
+    float sum = 0, piece[PIECE];
+
+    for (uint32_t i = 0; i < query->dim; i += PIECE) {
+        uint32_t n = query->dim - i < PIECE ? query->dim - i : PIECE;
+        simd_codes()->f32_from_u8(row + i, n, piece);
+        sum += query->f32.one(q + i, piece, n);
+    }
+    return sum;
+}
+
 /* For rows whose squared length is out of float's range: in double precision, scaled by the largest element. */
 static float cosine_slow(const struct scan_query *query, const uint8_t *row)
 {
@@ -133,8 +171,8 @@ static float cosine_distance(const struct scan_query *query, const uint8_t *row,
 {
     float cosine;
 
-    if (query->integer)
-        cosine = norm > 0 ? ip * query->inverse_norm / norm : 0;
+    if (query->integer || query->bytes)
+        cosine = norm > 0 ? ip * (query->integer ? query->inverse_norm : 1) / norm : 0;
     else if (norm > 1e-15f && norm < 1e18f)
         cosine = ip / norm;
     else
@@ -162,7 +200,10 @@ void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t strid
         size_t count = n < SCAN_CHUNK ? n : SCAN_CHUNK;
         if (query->metric == VECDB_METRIC_COSINE && !norms && count > 16)
             count = 16; /* rows are read twice: keep them in the first cache */
-        if (query->integer)
+        if (query->decode)
+            for (size_t i = 0; i < count; i++)
+                out[i] = decoded(query, rows + i * stride);
+        else if (query->integer)
             query->i32.rows(query->data, rows, stride, count, query->dim, integers);
         else
             query->f32.rows(query->data, rows, stride, count, query->dim, out);
@@ -208,7 +249,10 @@ void scan_gather(const struct scan_query *query, const struct vectors *vectors, 
 
         if (query->metric == VECDB_METRIC_COSINE && !norms && count > 16)
             count = 16;
-        if (query->integer)
+        if (query->decode)
+            for (size_t i = 0; i < count; i++)
+                out[i] = decoded(query, base + ids[i] * vectors->stride);
+        else if (query->integer)
             query->i32.gather(query->data, base, vectors->stride, ids, count, query->dim, integers);
         else
             query->f32.gather(query->data, base, vectors->stride, ids, count, query->dim, out);

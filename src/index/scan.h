@@ -18,6 +18,7 @@ struct scan_query {
     struct scan_f32 f32;  /* kernels; those of integer results are in i32 */
     struct scan_i32 i32;
     bool integer;
+    bool bytes, decode;   /* rows are bytes that stand for floats; decode: the query is none of them */
 };
 
 /** Bytes of scratch that scan_prepare() wants for one query; a multiple of 64. */
@@ -25,6 +26,9 @@ size_t scan_scratch_size(vecdb_type type, uint32_t dim);
 /** Make a query ready. It, and `scratch`, must stay while `out` is used. */
 void scan_prepare(struct scan_query *out, vecdb_type type, vecdb_metric metric, uint32_t dim, const void *query,
                   void *scratch);
+
+/** The same for a float query and rows of floats kept as bytes 0..255; a byte is dim's unit. scratch: dim floats. */
+void scan_prepare_bytes(struct scan_query *out, vecdb_metric metric, uint32_t dim, const float *query, void *scratch);
 
 /** Distances to n rows, `stride` bytes apart. norms: the rows' lengths for COSINE, or NULL to compute them here. */
 void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t stride, size_t n, const float *norms,

@@ -796,19 +796,29 @@ static vecdb_status check_decoded(const struct field *field, const struct column
     return VECDB_OK;
 }
 
+/* The schema's number of the j-th field that was encoded, when the schema may have grown since: fields are added at the end,
+ * but before $meta. */
+static size_t encoded_field(const struct schema *schema, size_t encoded_count, size_t j)
+{
+    return schema->dynamic != SCHEMA_NONE && j == encoded_count - 1 ? schema->dynamic : j;
+}
+
 vecdb_status rows_decode(const struct schema *schema, const uint8_t *data, size_t size, struct rows *out)
 {
-    size_t left = size;
+    size_t left = size, encoded_count = size < 8 ? 0 : load_u32(data + 4);
     vecdb_status status = VECDB_OK;
 
     *out = (struct rows){0};
-    if (size < 8 || load_u32(data + 4) != schema->field_count || ((uintptr_t)data & 7))
-        return error_set(VECDB_ERR_CORRUPT, "rows: %zu bytes, %u fields where the schema has %zu", size,
-                         size < 8 ? 0 : load_u32(data + 4), schema->field_count);
+    if (encoded_count == 0 || encoded_count > schema->field_count || ((uintptr_t)data & 7))
+        return error_set(VECDB_ERR_CORRUPT, "rows: %zu bytes, %zu fields where the schema has %zu", size, encoded_count,
+                         schema->field_count);
+    if (load_u32(data) > UINT32_MAX / 2)
+        return error_set(VECDB_ERR_CORRUPT, "rows: %u of them", load_u32(data));
     TRY(rows_init(out, schema, load_u32(data)));
     data += 8;
     left -= 8;
-    for (size_t f = 0; f < schema->field_count && status == VECDB_OK; f++) {
+    for (size_t j = 0; j < encoded_count && status == VECDB_OK; j++) {
+        size_t f = encoded_field(schema, encoded_count, j);
         struct column *column = &out->columns[f];
         const uint8_t *head = cut(&data, &left, 16);
         uint64_t bytes = head ? load_u64(head + 8) : 0;
@@ -824,6 +834,12 @@ vecdb_status rows_decode(const struct schema *schema, const uint8_t *data, size_
     }
     if (status == VECDB_OK && left)
         status = error_set(VECDB_ERR_CORRUPT, "rows: %zu bytes too many", left);
+    for (size_t f = 0; f < schema->field_count && status == VECDB_OK; f++) {
+        if (f < encoded_count - (schema->dynamic != SCHEMA_NONE) || f == schema->dynamic)
+            continue;
+        status = fill_missing(out, f);
+        adopt_storage(out, f);
+    }
     if (status != VECDB_OK)
         rows_deinit(out);
     return status;

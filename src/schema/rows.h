@@ -27,7 +27,8 @@ vecdb_status rows_from_keys(const struct schema *schema, const vecdb_column *key
 
 /** For logs: bytes that rows_decode() reads back. */
 vecdb_status rows_encode(const struct rows *rows, struct buf *out);
-/** Columns point into `data`. Every number is checked: VECDB_ERR_CORRUPT says what is wrong. */
+/** Columns point into `data`, which is 8-byte aligned. Fields that were added to the schema since take their default, or
+ * none. Every number is checked: VECDB_ERR_CORRUPT says what is wrong. */
 vecdb_status rows_decode(const struct schema *schema, const uint8_t *data, size_t size, struct rows *out);
 /** Check one vector's elements: no NaN, no Inf, and squares that stay finite. `what` begins the message. */
 vecdb_status rows_check_vector(vecdb_type type, uint32_t dim, const void *vector, const char *field, size_t row);

@@ -64,7 +64,7 @@ static bool has_avx512(void)
 static const struct simd_row rows[] = { /* worst to best */
     {"scalar", always, &distance_scalar, &codes_scalar, &compare_scalar},
 #if defined(__x86_64__)
-    {"avx512", has_avx512, &distance_avx512, &codes_avx512, &compare_scalar},
+    {"avx512", has_avx512, &distance_avx512, &codes_avx512, &compare_avx512},
 #endif
 };
 #define ROWS (sizeof rows / sizeof rows[0])

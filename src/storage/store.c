@@ -4,7 +4,6 @@
 #include "base/plant.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -40,6 +39,7 @@ struct store {
     struct manifest draft;       /* publishing */
     uint64_t next_generation;    /* publishing */
     uint64_t previous_generation; /* publishing: still on disk; 0: none */
+    bool sync_failed;            /* publishing: of the directory */
     bool has_log;                /* publishing: the log has a file, the last of current.wals */
 
     pthread_mutex_t files_lock;
@@ -193,6 +193,7 @@ static vecdb_status sync_directory(struct store *store)
 
     if (status != VECDB_OK && store->wal)
         wal_poison(store->wal);
+    store->sync_failed |= status != VECDB_OK;
     return status;
 }
 
@@ -273,6 +274,8 @@ static vecdb_status publish(struct store *store, struct manifest *draft)
         goto out;
 
     store->copy_missing = write_copy(store, draft->generation, 'b', &bytes, &renamed) != VECDB_OK;
+    if (store->sync_failed && !store->wal)
+        status = error_last()->status; /* still opening, so there is nothing to poison: fail that */
     if (store->previous_generation)
         for (char copy = 'a'; copy <= 'b'; copy++) {
             manifest_file_name(store->previous_generation, copy, false, name);
@@ -317,29 +320,30 @@ static vecdb_status take_lock(struct store *store)
     const struct vfs *vfs = store->dir.vfs;
     uint64_t start = vfs->now(vfs), limit = (uint64_t)store->options.lock_timeout_ms * 1000000u;
     struct vfs_stat mine, there;
+    vecdb_status status;
     char text[32];
-    int result;
 
-    for (;;) {
+    for (int moved = 0;;) {
         TRY(file_open(&store->dir, LOCK_NAME, VFS_WRITE | VFS_CREATE, &store->lock_file));
-        do
-            result = vfs->lock(vfs, store->lock_file.fd);
-        while (result == -EINTR);
-        if (result < 0 && result != -EWOULDBLOCK)
-            return error_set_system(VECDB_ERR_IO, -result, LOCK_NAME ": cannot lock");
-        if (result == 0) {
+        status = file_lock(&store->lock_file);
+        if (status == VECDB_OK) {
             /* Somebody may have removed the file between opening and locking it: then it guards nothing. */
-            result = vfs->stat(vfs, store->lock_file.fd, &mine);
-            if (result == 0 && vfs->stat_at(vfs, store->dir.fd, LOCK_NAME, &there) == 0 && mine.inode == there.inode &&
-                mine.device == there.device)
+            TRY(file_stat(&store->lock_file, &mine));
+            status = dir_stat(&store->dir, LOCK_NAME, &there);
+            if (status == VECDB_OK && mine.inode == there.inode && mine.device == there.device)
                 break;
+            if (status != VECDB_OK && status != VECDB_ERR_NO_SUCH)
+                return status;
+            if (++moved == 100)
+                return error_set(VECDB_ERR_BUSY, LOCK_NAME ": the file keeps being replaced");
+        } else if (status != VECDB_ERR_BUSY) {
+            return status;
         } else if (vfs->now(vfs) - start >= limit) {
             return busy(store);
+        } else {
+            vfs->sleep(vfs, 5000000u);
         }
         file_close(&store->lock_file);
-        vfs->sleep(vfs, 5000000u);
-        if (vfs->now(vfs) - start >= limit + 5000000000u)
-            return error_set(VECDB_ERR_BUSY, LOCK_NAME ": the file keeps changing");
     }
     /* For people; nothing depends on it, so a full disk is no reason not to open. */
     if (file_truncate(&store->lock_file, 0) == VECDB_OK)
@@ -392,13 +396,10 @@ static vecdb_status list_directory(struct store *store, uint64_t *newest, uint64
 /* The directory holds no manifest: make the first one. */
 static vecdb_status create_database(struct store *store)
 {
-    const struct vfs *vfs = store->dir.vfs;
     struct manifest first = {.next_collection_id = 1, .next_file_id = 1};
-    int result = vfs->random(vfs, first.uuid, sizeof first.uuid);
     vecdb_status status;
 
-    if (result < 0)
-        return error_set_system(VECDB_ERR_IO, -result, "no random numbers from the system");
+    TRY(file_random(store->dir.vfs, first.uuid, sizeof first.uuid));
     status = publish(store, &first);
     manifest_deinit(&first);
     return status;
@@ -644,9 +645,9 @@ static vecdb_status publish_recovered(struct store *store, const struct replay *
     TRY(status);
     store->has_log = replay->new_log != 0;
     /* publish() has removed what the found manifest named, and the one before it: what is left are true orphans. */
-    status = find_orphans(store, true, &count);
-    store->recovery.removed_files = count;
-    return status;
+    if (find_orphans(store, true, &count) == VECDB_OK)
+        store->recovery.removed_files = count;
+    return VECDB_OK;
 }
 
 vecdb_status store_recover(struct store *store, store_apply apply, void *context)

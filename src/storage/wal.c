@@ -279,14 +279,11 @@ out:
 static vecdb_status create_file(struct wal *wal, uint64_t id, struct file *file, uint64_t *salt, uint64_t *end)
 {
     bool directory_unknown = false;
-    const struct vfs *vfs = wal->dir->vfs;
     uint8_t header[WAL_HEADER_SIZE] = {0};
     char name[FILE_NAME_SIZE];
     vecdb_status status;
-    int result = vfs->random(vfs, salt, sizeof *salt);
 
-    if (result < 0)
-        return error_set_system(VECDB_ERR_IO, -result, "log: no random numbers from the system");
+    TRY(file_random(wal->dir->vfs, salt, sizeof *salt));
     format_file_name(FILE_WAL, id, name);
     format_header_write(header, FILE_WAL, wal->uuid, id);
     store_u64(header + 64, wal->epoch);
@@ -400,12 +397,24 @@ LOCKED_GETTER(wal_size, wal->file.fd > 0 ? wal->end : 0)
 struct reader {
     struct file file;
     uint64_t size;      /* of the file when reading began: what comes later is not looked at */
+    bool growing;       /* its writer may also cut off what failed: bytes that are gone read as zeros */
     uint64_t salt;
     uint32_t align;
     struct buf window;  /* bytes window_start .. of the file, at most WINDOW_SIZE */
     uint64_t window_start;
     struct buf payload;
 };
+
+static vecdb_status read_bytes(struct reader *reader, uint64_t offset, uint8_t *data, size_t size)
+{
+    size_t got;
+
+    if (!reader->growing)
+        return file_read(&reader->file, offset, data, size);
+    TRY(file_read_some(&reader->file, offset, data, size, &got));
+    memset(data + got, 0, size - got);
+    return VECDB_OK;
+}
 
 /* Bytes offset .. offset + size of the file, size at most WINDOW_SIZE, inside the file; valid until the next call. */
 static vecdb_status reader_bytes(struct reader *reader, uint64_t offset, size_t size, const uint8_t **out)
@@ -416,7 +425,7 @@ static vecdb_status reader_bytes(struct reader *reader, uint64_t offset, size_t 
 
         reader->window.size = 0;
         TRY(buf_reserve(&reader->window, want));
-        TRY(file_read(&reader->file, offset, reader->window.data, want));
+        TRY(read_bytes(reader, offset, reader->window.data, want));
         reader->window.size = want;
         reader->window_start = offset;
     }
@@ -456,8 +465,8 @@ static vecdb_status read_frame(struct reader *reader, uint64_t offset, uint64_t 
     } else {
         reader->payload.size = 0;
         TRY(buf_reserve(&reader->payload, (size_t)*span));
-        TRY(file_read(&reader->file, offset + WAL_FRAME_HEADER_SIZE, reader->payload.data,
-                      (size_t)*span - WAL_FRAME_HEADER_SIZE));
+        TRY(read_bytes(reader, offset + WAL_FRAME_HEADER_SIZE, reader->payload.data,
+                       (size_t)*span - WAL_FRAME_HEADER_SIZE));
         bytes = reader->payload.data;
     }
     if (!checksum_equal(load_u64(header + 24),
@@ -567,7 +576,7 @@ static vecdb_status read_frames(struct reader *reader, struct wal_scan *scan, ui
 
 vecdb_status wal_read(const struct dir *dir, struct wal_scan *scan, wal_apply apply, void *context)
 {
-    struct reader reader = {0};
+    struct reader reader = {.growing = scan->growing};
     char name[FILE_NAME_SIZE];
     uint64_t first_offset = 0;
     vecdb_status status;

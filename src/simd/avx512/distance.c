@@ -261,6 +261,370 @@ DEFINE_SCAN(jaccard_b1, float, pair_x16, 512, pair_x16_zero(), dim / 8)
 
 /* ---- blocks ---- */
 
+/* Four queries by four rows, sixteen sums along the dimensions: a loaded register serves four multiplications. Where
+ * fewer are left the last is computed again, and not stored. */
+#define DEFINE_TILE(name)                                                                                         \
+    static void name##_tile(const void *queries, size_t query_stride, size_t nq, const void *rows,                \
+                            size_t row_stride, size_t n, size_t dim, float *out, size_t out_stride)               \
+    {                                                                                                             \
+        for (size_t i = 0; i < nq; i += 4) {                                                                      \
+            const char *query[4];                                                                                 \
+            for (size_t a = 0; a < 4; a++)                                                                        \
+                query[a] = (const char *)queries + (i + a < nq ? i + a : nq - 1) * query_stride;                  \
+            for (size_t j = 0; j < n; j += 4) {                                                                   \
+                const char *row[4];                                                                               \
+                f32x16 sum[4][4];                                                                                 \
+                float block[4][4];                                                                                \
+                size_t d = 0;                                                                                     \
+                for (size_t b = 0; b < 4; b++)                                                                    \
+                    row[b] = (const char *)rows + (j + b < n ? j + b : n - 1) * row_stride;                       \
+                _Pragma("GCC unroll 4") for (size_t a = 0; a < 4; a++)                                            \
+                    _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                                        \
+                        sum[a][b] = f32x16_zero();                                                                \
+                for (; d + 16 <= dim; d += 16)                                                                    \
+                    _Pragma("GCC unroll 4") for (size_t a = 0; a < 4; a++)                                        \
+                        _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                                    \
+                            sum[a][b] = name##_step(sum[a][b], query[a], row[b], d, dim);                         \
+                if (d < dim)                                                                                      \
+                    _Pragma("GCC unroll 4") for (size_t a = 0; a < 4; a++)                                        \
+                        _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                                    \
+                            sum[a][b] = name##_tail(sum[a][b], query[a], row[b], d, dim);                         \
+                _Pragma("GCC unroll 4") for (size_t a = 0; a < 4; a++)                                            \
+                    f32x16_sum4(sum[a][0], sum[a][1], sum[a][2], sum[a][3], block[a]);                            \
+                for (size_t a = 0; a < 4 && i + a < nq; a++)                                                      \
+                    memcpy(out + (i + a) * out_stride + j, block[a], (n - j < 4 ? n - j : 4) * sizeof(float));    \
+            }                                                                                                     \
+        }                                                                                                         \
+    }
+
+DEFINE_TILE(l2sq_f32)
+DEFINE_TILE(ip_f32)
+
+/* Panels. Rows in groups of 64; of each group the first 32-bit piece of every row (one float, or four bytes), then
+ * the second, and so on: piece p of row r is at piece[p * 64 + r]. A query's piece, broadcast, then meets 64 rows in four
+ * registers, and six queries by four registers keep 24 sums going. A group of byte rows is led by
+ * the rows' sums and sums of squares. */
+#define GROUP 64
+#define BYTE_HEAD (2 * GROUP * sizeof(int32_t))
+
+SCAN_INLINE void transpose16(__m512i r[16])
+{
+    __m512i t[16];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) { /* r[4 a + i]: columns i, i + 4, i + 8, i + 12 of rows 4 a .. 4 a + 3 */
+        __m512i low01 = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88), high01 = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        __m512i low23 = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        __m512i high23 = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+        t[i] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+        t[i + 8] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+        t[i + 12] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        r[i] = t[i];
+}
+
+/* Up to 64 rows of `size` bytes to one group's pieces. flip_bytes is xored to every piece. */
+static void pack_group(const char *base, size_t stride, const uint32_t *ids, size_t first, size_t n, size_t size,
+                       uint32_t flip_bytes, int32_t *piece)
+{
+    const __m512i flips = _mm512_set1_epi32((int)flip_bytes);
+    size_t pieces = (size + 3) / 4;
+
+    for (size_t r = 0; r < GROUP; r += 16) {
+        const char *row[16];
+        for (size_t i = 0; i < 16; i++)
+            row[i] = r + i < n ? base + (ids ? ids[first + r + i] : first + r + i) * stride : NULL;
+        for (size_t p = 0; p < pieces; p += 16) {
+            __mmask64 mask = first64(size - 4 * p < 64 ? size - 4 * p : 64);
+            __m512i block[16];
+#pragma GCC unroll 16
+            for (size_t i = 0; i < 16; i++)
+                block[i] = row[i] ? _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, row[i] + 4 * p), flips)
+                                  : _mm512_setzero_si512();
+            transpose16(block);
+#pragma GCC unroll 16
+            for (size_t i = 0; i < 16; i++)
+                if (p + i < pieces)
+                    _mm512_storeu_si512(piece + (p + i) * GROUP + r, block[i]);
+        }
+    }
+}
+
+static size_t f32_panel_size(size_t n, size_t dim)
+{
+    return (n + GROUP - 1) / GROUP * GROUP * dim * sizeof(float);
+}
+
+static void f32_pack(const void *base, size_t stride, const uint32_t *ids, size_t n, size_t dim, void *panel)
+{
+    for (size_t i = 0; i < n; i += GROUP)
+        pack_group(base, stride, ids, i, n - i, 4 * dim, 0, (int32_t *)panel + i * dim);
+}
+
+/* The lanes of a group's vector v that hold some of its n rows. */
+SCAN_INLINE __mmask16 vector_mask(size_t n, int v)
+{
+    size_t before = 16 * (size_t)v;
+
+    return first16(n <= before ? 0 : n - before < 16 ? n - before : 16);
+}
+
+/* nq 1..6 queries by one group, of which `vectors` registers (1..4) are wanted. */
+SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int nq, const float *piece, int vectors,
+                                    size_t dim, float factor, const float *bias, size_t n, float *out,
+                                    size_t out_stride)
+{
+    const __m512 factors = _mm512_set1_ps(factor);
+    __m512 sum[6][4];
+
+#pragma GCC unroll 6
+    for (int i = 0; i < nq; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            sum[i][v] = _mm512_setzero_ps();
+    for (size_t d = 0; d < dim; d++, piece += GROUP) {
+        __m512 rows[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            rows[v] = _mm512_loadu_ps(piece + 16 * v);
+#pragma GCC unroll 6
+        for (int i = 0; i < nq; i++) {
+            __m512 value = _mm512_set1_ps(load_f32(query + (size_t)i * query_stride, d));
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                sum[i][v] = _mm512_fmadd_ps(value, rows[v], sum[i][v]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        __mmask16 mask = vector_mask(n, v);
+        __m512 biases = bias ? _mm512_maskz_loadu_ps(mask, bias + 16 * v) : _mm512_setzero_ps();
+#pragma GCC unroll 6
+        for (int i = 0; i < nq; i++)
+            _mm512_mask_storeu_ps(out + (size_t)i * out_stride + 16 * v, mask,
+                                  _mm512_fmadd_ps(sum[i][v], factors, biases));
+    }
+}
+
+/* run(queries, vectors) with both as constants, so that every size has its own unrolled loop. */
+#define FOR_SIZES(queries, vectors, run)                                  \
+    switch ((queries)*4 + (vectors)) {                                    \
+    case 6 * 4 + 4: run(6, 4); break;                                     \
+    case 6 * 4 + 3: run(6, 3); break;                                     \
+    case 6 * 4 + 2: run(6, 2); break;                                     \
+    case 6 * 4 + 1: run(6, 1); break;                                     \
+    default:                                                              \
+        switch (queries) { /* the last few queries: a whole group */      \
+        case 5: run(5, 4); break;                                         \
+        case 4: run(4, 4); break;                                         \
+        case 3: run(3, 4); break;                                         \
+        case 2: run(2, 4); break;                                         \
+        default: run(1, 4); break;                                        \
+        }                                                                 \
+    }
+
+SCAN_INLINE int vectors_of(size_t n)
+{
+    return n >= GROUP ? 4 : (int)((n + 15) / 16);
+}
+
+static void f32_multiply(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n, size_t dim,
+                         float factor, const float *bias, float *out, size_t out_stride)
+{
+    for (size_t j = 0; j < n; j += GROUP)
+        for (size_t i = 0; i < nq; i += 6) {
+            size_t some = nq - i < 6 ? nq - i : 6, rows = n - j < GROUP ? n - j : GROUP;
+            const char *query = (const char *)queries + i * query_stride;
+#define RUN(q, v)                                                                                                   \
+    f32_multiply_group(query, query_stride, q, (const float *)panel + j * dim, v, dim, factor, bias ? bias + j : NULL, \
+                       rows, out + i * out_stride + j, out_stride)
+            FOR_SIZES(some, vectors_of(rows), RUN)
+#undef RUN
+        }
+}
+
+/* ---- blocks of bytes ---- */
+
+/* u8: rows are kept 128 lower, as signed bytes. i8: the query's bytes are taken 128 higher. */
+enum byte_kind { BYTES_U8, BYTES_I8 };
+
+SCAN_INLINE size_t byte_group_size(size_t dim)
+{
+    return BYTE_HEAD + (dim + 3) / 4 * 4 * GROUP;
+}
+
+static size_t u8_panel_size(size_t n, size_t dim)
+{
+    return (n + GROUP - 1) / GROUP * byte_group_size(dim);
+}
+
+/* Sum and sum of squares of the bytes as they are. */
+static void byte_sums(const char *row, size_t dim, enum byte_kind kind, int32_t *sum, int32_t *sumsq)
+{
+    const __m512i one = _mm512_set1_epi8(1);
+    __m512i sums = _mm512_setzero_si512(), squares = _mm512_setzero_si512();
+
+    for (size_t i = 0; i < dim; i += 64) {
+        __m512i v = tail64(row, i, dim - i < 64 ? dim : i + 64), even, odd;
+        if (kind == BYTES_U8) {
+            sums = _mm512_dpbusd_epi32(sums, v, one);
+            even = low_bytes(v);
+            odd = _mm512_srli_epi16(v, 8);
+        } else {
+            sums = _mm512_dpbusd_epi32(sums, one, v);
+            even = _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8);
+            odd = _mm512_srai_epi16(v, 8);
+        }
+        squares = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(squares, even, even), odd, odd);
+    }
+    *sum = i32x16_sum(sums);
+    *sumsq = i32x16_sum(squares);
+}
+
+SCAN_INLINE void byte_pack(const char *base, size_t stride, const uint32_t *ids, size_t n, size_t dim,
+                           enum byte_kind kind, char *panel)
+{
+    for (size_t i = 0; i < n; i += GROUP, panel += byte_group_size(dim)) {
+        int32_t *sum = (int32_t *)panel, *sumsq = sum + GROUP;
+        for (size_t r = 0; r < GROUP; r++) {
+            sum[r] = sumsq[r] = 0;
+            if (i + r < n)
+                byte_sums(base + (ids ? ids[i + r] : i + r) * stride, dim, kind, &sum[r], &sumsq[r]);
+        }
+        pack_group(base, stride, ids, i, n - i, dim, kind == BYTES_U8 ? 0x80808080 : 0, sumsq + GROUP);
+    }
+}
+
+static void u8_pack(const void *base, size_t stride, const uint32_t *ids, size_t n, size_t dim, void *panel)
+{
+    byte_pack(base, stride, ids, n, dim, BYTES_U8, panel);
+}
+
+static void i8_pack(const void *base, size_t stride, const uint32_t *ids, size_t n, size_t dim, void *panel)
+{
+    byte_pack(base, stride, ids, n, dim, BYTES_I8, panel);
+}
+
+/* What is known of a query before its rows: sums, and the up to three bytes past the last whole piece. */
+struct byte_query {
+    int32_t sum, sumsq, rest;
+};
+
+SCAN_INLINE __m512i query_piece(const void *p, enum byte_kind kind)
+{
+    int32_t bytes;
+
+    memcpy(&bytes, p, sizeof bytes);
+    return kind == BYTES_I8 ? flip(_mm512_set1_epi32(bytes)) : _mm512_set1_epi32(bytes);
+}
+
+/* With d the sums that vpdpbusd gives, q the query, r a row:
+ *   u8: d = sum(q * (r - 128)) = ip - 128 * sum(q)        i8: d = sum((q + 128) * r) = ip + 128 * sum(r)
+ *   squared distance = sumsq(q) + sumsq(r) - 2 * ip */
+SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int nq, const char *group, int vectors,
+                                     size_t dim, enum byte_kind kind, bool l2, const struct byte_query *known,
+                                     size_t n, int32_t *out, size_t out_stride)
+{
+    const int32_t *row_sum = (const int32_t *)group, *row_sumsq = row_sum + GROUP;
+    const char *piece = group + BYTE_HEAD;
+    const char *end = piece + dim / 4 * 4 * GROUP;
+    __m512i sum[6][4];
+
+    /* the odd bytes first: nothing but the loop may use the sums, or the compiler copies all of them every time round */
+#pragma GCC unroll 6
+    for (int i = 0; i < nq; i++) {
+        __m512i value = query_piece(&known[i].rest, kind);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sum[i][v] = _mm512_setzero_si512();
+            if (dim % 4)
+                sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], value, _mm512_loadu_si512(end + 64 * v));
+        }
+    }
+    for (; piece < end; piece += 4 * GROUP, query += 4) {
+        __m512i rows[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            rows[v] = _mm512_loadu_si512(piece + 64 * v);
+#pragma GCC unroll 6
+        for (int i = 0; i < nq; i++) {
+            __m512i value = query_piece(query + (size_t)i * query_stride, kind);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], value, rows[v]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        __mmask16 mask = vector_mask(n, v);
+        __m512i sums = _mm512_slli_epi32(_mm512_loadu_si512(row_sum + 16 * v), 7);
+        __m512i squares = _mm512_loadu_si512(row_sumsq + 16 * v);
+#pragma GCC unroll 6
+        for (int i = 0; i < nq; i++) {
+            __m512i ip = sum[i][v];
+            if (kind == BYTES_U8)
+                ip = _mm512_add_epi32(ip, _mm512_set1_epi32(128 * known[i].sum));
+            else
+                ip = _mm512_sub_epi32(ip, sums);
+            if (l2)
+                ip = _mm512_sub_epi32(_mm512_add_epi32(squares, _mm512_set1_epi32(known[i].sumsq)),
+                                      _mm512_add_epi32(ip, ip));
+            _mm512_mask_storeu_epi32(out + (size_t)i * out_stride + 16 * v, mask, ip);
+        }
+    }
+}
+
+SCAN_INLINE void byte_multiply(const char *queries, size_t query_stride, size_t nq, const char *panel, size_t n,
+                               size_t dim, enum byte_kind kind, bool l2, int32_t *out, size_t out_stride)
+{
+    const size_t group_size = byte_group_size(dim);
+
+    for (size_t i = 0; i < nq; i += 6) {
+        size_t some = nq - i < 6 ? nq - i : 6;
+        const char *query = queries + i * query_stride, *group = panel;
+        struct byte_query known[6] = {{0, 0, 0}};
+        for (size_t q = 0; q < some; q++) {
+            byte_sums(query + q * query_stride, dim, kind, &known[q].sum, &known[q].sumsq);
+            memcpy(&known[q].rest, query + q * query_stride + dim / 4 * 4, dim % 4);
+        }
+        for (size_t j = 0; j < n; j += GROUP, group += group_size) {
+            size_t rows = n - j < GROUP ? n - j : GROUP;
+#define RUN(q, v)                                                                                               \
+    byte_multiply_group(query, query_stride, q, group, v, dim, kind, l2, known, rows, out + i * out_stride + j, \
+                        out_stride)
+            FOR_SIZES(some, vectors_of(rows), RUN)
+#undef RUN
+        }
+    }
+}
+
+#define DEFINE_BYTE_BLOCK(name, kind, l2)                                                                              \
+    static void name(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n, size_t dim,     \
+                     int32_t *out, size_t out_stride)                                                                  \
+    {                                                                                                                  \
+        byte_multiply(queries, query_stride, nq, panel, n, dim, kind, l2, out, out_stride);                            \
+    }
+
+DEFINE_BYTE_BLOCK(u8_multiply, BYTES_U8, false)
+DEFINE_BYTE_BLOCK(u8_l2sq, BYTES_U8, true)
+DEFINE_BYTE_BLOCK(i8_multiply, BYTES_I8, false)
+DEFINE_BYTE_BLOCK(i8_l2sq, BYTES_I8, true)
+
 const struct distance_kernels AVX512(distance) = {
     .l2sq_f32 = SCAN(l2sq_f32),
     .ip_f32 = SCAN(ip_f32),
@@ -276,16 +640,16 @@ const struct distance_kernels AVX512(distance) = {
     .and_b1 = SCAN(and_b1),
     .or_b1 = SCAN(or_b1),
     .jaccard_b1 = SCAN(jaccard_b1),
-    .l2sq_f32_tile = scalar_l2sq_f32_tile,
-    .ip_f32_tile = scalar_ip_f32_tile,
-    .f32_panel_size = scalar_f32_panel_size,
-    .f32_pack = scalar_f32_pack,
-    .f32_multiply = scalar_f32_multiply,
-    .u8_panel_size = scalar_u8_panel_size,
-    .u8_pack = scalar_u8_pack,
-    .u8_multiply = scalar_u8_multiply,
-    .u8_l2sq = scalar_u8_l2sq,
-    .i8_pack = scalar_u8_pack,
-    .i8_multiply = scalar_i8_multiply,
-    .i8_l2sq = scalar_i8_l2sq,
+    .l2sq_f32_tile = l2sq_f32_tile,
+    .ip_f32_tile = ip_f32_tile,
+    .f32_panel_size = f32_panel_size,
+    .f32_pack = f32_pack,
+    .f32_multiply = f32_multiply,
+    .u8_panel_size = u8_panel_size,
+    .u8_pack = u8_pack,
+    .u8_multiply = u8_multiply,
+    .u8_l2sq = u8_l2sq,
+    .i8_pack = i8_pack,
+    .i8_multiply = i8_multiply,
+    .i8_l2sq = i8_l2sq,
 };

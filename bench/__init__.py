@@ -1,0 +1,1 @@
+"""The measuring stick; see README.md in this directory."""

@@ -1,0 +1,111 @@
+"""What handles share: turning failures into exceptions, and closing safely while other threads are at work."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any, Callable, Optional, Type, Union
+
+from . import _library as c
+from ._errors import MisuseError, VecdbError, make_error
+
+#: progress(stage, done, total), returning False to stop the call; or a tqdm bar.
+ProgressLike = Union[Callable[[str, int, int], Optional[bool]], Any]
+
+
+def failure(status: int, *, row: Optional[int] = None, rows_written: int = 0) -> VecdbError:
+    """The exception for the calling thread's last failed call."""
+    message = (c.lib.vecdb_last_error() or b"").decode("utf-8", "replace")
+    return make_error(status, message, row=row, rows_written=rows_written)
+
+
+def check(status: int) -> int:
+    """Raise when a call failed."""
+    if status < 0:
+        raise failure(status)
+    return status
+
+
+class Gate:
+    """Counts the calls that are using a handle, so that close() frees it after the last of them.
+
+    `with gate as handle:` gives the handle, or raises MisuseError once it is closed.
+    """
+
+    __slots__ = ("_what", "_condition", "_users", "handle")
+
+    def __init__(self, what: str, handle: Any) -> None:
+        self._what = what
+        self._condition = threading.Condition(threading.Lock())
+        self._users = 0
+        self.handle: Any = handle
+
+    def __enter__(self) -> Any:
+        with self._condition:
+            if self.handle is None:
+                raise MisuseError(f"{self._what} is closed")
+            self._users += 1
+            return self.handle
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        with self._condition:
+            self._users -= 1
+            if not self._users:
+                self._condition.notify_all()
+
+    def shut(self) -> Any:
+        """No new calls; wait for those that run; the handle to close, or None when somebody else closed it."""
+        with self._condition:
+            handle, self.handle = self.handle, None
+            while self._users:
+                self._condition.wait()
+            return handle
+
+    def reopen(self, handle: Any) -> None:
+        """Closing failed: go on as before."""
+        with self._condition:
+            self.handle = handle
+
+
+class Progress:
+    """A user's progress callback as C calls it. Without one it still lets Ctrl-C stop a long call."""
+
+    def __init__(self, user: Optional[ProgressLike]) -> None:
+        self._user = user
+        self._error: Optional[BaseException] = None
+        self._bar_stage = ""
+        self._bar = user is not None and hasattr(user, "update") and hasattr(user, "total")
+        self.callback = c.Progress(self._called)
+
+    def _called(self, _context: Any, stage: Optional[bytes], done: int, total: int) -> bool:
+        try:
+            if self._user is None:
+                return True
+            name = (stage or b"").decode("utf-8", "replace")
+            if self._bar:
+                return self._show(name, done, total)
+            return self._user(name, done, total) is not False
+        except BaseException as problem:  # raised again where the call was made
+            self._error = problem
+            return False
+
+    def _show(self, stage: str, done: int, total: int) -> bool:
+        bar: Any = self._user
+        if stage != self._bar_stage:
+            self._bar_stage = stage
+            if hasattr(bar, "set_description"):
+                bar.set_description(stage)
+            bar.reset(total=total or None) if hasattr(bar, "reset") else None
+        elif total and bar.total != total:
+            bar.total = total
+        bar.update(done - bar.n if hasattr(bar, "n") else done)
+        return True
+
+    def check(self, status: int) -> int:
+        """Raise what the callback raised, else what the call failed with."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return check(status)

@@ -1,0 +1,291 @@
+"""Search requests: from Python arguments to the C struct, with what must stay alive beside it."""
+
+from __future__ import annotations
+
+from ctypes import POINTER, byref, c_double, c_void_p, cast, pointer
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+
+from . import _library as c
+from ._columns import encode_keys, encode_vectors, to_json
+from ._errors import FieldTypeError, InvalidError, NotFoundError
+from ._schema import Field, Schema
+from ._types import Metric, metric
+
+Names = Union[str, Sequence[str], None]
+
+
+def name_list(what: str, names: Names) -> Optional[List[str]]:
+    """One name or several."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        return [names]
+    result = list(names)
+    for name in result:
+        if not isinstance(name, str):
+            raise FieldTypeError(f"{what}: expected names, got {type(name).__name__}: {name!r}")
+    return result
+
+
+def params_text(params: Union[str, Mapping[str, Any], None], more: Mapping[str, Any]) -> Optional[bytes]:
+    """Index or search parameters as JSON text; a ready-made text only alone."""
+    if isinstance(params, str):
+        if more:
+            raise InvalidError(f"params is the text {params!r}: other parameters cannot be added to it")
+        return c.text(params) or None
+    merged = {**(params or {}), **more}
+    if not merged:
+        return None
+    try:
+        return to_json(merged).encode("utf-8")
+    except (TypeError, ValueError) as problem:
+        raise InvalidError(f"parameters {merged!r}: {problem}") from None
+
+
+def filter_params_text(params: Union[str, Mapping[str, Any], None]) -> Optional[bytes]:
+    """Values for {names} in a filter, as JSON text."""
+    if params is None:
+        return None
+    if isinstance(params, str):
+        return c.text(params)
+    try:
+        return to_json(dict(params)).encode("utf-8")
+    except (TypeError, ValueError) as problem:
+        raise InvalidError(f"filter_params: {problem}") from None
+
+
+def whole(what: str, value: Any, low: int = 0) -> int:
+    """A count given by the user."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise FieldTypeError(f"{what} must be a whole number, got {type(value).__name__}: {value!r}")
+    number = int(value.__index__())
+    if number < low or number >= 2**63:
+        raise InvalidError(f"{what} is {number}; it must be at least {low}")
+    return number
+
+
+def milliseconds(timeout: Optional[float]) -> int:
+    if timeout is None:
+        return 0
+    if not timeout > 0:
+        raise InvalidError(f"timeout is {timeout!r} seconds; it must be more than 0")
+    return max(1, min(int(timeout * 1000), 2**32 - 1))
+
+
+class Request:
+    """A search request in C's form. `keep` holds all it points to."""
+
+    __slots__ = ("struct", "keep", "query_count", "limit", "output")
+
+    def __init__(
+        self,
+        schema: Schema,
+        queries: Any,
+        limit: int = 10,
+        *,
+        field: Optional[str] = None,
+        filter: Any = None,
+        filter_params: Union[str, Mapping[str, Any], None] = None,
+        output_fields: Names = None,
+        metric_type: Union[str, int, Metric, None] = None,
+        offset: int = 0,
+        partitions: Names = None,
+        ids: Any = None,
+        radius: Optional[float] = None,
+        range_filter: Optional[float] = None,
+        group_by: Optional[str] = None,
+        group_size: int = 1,
+        strict_group_size: bool = False,
+        round_decimal: int = -1,
+        timeout: Optional[float] = None,
+        exact: bool = False,
+        params: Union[str, Mapping[str, Any], None] = None,
+        more: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        struct = c.new_search_request()
+        self.struct = struct
+        self.keep: List[Any] = []
+        target = vector_field(schema, field)
+        vectors = encode_vectors(target, queries, query=True)
+        self.keep.append(vectors.keep)
+        self.query_count = vectors.rows
+        self.limit = whole("limit", limit)
+        struct.field = c.text(target.name)
+        struct.queries = vectors.address or None
+        struct.query_type = int(vectors.type)
+        struct.dim = target.dim
+        struct.query_count = vectors.rows
+        struct.query_stride = vectors.stride
+        struct.limit = self.limit
+        struct.offset = whole("offset", offset)
+        struct.metric = int(metric(metric_type))
+        self.set_filter(filter, filter_params)
+        self.output = name_list("output_fields", output_fields)
+        if self.output:
+            names = c.text_array(self.output)
+            self.keep.append(names)
+            struct.output_fields = names
+            struct.output_count = len(self.output)
+        chosen = name_list("partitions", partitions)
+        if chosen is not None:
+            if not chosen:
+                raise InvalidError("partitions is an empty list: name at least one, or leave it out for all")
+            names = c.text_array(chosen)
+            self.keep.append(names)
+            struct.partitions = names
+            struct.partition_count = len(chosen)
+        if ids is not None:
+            self.set_within(schema, ids)
+        struct.params = params_text(params, more or {})
+        if radius is not None:
+            struct.has_radius = True
+            struct.radius = float(radius)
+        if range_filter is not None:
+            struct.has_range_filter = True
+            struct.range_filter = float(range_filter)
+        struct.group_by = c.text(group_by)
+        struct.group_size = whole("group_size", group_size)
+        struct.strict_group_size = bool(strict_group_size)
+        if not isinstance(round_decimal, int) or not -1 <= round_decimal <= 6:
+            raise InvalidError(f"round_decimal is {round_decimal!r}; it must be -1 .. 6")
+        struct.round_decimal = round_decimal
+        struct.timeout_ms = milliseconds(timeout)
+        struct.exact = bool(exact)
+
+    def set_filter(self, filter: Any, filter_params: Union[str, Mapping[str, Any], None]) -> None:
+        if filter is None:
+            return
+        compiled = getattr(filter, "_handle", None)
+        if compiled is not None:
+            if filter_params:
+                raise InvalidError("a compiled filter has its filter_params already")
+            self.struct.compiled = compiled
+            self.keep.append(filter)
+            return
+        self.struct.filter = c.text(filter)
+        self.struct.filter_params = filter_params_text(filter_params)
+
+    def set_within(self, schema: Schema, ids: Any) -> None:
+        if schema.primary is None:
+            raise InvalidError("the collection has no primary key")
+        keys = encode_keys(schema.primary, ids)
+        column = c.ColumnStruct()
+        keys.fill(column)
+        self.keep += [keys, column]
+        self.struct.within_keys = pointer(column)
+        self.struct.within_count = keys.rows
+
+
+def vector_field(schema: Schema, name: Optional[str]) -> Field:
+    """The vector field to search; the only one when no name is given."""
+    if name is None or name == "":
+        fields = schema.vector_fields()
+        if len(fields) == 1:
+            return fields[0]
+        if not fields:
+            raise NotFoundError("the collection has no vector field")
+        raise InvalidError(f"the collection has {len(fields)} vector fields, so say field=: {', '.join(f.name for f in fields)}")
+    field = schema[name]
+    if not field.type.is_vector:
+        raise FieldTypeError(f"field {name!r} is {field.type.name}; a search needs a vector field")
+    return field
+
+
+class Search:
+    """One part of a hybrid search: what Collection.search takes, kept for later.
+
+    vecdb.Search(query, field="embedding", filter="year > 1990", ef=64)
+    """
+
+    __slots__ = ("queries", "limit", "options")
+
+    def __init__(self, queries: Any, limit: int = 10, **options: Any) -> None:
+        self.queries = queries
+        self.limit = limit
+        self.options = options
+
+    def request(self, schema: Schema) -> Request:
+        known = {name: self.options[name] for name in _OPTIONS if name in self.options}
+        more = {name: value for name, value in self.options.items() if name not in _OPTIONS}
+        return Request(schema, self.queries, self.limit, more=more, **known)
+
+
+_OPTIONS = (
+    "field",
+    "filter",
+    "filter_params",
+    "metric_type",
+    "offset",
+    "partitions",
+    "ids",
+    "radius",
+    "range_filter",
+    "timeout",
+    "exact",
+    "params",
+    "round_decimal",
+)
+
+
+def hybrid_request(
+    requests: Sequence[Request],
+    ranker: str,
+    k: float,
+    weights: Optional[Sequence[float]],
+    normalize: bool,
+    limit: int,
+    offset: int,
+    output: Optional[List[str]],
+    round_decimal: int,
+) -> Tuple[c.HybridRequest, List[Any]]:
+    """A hybrid request in C's form, and what must be kept beside it."""
+    struct = c.new_hybrid_request()
+    keep: List[Any] = [requests]
+    pointers = (POINTER(c.SearchRequest) * len(requests))(*[pointer(request.struct) for request in requests])
+    keep.append(pointers)
+    struct.searches = pointers
+    struct.search_count = len(requests)
+    struct.ranker = c.text(ranker)
+    struct.rrf_k = float(k)
+    if weights is not None:
+        if len(weights) != len(requests):
+            raise InvalidError(f"{len(weights)} weights for {len(requests)} searches")
+        numbers = (c_double * len(weights))(*[float(weight) for weight in weights])
+        keep.append(numbers)
+        struct.weights = cast(numbers, POINTER(c_double))
+    struct.raw_scores = not normalize
+    struct.limit = whole("limit", limit)
+    struct.offset = whole("offset", offset)
+    if output:
+        names = c.text_array(output)
+        keep.append(names)
+        struct.output_fields = names
+        struct.output_count = len(output)
+    struct.round_decimal = round_decimal
+    return struct, keep
+
+
+class Plan:
+    """A prepared search of one float32 vector without output fields: the hottest call there is.
+
+    All of C's arguments are made once, and the vector is copied into place: that costs less than asking numpy for its
+    address. One thread uses a plan at a time.
+    """
+
+    __slots__ = ("shape", "query", "keys", "scores", "counts", "arguments", "keep")
+
+    def __init__(self, np: Any, handle: int, request: Request, query: Any) -> None:
+        self.query = query
+        self.shape = query.shape
+        limit = request.limit
+        self.keys = np.empty((1, limit), np.int64)
+        self.scores = np.empty((1, limit), np.float32)
+        self.counts = np.zeros(1, np.uintp)
+        self.keep = request
+        self.arguments = (
+            c_void_p(handle),
+            byref(request.struct),
+            c_void_p(self.keys.ctypes.data),
+            c_void_p(self.scores.ctypes.data),
+            c_void_p(self.counts.ctypes.data),
+        )

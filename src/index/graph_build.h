@@ -1,0 +1,36 @@
+/* Building: steps that bulk building, insertion and merging share. */
+#ifndef VECDB_INDEX_GRAPH_BUILD_H
+#define VECDB_INDEX_GRAPH_BUILD_H
+
+#include "index/graph_search.h"
+
+/** What making one layer's links takes. */
+struct graph_linker {
+    struct graph *graph;
+    struct graph_state *state;
+    struct graph_layer *layer;
+    const uint32_t *nodes; /* those of the layer that are to be linked */
+    size_t node_count;
+    const struct index_build_context *context;
+};
+
+/** Codes of rows from .. to - 1, in parallel. */
+vecdb_status graph_encode_rows(struct graph_state *state, size_t from, size_t to, struct pool *pool);
+/** Links that make every node reachable from nodes[0]; serial. Lists are written entry by entry. */
+vecdb_status graph_repair(const struct graph_linker *linker);
+/** Whether to go on; VECDB_ERR_CANCELLED otherwise. */
+vecdb_status graph_progress(const struct index_build_context *context, const char *stage, uint64_t done, uint64_t total);
+/** Links of the nodes by leaves, pruning and refining; for byte codes. */
+vecdb_status graph_link(const struct graph_linker *linker);
+/** Measure what recall which effort brings. */
+vecdb_status graph_calibrate(struct graph *graph, const struct index_build_context *context);
+
+static inline void graph_set_links(const struct graph_layer *layer, uint32_t node, const uint32_t *links, size_t count)
+{
+    uint32_t *out = layer->links + (size_t)node * layer->degree;
+
+    for (size_t i = 0; i < layer->degree; i++)
+        __atomic_store_n(&out[i], i < count ? links[i] : GRAPH_NONE, __ATOMIC_RELEASE);
+}
+
+#endif

@@ -1,0 +1,461 @@
+#include "index/graph_codec.h"
+
+#include "base/bytes.h"
+#include "base/float16.h"
+#include "base/mem.h"
+#include "simd/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define TRAIN_ROWS 4096
+#define HISTOGRAM_BINS 2048
+#define DOT_BIAS 0x80000000u
+
+void graph_codec_deinit(struct graph_codec *codec)
+{
+    mem_free(codec->mean);
+    mem_free(codec->signs);
+    memset(codec, 0, sizeof *codec);
+}
+
+vecdb_status graph_codec_alloc(struct graph_codec *codec)
+{
+    if (codec->kind >= GRAPH_CODE_HAMMING) {
+        size_t bytes = codec->code_dim / 8;
+        codec->stride = align_up(bytes, bytes < 64 ? 16 : 64);
+        return VECDB_OK;
+    }
+    codec->stride = codec->code_dim;
+    codec->mean = mem_array_zalloc(codec->code_dim, sizeof *codec->mean);
+    if (codec->rotate)
+        codec->signs = mem_zalloc(codec->code_dim / 2);
+    if (!codec->mean || (codec->rotate && !codec->signs)) {
+        graph_codec_deinit(codec);
+        return error_nomem("graph codes");
+    }
+    return VECDB_OK;
+}
+
+vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec *to)
+{
+    *to = *from;
+    to->mean = NULL;
+    to->signs = NULL;
+    TRY(graph_codec_alloc(to));
+    if (from->mean)
+        memcpy(to->mean, from->mean, from->code_dim * sizeof *from->mean);
+    if (from->signs)
+        memcpy(to->signs, from->signs, from->code_dim / 2);
+    return VECDB_OK;
+}
+
+size_t graph_codec_scratch(const struct graph_codec *codec)
+{
+    return codec->kind >= GRAPH_CODE_HAMMING ? 0 : codec->code_dim;
+}
+
+static void load_floats(vecdb_type type, const void *row, size_t dim, float *out)
+{
+    const struct code_kernels *kernels = simd_codes();
+
+    switch (type) {
+    case VECDB_TYPE_FLOAT16_VECTOR:
+        kernels->f32_from_f16(row, dim, out);
+        break;
+    case VECDB_TYPE_BFLOAT16_VECTOR:
+        kernels->f32_from_bf16(row, dim, out);
+        break;
+    case VECDB_TYPE_INT8_VECTOR:
+        kernels->f32_from_i8(row, dim, out);
+        break;
+    default:
+        memcpy(out, row, dim * sizeof *out);
+    }
+}
+
+/* A row in the space the codes are cut from: normalized, lengthened, rotated; not centred. */
+static void transform(const struct graph_codec *codec, vecdb_type type, const void *row, bool query, float *x)
+{
+    const struct code_kernels *kernels = simd_codes();
+
+    load_floats(type, row, codec->dim, x);
+    memset(x + codec->dim, 0, (codec->code_dim - codec->dim) * sizeof *x);
+    if (codec->normalize)
+        kernels->normalize_f32(x, codec->dim, x);
+    if (codec->augment && !query) {
+        float rest = codec->radius * codec->radius - kernels->sumsq_f32(x, codec->dim);
+        x[codec->dim] = rest > 0 ? sqrtf(rest) : 0;
+    }
+    if (codec->rotate)
+        kernels->rotate(x, codec->code_dim, codec->signs);
+}
+
+/* Smallest and largest value if all are integers. */
+static bool integer_range(const float *x, size_t dim, float *low, float *high)
+{
+    float least = *low, most = *high;
+    bool whole = true;
+
+    for (size_t i = 0; i < dim; i++) {
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
+        whole &= rintf(x[i]) == x[i];
+    }
+    *low = least;
+    *high = most;
+    return whole;
+}
+
+bool graph_codec_fits(const struct graph_codec *codec, vecdb_type type, const void *row)
+{
+    float x[256], low = INFINITY, high = -INFINITY;
+    size_t width = type == VECDB_TYPE_FLOAT_VECTOR ? 4 : type == VECDB_TYPE_INT8_VECTOR ? 1 : 2;
+
+    if (!codec->lossless || codec->kind >= GRAPH_CODE_HAMMING || type == VECDB_TYPE_INT8_VECTOR)
+        return true;
+    for (size_t i = 0; i < codec->dim; i += 256) {
+        size_t n = codec->dim - i < 256 ? codec->dim - i : 256;
+        load_floats(type, (const uint8_t *)row + i * width, n, x);
+        if (!integer_range(x, n, &low, &high) || low < codec->mean[0] || high > codec->mean[0] + 255)
+            return false;
+    }
+    return true;
+}
+
+static bool is_present(const struct vectors *vectors, size_t row)
+{
+    return !vectors->present || bitmap_get(vectors->present, row);
+}
+
+/* Whether all rows are integers within 255 of *low. */
+static bool all_bytes(const struct vectors *vectors, float *scratch, float *base)
+{
+    float low = INFINITY, high = -INFINITY;
+    size_t seen = 0;
+
+    for (size_t row = 0; row < vectors->row_count; row++) {
+        if (!is_present(vectors, row))
+            continue;
+        load_floats(vectors->type, vectors_row(vectors, row), vectors->dim, scratch);
+        if (!integer_range(scratch, vectors->dim, &low, &high) || high - low > 255 || low < -65536 || high > 65536)
+            return false;
+        seen++;
+    }
+    *base = !seen ? 0 : low >= 0 && high <= 255 ? 0 : low >= -128 && high <= 127 ? -128 : low;
+    return seen > 0;
+}
+
+/* Where to clip, c: the one that loses least, rounding and clipping taken together. The largest hundredth of a percent are
+ * left out of account, so that a stray row does not take the resolution from all others. Returns the loss. */
+static double best_clip(const uint64_t *bins, double largest, double *clip)
+{
+    double width = largest / HISTOGRAM_BINS, best = INFINITY;
+    uint64_t total = 0, kept = 0;
+    size_t used = 0;
+
+    for (size_t b = 0; b < HISTOGRAM_BINS; b++)
+        total += bins[b];
+    for (; used < HISTOGRAM_BINS && kept < total - total / 10000; used++)
+        kept += bins[used];
+    *clip = 0;
+    for (size_t c = 1; c <= used; c++) {
+        double reach = (double)c * width, step = 2 * reach / 255, loss = (double)total * step * step / 12;
+        for (size_t b = c; b < used; b++) {
+            double beyond = ((double)b + 0.5) * width - reach;
+            loss += (double)bins[b] * beyond * beyond;
+        }
+        if (loss < best) {
+            best = loss;
+            *clip = reach;
+        }
+        if (c > 64)
+            c += c / 64; /* steps of about two percent */
+    }
+    return best;
+}
+
+struct fit {
+    double loss, clip;
+};
+
+/* Mean, and how well one step for all dimensions would do. */
+static vecdb_status fit_step(struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
+                             float *x, struct fit *fit)
+{
+    const struct code_kernels *kernels = simd_codes();
+    uint64_t *bins = mem_array_zalloc(HISTOGRAM_BINS, sizeof *bins);
+    double *sums = mem_array_zalloc(codec->code_dim, sizeof *sums), largest = 0;
+
+    if (!bins || !sums) {
+        mem_free(bins);
+        mem_free(sums);
+        return error_nomem("graph codes");
+    }
+    for (size_t i = 0; i < n; i++) {
+        transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, x);
+        for (size_t d = 0; d < codec->code_dim; d++)
+            sums[d] += x[d];
+    }
+    for (size_t d = 0; d < codec->code_dim; d++)
+        codec->mean[d] = n ? (float)(sums[d] / (double)n) : 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < n; i++) {
+            transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, x);
+            kernels->sub_f32(x, codec->mean, codec->code_dim, x);
+            for (size_t d = 0; d < codec->code_dim; d++) {
+                double size = fabsf(x[d]);
+                if (pass == 0)
+                    largest = size > largest ? size : largest;
+                else if (largest > 0) {
+                    size_t bin = (size_t)(size / largest * HISTOGRAM_BINS);
+                    bins[bin < HISTOGRAM_BINS ? bin : HISTOGRAM_BINS - 1]++;
+                }
+            }
+        }
+    fit->clip = 0;
+    fit->loss = largest > 0 ? best_clip(bins, largest, &fit->clip) : 0;
+    mem_free(bins);
+    mem_free(sums);
+    return VECDB_OK;
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The length IP rows are brought to: the longest, unless it stands far out. */
+static bool choose_radius(struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
+                          float *x, float *lengths)
+{
+    const struct code_kernels *kernels = simd_codes();
+
+    for (size_t i = 0; i < n; i++) {
+        load_floats(vectors->type, vectors_row(vectors, rows[i]), vectors->dim, x);
+        lengths[i] = sqrtf(kernels->sumsq_f32(x, vectors->dim));
+    }
+    qsort(lengths, n, sizeof *lengths, compare_floats);
+    codec->radius = n ? lengths[n - 1] : 1;
+    if (n && codec->radius > 2 * lengths[n - 1 - n / 100])
+        codec->radius = 2 * lengths[n - 1 - n / 100];
+    return n && lengths[0] < 0.999f * codec->radius;
+}
+
+static void draw_signs(struct graph_codec *codec, uint64_t seed)
+{
+    struct rng rng = rng_seeded(seed ^ 0x726F74617465ull);
+
+    for (size_t i = 0; i < codec->code_dim / 2; i++)
+        codec->signs[i] = (uint8_t)rng_next(&rng);
+}
+
+static size_t sample_rows(const struct vectors *vectors, uint32_t *rows)
+{
+    size_t step = vectors->row_count / TRAIN_ROWS + 1, n = 0;
+
+    for (size_t row = 0; row < vectors->row_count && n < TRAIN_ROWS; row += step)
+        for (size_t r = row; r < row + step && r < vectors->row_count; r++)
+            if (is_present(vectors, r)) {
+                rows[n++] = (uint32_t)r;
+                break;
+            }
+    return n;
+}
+
+static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
+                                uint64_t seed, const uint32_t *rows, size_t n, float *x, float *lengths)
+{
+    struct graph_codec rotated;
+    struct fit plain_fit, rotated_fit;
+    float low;
+
+    codec->kind = metric == VECDB_METRIC_L2 ? GRAPH_CODE_L2 : GRAPH_CODE_DOT;
+    if (metric == VECDB_METRIC_L2 &&
+        (vectors->type == VECDB_TYPE_INT8_VECTOR ? (low = -128, true) : all_bytes(vectors, x, &low))) {
+        codec->lossless = true;
+        codec->code_dim = (uint32_t)align_up(codec->dim, 64);
+        codec->step = 1;
+        TRY(graph_codec_alloc(codec));
+        for (size_t d = 0; d < codec->code_dim; d++)
+            codec->mean[d] = low;
+        return VECDB_OK;
+    }
+    codec->normalize = metric == VECDB_METRIC_COSINE;
+    codec->radius = 1;
+    codec->augment = metric == VECDB_METRIC_IP && choose_radius(codec, vectors, rows, n, x, lengths);
+    codec->code_dim = (uint32_t)align_up(codec->dim + codec->augment, 64);
+    rotated = *codec;
+    rotated.rotate = true;
+    TRY(graph_codec_alloc(codec));
+    TRY(graph_codec_alloc(&rotated));
+    draw_signs(&rotated, seed);
+    if (fit_step(codec, vectors, rows, n, x, &plain_fit) != VECDB_OK ||
+        fit_step(&rotated, vectors, rows, n, x, &rotated_fit) != VECDB_OK) {
+        graph_codec_deinit(&rotated);
+        return error_last()->status;
+    }
+    if (rotated_fit.loss < 0.7 * plain_fit.loss) { /* worth a microsecond per query */
+        graph_codec_deinit(codec);
+        *codec = rotated;
+        plain_fit = rotated_fit;
+    } else
+        graph_codec_deinit(&rotated);
+    codec->step = plain_fit.clip > 0 ? (float)(2 * plain_fit.clip / 255) : 1;
+    if (!(codec->step > 1e-30f) || !isfinite(codec->step) || !isfinite(1 / codec->step))
+        codec->step = 1;
+    return VECDB_OK;
+}
+
+vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
+                               uint64_t seed)
+{
+    uint32_t *rows;
+    float *x, *lengths;
+    size_t n;
+    vecdb_status status;
+
+    memset(codec, 0, sizeof *codec);
+    codec->dim = vectors->dim;
+    codec->trained_rows = (uint32_t)vectors->row_count;
+    if (vectors->type == VECDB_TYPE_BINARY_VECTOR) {
+        codec->kind = metric == VECDB_METRIC_JACCARD ? GRAPH_CODE_JACCARD : GRAPH_CODE_HAMMING;
+        codec->code_dim = codec->dim;
+        codec->lossless = true;
+        return graph_codec_alloc(codec);
+    }
+    rows = mem_array_alloc(TRAIN_ROWS, sizeof *rows);
+    lengths = mem_array_alloc(TRAIN_ROWS, sizeof *lengths);
+    x = mem_array_alloc(align_up((size_t)codec->dim + 1, 64), sizeof *x);
+    if (!rows || !x || !lengths)
+        status = error_nomem("graph codes");
+    else {
+        n = sample_rows(vectors, rows);
+        status = train_bytes(codec, vectors, metric, seed, rows, n, x, lengths);
+    }
+    if (status != VECDB_OK)
+        graph_codec_deinit(codec);
+    mem_free(rows);
+    mem_free(lengths);
+    mem_free(x);
+    return status;
+}
+
+void graph_codec_encode(const struct graph_codec *codec, vecdb_type type, const void *row, float *scratch, uint8_t *code)
+{
+    const struct code_kernels *kernels = simd_codes();
+
+    if (codec->kind >= GRAPH_CODE_HAMMING) {
+        memcpy(code, row, codec->code_dim / 8);
+        memset(code + codec->code_dim / 8, 0, codec->stride - codec->code_dim / 8);
+    } else if (codec->lossless) {
+        load_floats(type, row, codec->dim, scratch);
+        kernels->sq8_encode(scratch, codec->dim, codec->mean[0], 1, code);
+        memset(code + codec->dim, 0, codec->stride - codec->dim);
+    } else {
+        transform(codec, type, row, false, scratch);
+        kernels->sub_f32(scratch, codec->mean, codec->code_dim, scratch);
+        kernels->sq8_encode(scratch, codec->code_dim, -128 * codec->step, 1 / codec->step, code);
+    }
+}
+
+static void dot_query(const struct graph_codec *codec, const float *x, uint8_t *code, struct graph_query *out)
+{
+    const struct code_kernels *kernels = simd_codes();
+    double length = 0, along = 0, most = 0, nearest;
+    float step;
+
+    for (size_t d = 0; d < codec->code_dim; d++) {
+        length += (double)x[d] * x[d];
+        along += (double)x[d] * codec->mean[d];
+        most = fabs(x[d]) > most ? fabs(x[d]) : most;
+    }
+    step = most > 0 ? (float)(most / 127) : 1;
+    if (!(step > 1e-36f))
+        step = 1e-36f;
+    kernels->quantize_i8(x, codec->code_dim, 1 / step, (int8_t *)code);
+    /* the inner product with a row straight ahead, in units of codes */
+    nearest = (sqrt(length) * codec->radius - along) / ((double)codec->step * step) +
+              128.0 * kernels->sum_i8(code, codec->code_dim);
+    nearest = nearest > 2e9 ? 2e9 : nearest < -2e9 ? -2e9 : nearest;
+    out->zero = DOT_BIAS - (uint32_t)(int32_t)nearest;
+}
+
+void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const void *query, float *scratch, uint8_t *code,
+                       struct graph_query *out)
+{
+    const struct code_kernels *kernels = simd_codes();
+
+    *out = (struct graph_query){.codec = codec, .kind = codec->kind, .code = code};
+    if (codec->kind >= GRAPH_CODE_HAMMING || codec->lossless) {
+        graph_codec_encode(codec, type, query, scratch, code);
+        out->exact = graph_codec_fits(codec, type, query);
+        return;
+    }
+    transform(codec, type, query, true, scratch);
+    if (codec->kind == GRAPH_CODE_DOT) {
+        dot_query(codec, scratch, code, out);
+        return;
+    }
+    kernels->sub_f32(scratch, codec->mean, codec->code_dim, scratch);
+    kernels->sq8_encode(scratch, codec->code_dim, -128 * codec->step, 1 / codec->step, code);
+}
+
+void graph_codec_self(const struct graph_codec *codec, const uint8_t *code, struct graph_query *out)
+{
+    *out = (struct graph_query){.codec = codec, .kind = codec->kind, .code = code};
+    if (out->kind == GRAPH_CODE_DOT)
+        out->kind = GRAPH_CODE_L2;
+}
+
+float graph_codec_distance(const struct graph_codec *codec, uint32_t score)
+{
+    return codec->kind == GRAPH_CODE_JACCARD ? float_from_bits(score) : (float)score;
+}
+
+static void from_dots(uint32_t *scores, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        scores[i] = DOT_BIAS - scores[i];
+}
+
+void graph_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out)
+{
+    const struct graph_codec *codec = query->codec;
+
+    switch (query->kind) {
+    case GRAPH_CODE_L2:
+        simd_distance()->l2sq_u8.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
+        break;
+    case GRAPH_CODE_DOT:
+        simd_codes()->dot_u8s8.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
+        from_dots(out, n);
+        break;
+    case GRAPH_CODE_HAMMING:
+        simd_distance()->hamming_b1.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
+        break;
+    default: /* floats that are not negative are in the order of their bits */
+        simd_distance()->jaccard_b1.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (float *)(void *)out);
+    }
+}
+
+void graph_scores_rows(const struct graph_query *query, const uint8_t *codes, size_t n, uint32_t *out)
+{
+    const struct graph_codec *codec = query->codec;
+
+    switch (query->kind) {
+    case GRAPH_CODE_L2:
+        simd_distance()->l2sq_u8.rows(query->code, codes, codec->stride, n, codec->code_dim, (int32_t *)out);
+        break;
+    case GRAPH_CODE_DOT:
+        simd_codes()->dot_u8s8.rows(query->code, codes, codec->stride, n, codec->code_dim, (int32_t *)out);
+        from_dots(out, n);
+        break;
+    case GRAPH_CODE_HAMMING:
+        simd_distance()->hamming_b1.rows(query->code, codes, codec->stride, n, codec->code_dim, (int32_t *)out);
+        break;
+    default:
+        simd_distance()->jaccard_b1.rows(query->code, codes, codec->stride, n, codec->code_dim, (float *)(void *)out);
+    }
+}

@@ -1,0 +1,68 @@
+/* Vectors to the codes a graph is walked on.
+ *
+ *   GRAPH_CODE_L2       bytes under squared distance. Lossless when every value is an integer and all lie within 255 of the
+ *                       smallest; otherwise (x - mean) / step + 128, one step for all dimensions
+ *   GRAPH_CODE_DOT      the same bytes under inner product with a query of signed bytes, for vectors of equal length: COSINE,
+ *                       and IP after one more dimension has brought all rows to the same length (so that
+ *                       the nearest by angle, by distance and by inner product are the same, and links are made by distance)
+ *   GRAPH_CODE_HAMMING  the bits
+ *   GRAPH_CODE_JACCARD
+ *
+ * Where dimensions differ much in spread, or one was added, vectors are rotated at random first, which
+ * evens them out. Scores are uint32_t, smaller is closer, in units only comparable with each other. */
+#ifndef VECDB_INDEX_GRAPH_CODEC_H
+#define VECDB_INDEX_GRAPH_CODEC_H
+
+#include "base/rng.h"
+#include "index/index.h"
+
+enum graph_code_kind { GRAPH_CODE_L2, GRAPH_CODE_DOT, GRAPH_CODE_HAMMING, GRAPH_CODE_JACCARD, GRAPH_CODE_KINDS };
+
+struct graph_codec {
+    uint32_t kind;
+    uint32_t dim;      /* of the vectors */
+    uint32_t code_dim; /* of the codes: bytes, a multiple of 64; or bits */
+    bool lossless, rotate, normalize, augment;
+    float step;        /* value of one code step */
+    float radius;      /* length that `augment` brings rows to */
+    size_t stride;     /* bytes of a code */
+    float *mean;       /* code_dim; NULL for bits */
+    uint8_t *signs;    /* of the rotation: 4 * code_dim / 8 bytes */
+    uint32_t trained_rows;
+};
+
+/** A query, made comparable with codes. Its code lies in the caller's scratch. */
+struct graph_query {
+    const struct graph_codec *codec;
+    uint32_t kind;
+    const void *code;
+    uint32_t zero; /* the score of no distance */
+    bool exact;    /* the scores are the distances themselves, so nothing is gained by scoring again */
+};
+
+/** Learn from the rows; same rows and seed, same codec. On failure the codec is empty. */
+vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
+                               uint64_t seed);
+/** stride, mean and signs for what kind, code_dim and rotate say. */
+vecdb_status graph_codec_alloc(struct graph_codec *codec);
+vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec *to);
+/** Whether a row can be encoded without loss, as a lossless codec promises. */
+bool graph_codec_fits(const struct graph_codec *codec, vecdb_type type, const void *row);
+void graph_codec_deinit(struct graph_codec *codec);
+/** Floats of scratch that encoding takes. */
+size_t graph_codec_scratch(const struct graph_codec *codec);
+void graph_codec_encode(const struct graph_codec *codec, vecdb_type type, const void *row, float *scratch, uint8_t *code);
+/** `code` has room for stride bytes, 64-byte aligned. */
+void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const void *query, float *scratch, uint8_t *code,
+                       struct graph_query *out);
+/** Let a stored code be the query, as building does: distance between codes. */
+void graph_codec_self(const struct graph_codec *codec, const uint8_t *code, struct graph_query *out);
+/** Distance as the metric has it, of a score of a lossless code. */
+float graph_codec_distance(const struct graph_codec *codec, uint32_t score);
+
+/** Scores of n codes named by ids. */
+void graph_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out);
+/** Scores of n codes that follow one another. */
+void graph_scores_rows(const struct graph_query *query, const uint8_t *codes, size_t n, uint32_t *out);
+
+#endif

@@ -1,0 +1,641 @@
+/* Best-first search: Malkov & Yashunin, arXiv:1603.09320, algorithm 2, with one sorted pool instead of two heaps; the
+ * (1 + gamma) stop is arXiv:2505.15636's. Filtered walks step over rows that do not pass to those behind them
+ * (ACORN, arXiv:2403.04871), and start from rows that do. */
+#include "index/graph_search.h"
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "index/graph_exact.h"
+#include "index/topk.h"
+#include "simd/kernels.h"
+
+#define LOG_SHARE 16       /* the log holds one node in so many; beyond, all bits are wiped */
+#define DEADLINE_HOPS 256
+#define FILTER_SEEDS 8
+#define FILTER_SAMPLE 1024 /* entry nodes looked at for seeds */
+#define FILTER_GATHER 64   /* passing rows an expansion is content with */
+#define SCAN_BLOCK 256
+
+/* ---- scratch ---- */
+
+void graph_scratch_free(struct graph_scratch *scratch)
+{
+    if (!scratch)
+        return;
+    mem_free(scratch->visited);
+    mem_free(scratch->log);
+    mem_free(scratch->pool.keys);
+    mem_free(scratch->passing.keys);
+    mem_free(scratch->ids);
+    mem_free(scratch->scores);
+    mem_free(scratch->bridges);
+    mem_free(scratch->floats);
+    mem_free(scratch->code);
+    mem_free(scratch->self_code);
+    mem_free(scratch->hits);
+    mem_free(scratch->gathered);
+    mem_free(scratch->distances);
+    mem_free(scratch);
+}
+
+static vecdb_status scratch_nomem(void)
+{
+    return error_nomem("graph search");
+}
+
+static bool grow(void *field, size_t count, size_t size)
+{
+    void **memory = field;
+
+    mem_free(*memory);
+    *memory = mem_array_alloc(count, size);
+    return *memory != NULL;
+}
+
+vecdb_status graph_scratch_pool(struct graph_scratch *scratch, size_t ef)
+{
+    if (scratch->pool_room < ef + 1) {
+        scratch->pool_room = 0;
+        if (!grow(&scratch->pool.keys, ef + 1, sizeof(uint64_t)) || !grow(&scratch->passing.keys, ef + 1, sizeof(uint64_t)))
+            return scratch_nomem();
+        scratch->pool_room = ef + 1;
+    }
+    return VECDB_OK;
+}
+
+static vecdb_status scratch_fit(struct graph_scratch *scratch, const struct graph_state *state)
+{
+    size_t nodes = state->layers[0].capacity, links = state->layers[0].degree + FILTER_GATHER, code = state->codec.stride;
+    size_t floats = graph_codec_scratch(&state->codec);
+
+    if (floats < state->codec.dim)
+        floats = state->codec.dim; /* also holds a query as floats */
+    if (scratch->node_capacity < nodes || !scratch->visited) {
+        scratch->node_capacity = 0;
+        mem_free(scratch->visited);
+        scratch->visited = mem_array_zalloc(bitmap_words(nodes) + 1, sizeof *scratch->visited);
+        scratch->log_capacity = nodes / LOG_SHARE;
+        if (!scratch->visited || !grow(&scratch->log, scratch->log_capacity + 1, sizeof *scratch->log))
+            return scratch_nomem();
+        scratch->node_capacity = nodes;
+    }
+    if (scratch->link_room < links) {
+        scratch->link_room = 0;
+        if (!grow(&scratch->ids, links + 1, sizeof(uint32_t)) || !grow(&scratch->scores, links + 1, sizeof(uint32_t)) ||
+            !grow(&scratch->bridges, links + 1, sizeof(uint32_t)))
+            return scratch_nomem();
+        scratch->link_room = links;
+    }
+    if (scratch->code_room < code || scratch->float_room < floats || !scratch->code) {
+        scratch->code_room = scratch->float_room = 0;
+        mem_free(scratch->code);
+        mem_free(scratch->self_code);
+        scratch->code = mem_aligned_alloc(64, align_up(code + 1, 64));
+        scratch->self_code = mem_aligned_alloc(64, align_up(code + 1, 64));
+        if (!scratch->code || !scratch->self_code || !grow(&scratch->floats, floats + 1, sizeof(float)))
+            return scratch_nomem();
+        scratch->code_room = code;
+        scratch->float_room = floats;
+    }
+    return VECDB_OK;
+}
+
+static vecdb_status scratch_hits(struct graph_scratch *scratch, size_t n)
+{
+    if (scratch->hit_room < n) {
+        scratch->hit_room = 0;
+        if (!grow(&scratch->hits, n, sizeof *scratch->hits) || !grow(&scratch->gathered, n, sizeof *scratch->gathered) ||
+            !grow(&scratch->distances, n, sizeof *scratch->distances))
+            return scratch_nomem();
+        scratch->hit_room = n;
+    }
+    return VECDB_OK;
+}
+
+vecdb_status graph_scratch_take(struct graph *graph, const struct graph_state *state, size_t ef,
+                                struct graph_scratch **out)
+{
+    struct graph_scratch *scratch;
+    vecdb_status status;
+
+    pthread_mutex_lock(&graph->lock);
+    scratch = graph->scratch;
+    if (scratch)
+        graph->scratch = scratch->next;
+    pthread_mutex_unlock(&graph->lock);
+    *out = NULL;
+    if (!scratch && !(scratch = mem_zalloc(sizeof *scratch)))
+        return scratch_nomem();
+    if ((status = scratch_fit(scratch, state)) != VECDB_OK || (status = graph_scratch_pool(scratch, ef)) != VECDB_OK) {
+        graph_scratch_free(scratch);
+        return status;
+    }
+    *out = scratch;
+    return VECDB_OK;
+}
+
+void graph_scratch_give(struct graph *graph, struct graph_scratch *scratch)
+{
+    graph_scratch_clear(scratch);
+    pthread_mutex_lock(&graph->lock);
+    scratch->next = graph->scratch;
+    graph->scratch = scratch;
+    pthread_mutex_unlock(&graph->lock);
+}
+
+void graph_scratch_clear(struct graph_scratch *scratch)
+{
+    if (scratch->log_count > scratch->log_capacity)
+        memset(scratch->visited, 0, bitmap_words(scratch->node_capacity) * sizeof *scratch->visited);
+    else
+        for (size_t i = 0; i < scratch->log_count; i++)
+            scratch->visited[scratch->log[i] / 64] = 0;
+    scratch->log_count = 0;
+}
+
+/* ---- the walk ---- */
+
+static void pool_reset(struct graph_pool *pool, size_t capacity)
+{
+    pool->count = pool->cursor = 0;
+    pool->capacity = capacity;
+}
+
+void graph_seed(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                uint32_t node, struct index_counters *counters)
+{
+    uint32_t score;
+
+    if (!graph_visit(scratch, node))
+        return;
+    graph_scores(query, layer->codes, &node, 1, &score);
+    counters->rows_scored++;
+    graph_pool_insert(&scratch->pool, graph_key(score, node));
+}
+
+static inline void prefetch_links(const struct graph_layer *layer, uint32_t node)
+{
+    const uint32_t *links = layer->links + (size_t)node * layer->degree;
+
+    simd_prefetch_line(links);
+    if (layer->degree > 16)
+        simd_prefetch_line(links + 16);
+}
+
+void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                struct graph_stop stop, struct index_counters *counters)
+{
+    struct graph_pool *pool = &scratch->pool;
+    size_t stride = query->codec->stride;
+    uint32_t *ids = scratch->ids, *scores = scratch->scores;
+
+    while (pool->cursor < pool->count) {
+        uint64_t key = pool->keys[pool->cursor];
+        const uint32_t *links;
+        size_t n = 0;
+
+        if (key & 1) {
+            pool->cursor++;
+            continue;
+        }
+        if (stop.gamma > 0 && pool->cursor >= stop.k) {
+            float zero = (float)query->zero, kth = (float)graph_key_score(pool->keys[stop.k - 1]) - zero;
+            if ((float)graph_key_score(key) - zero > kth + stop.gamma * (kth > 0 ? kth : 0))
+                break;
+        }
+        pool->keys[pool->cursor++] |= 1;
+        counters->hops++;
+        links = layer->links + (size_t)graph_key_node(key) * layer->degree;
+        for (uint32_t i = 0; i < layer->degree; i++) {
+            uint32_t node = __atomic_load_n(&links[i], __ATOMIC_ACQUIRE);
+            if (node == GRAPH_NONE)
+                break;
+            if (graph_visit(scratch, node)) {
+                simd_prefetch(layer->codes + (size_t)node * stride, stride);
+                ids[n++] = node;
+            }
+        }
+        graph_scores(query, layer->codes, ids, n, scores);
+        counters->rows_scored += n;
+        for (size_t i = 0; i < n; i++) {
+            uint64_t candidate = graph_key(scores[i], ids[i]);
+            if (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) {
+                prefetch_links(layer, ids[i]);
+                graph_pool_insert(pool, candidate);
+            }
+        }
+    }
+}
+
+static uint32_t layer_count(const struct graph_layer *layer) { return __atomic_load_n(&layer->count, __ATOMIC_ACQUIRE); }
+
+size_t graph_descend(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *query,
+                     unsigned to_layer, uint32_t seeds[GRAPH_ENTRY], struct index_counters *counters)
+{
+    struct graph_stop stop = {.ef = GRAPH_ENTRY};
+    uint32_t scores[GRAPH_SCAN_MAX], count;
+    unsigned e = to_layer > 1 ? to_layer : 1;
+    size_t n = 0;
+
+    while (e < GRAPH_LAYERS - 1 && layer_count(&state->layers[e]) > GRAPH_SCAN_MAX)
+        e++;
+    count = layer_count(&state->layers[e]);
+    if (!count)
+        return 0;
+    pool_reset(&scratch->pool, GRAPH_ENTRY);
+    if (count > GRAPH_SCAN_MAX)
+        count = GRAPH_SCAN_MAX;
+    graph_scores_rows(query, state->layers[e].codes, count, scores);
+    counters->rows_scored += count;
+    for (uint32_t i = 0; i < count; i++)
+        graph_pool_insert(&scratch->pool, graph_key(scores[i], i));
+    for (;;) {
+        n = scratch->pool.count;
+        for (size_t i = 0; i < n; i++)
+            seeds[i] = graph_key_node(scratch->pool.keys[i]);
+        if (e == to_layer)
+            return n;
+        for (size_t i = 0; i < n; i++)
+            seeds[i] = state->layers[e].lower[seeds[i]];
+        if (--e == to_layer)
+            return n;
+        pool_reset(&scratch->pool, GRAPH_ENTRY);
+        for (size_t i = 0; i < n; i++)
+            graph_seed(scratch, &state->layers[e], query, seeds[i], counters);
+        graph_walk(scratch, &state->layers[e], query, stop, counters);
+        graph_scratch_clear(scratch);
+    }
+}
+
+/* ---- one query ---- */
+
+struct search_task {
+    struct graph *graph;
+    const struct graph_state *state;
+    const struct index_search *search;
+    size_t ef, refine;
+    float gamma;
+    struct hit *hits;
+    size_t *counts;
+    struct index_counters *counters; /* per worker */
+    size_t chunk;
+};
+
+static inline bool may_return(const struct index_search *search, const struct vectors *vectors, uint32_t row)
+{
+    if (search->allowed)
+        return bitmap_get(search->allowed, row);
+    return !vectors->present || bitmap_get(vectors->present, row);
+}
+
+/* Whether the node, or a row in its chain, may be returned. */
+static bool node_passes(const struct search_task *task, uint32_t node)
+{
+    const uint32_t *next = task->state->dup_next;
+
+    if (may_return(task->search, &task->state->vectors, node))
+        return true;
+    if (next)
+        while ((node = __atomic_load_n(&next[node], __ATOMIC_ACQUIRE)) != GRAPH_NONE)
+            if (may_return(task->search, &task->state->vectors, node))
+                return true;
+    return false;
+}
+
+/* The rows of a pool, best first, chains unrolled, until there are `want`. */
+static size_t unroll(const struct search_task *task, const struct graph_pool *pool, size_t want, struct hit *out)
+{
+    const uint32_t *next = task->state->dup_next;
+    size_t n = 0;
+
+    for (size_t i = 0; i < pool->count && n < want; i++) {
+        float distance = graph_codec_distance(&task->state->codec, graph_key_score(pool->keys[i]));
+        uint32_t row = graph_key_node(pool->keys[i]);
+        do {
+            if (may_return(task->search, &task->state->vectors, row))
+                out[n++] = (struct hit){distance, row};
+            row = next ? __atomic_load_n(&next[row], __ATOMIC_ACQUIRE) : GRAPH_NONE;
+        } while (row != GRAPH_NONE && n < want);
+    }
+    return n;
+}
+
+/* Exact distances of the candidates, then the k best that the radius allows. */
+static size_t finish(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                     const void *vector, size_t n, struct hit *hits, struct index_counters *counters)
+{
+    const struct index_search *search = task->search;
+    struct topk topk;
+
+    if (!query->exact) {
+        struct graph_exact exact;
+        graph_exact_init(&exact, &task->state->vectors, task->graph->base.metric, vector, scratch->floats);
+        for (size_t i = 0; i < n; i++)
+            scratch->gathered[i] = scratch->hits[i].row;
+        graph_exact_distances(&exact, scratch->gathered, n, scratch->distances);
+        for (size_t i = 0; i < n; i++)
+            scratch->hits[i].distance = scratch->distances[i];
+        counters->reranked += n;
+    }
+    topk_init(&topk, hits, search->k);
+    for (size_t i = 0; i < n; i++)
+        if ((!search->has_radius || scratch->hits[i].distance < search->radius) &&
+            scratch->hits[i].distance <= topk.threshold)
+            topk_push(&topk, scratch->hits[i].distance, scratch->hits[i].row);
+    topk_finish(&topk);
+    return topk.count;
+}
+
+/* Every row that may be returned, on its vector. */
+static vecdb_status scan_rows(const struct search_task *task, struct graph_scratch *scratch, const void *vector,
+                              struct hit *hits, size_t *count, struct index_counters *counters)
+{
+    const struct index_search *search = task->search;
+    const struct vectors *vectors = &task->state->vectors;
+    size_t row_count = __atomic_load_n(&task->state->layers[0].count, __ATOMIC_ACQUIRE), row = 0, blocks = 0;
+    uint32_t rows[SCAN_BLOCK];
+    float distances[SCAN_BLOCK];
+    struct graph_exact exact;
+    struct topk topk;
+
+    graph_exact_init(&exact, vectors, task->graph->base.metric, vector, scratch->floats);
+    topk_init(&topk, hits, search->k);
+    while (row < row_count) {
+        size_t n = 0;
+        if (search->allowed) {
+            for (; n < SCAN_BLOCK && (row = bitmap_next(search->allowed, row_count, row)) < row_count; row++)
+                rows[n++] = (uint32_t)row;
+        } else
+            for (; n < SCAN_BLOCK && row < row_count; row++)
+                if (may_return(search, vectors, (uint32_t)row))
+                    rows[n++] = (uint32_t)row;
+        graph_exact_distances(&exact, rows, n, distances);
+        counters->reranked += n;
+        for (size_t i = 0; i < n; i++)
+            if ((!search->has_radius || distances[i] < search->radius) && distances[i] <= topk.threshold)
+                topk_push(&topk, distances[i], rows[i]);
+        if (++blocks % 16 == 0)
+            TRY(deadline_check(search->deadline));
+    }
+    topk_finish(&topk);
+    *count = topk.count;
+    return VECDB_OK;
+}
+
+/* The same on codes, leaving the best in the pool: half to a thirteenth of the bytes. Chains are looked at row by row,
+ * so each row comes as itself. */
+static vecdb_status scan_codes(const struct search_task *task, struct graph_scratch *scratch,
+                               const struct graph_query *query, size_t want, struct index_counters *counters)
+{
+    const struct index_search *search = task->search;
+    const struct graph_layer *base = &task->state->layers[0];
+    size_t row_count = __atomic_load_n(&base->count, __ATOMIC_ACQUIRE), row = 0, blocks = 0;
+    uint32_t rows[SCAN_BLOCK], scores[SCAN_BLOCK];
+    struct graph_pool *pool = &scratch->pool;
+
+    pool_reset(pool, want);
+    while (row < row_count) {
+        size_t n = 0;
+        for (; n < SCAN_BLOCK && (row = bitmap_next(search->allowed, row_count, row)) < row_count; row++)
+            rows[n++] = (uint32_t)row;
+        graph_scores(query, base->codes, rows, n, scores);
+        counters->rows_scored += n;
+        for (size_t i = 0; i < n; i++)
+            graph_pool_insert(pool, graph_key(scores[i], rows[i]));
+        if (++blocks % 64 == 0)
+            TRY(deadline_check(search->deadline));
+    }
+    return VECDB_OK;
+}
+
+/* ---- filtered walk ---- */
+
+/* Passing rows to start from: the nearest of a sample of those in layer 1. */
+static void seed_passing(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                         struct index_counters *counters)
+{
+    const struct graph_layer *layer = &task->state->layers[1];
+    uint32_t count = layer_count(layer), ids[SCAN_BLOCK], scores[SCAN_BLOCK], seeds[FILTER_SEEDS];
+    double share = (double)task->search->allowed_count / ((double)layer_count(&task->state->layers[0]) + 1);
+    size_t step = (size_t)((double)count * share / FILTER_SAMPLE) + 1, seed_count, at = 0;
+    struct graph_pool *pool = &scratch->pool;
+
+    pool_reset(pool, FILTER_SEEDS);
+    while (at < count) {
+        size_t n = 0;
+        for (; at < count && n < SCAN_BLOCK; at += step)
+            if (node_passes(task, layer->lower[at]))
+                ids[n++] = (uint32_t)at;
+        graph_scores(query, layer->codes, ids, n, scores);
+        counters->rows_scored += n;
+        for (size_t i = 0; i < n; i++)
+            graph_pool_insert(pool, graph_key(scores[i], ids[i]));
+    }
+    seed_count = pool->count;
+    for (size_t i = 0; i < seed_count; i++)
+        seeds[i] = layer->lower[graph_key_node(pool->keys[i])];
+    pool_reset(pool, task->ef);
+    pool_reset(&scratch->passing, task->ef);
+    for (size_t i = 0; i < seed_count; i++)
+        graph_seed(scratch, &task->state->layers[0], query, seeds[i], counters);
+    for (size_t i = 0; i < pool->count; i++)
+        graph_pool_insert(&scratch->passing, pool->keys[i]);
+}
+
+/* Best first over passing rows; rows that do not pass are stepped over, to the passing ones among their links. The
+ * rows to return gather in `passing`; the pool also holds the entry, which need not pass. */
+static vecdb_status walk_filtered(const struct search_task *task, struct graph_scratch *scratch,
+                                  const struct graph_query *query, struct index_counters *counters)
+{
+    const struct graph_layer *layer = &task->state->layers[0];
+    struct graph_pool *pool = &scratch->pool, *passing = &scratch->passing;
+    size_t stride = query->codec->stride, room = layer->degree + FILTER_GATHER, hops = 0;
+    uint32_t *ids = scratch->ids, entry[GRAPH_ENTRY];
+    size_t entries = graph_descend(task->state, scratch, query, 0, entry, counters);
+
+    seed_passing(task, scratch, query, counters);
+    for (size_t i = 0; i < entries; i++) {
+        size_t before = scratch->log_count;
+        graph_seed(scratch, layer, query, entry[i], counters);
+        if (scratch->log_count > before && node_passes(task, entry[i])) {
+            uint32_t score;
+            graph_scores(query, layer->codes, &entry[i], 1, &score);
+            graph_pool_insert(passing, graph_key(score, entry[i]));
+        }
+    }
+    while (pool->cursor < pool->count) {
+        uint64_t key = pool->keys[pool->cursor];
+        size_t n = 0, links, bridges = 0;
+
+        if (key & 1) {
+            pool->cursor++;
+            continue;
+        }
+        if (passing->count == passing->capacity && key > passing->keys[passing->count - 1])
+            break;
+        pool->keys[pool->cursor++] |= 1;
+        counters->hops++;
+        if (++hops % DEADLINE_HOPS == 0)
+            TRY(deadline_check(task->search->deadline));
+        links = graph_links(layer, graph_key_node(key), scratch->scores);
+        for (size_t i = 0; i < links; i++) {
+            uint32_t node = scratch->scores[i];
+            if (!graph_visit(scratch, node))
+                continue;
+            if (node_passes(task, node)) {
+                simd_prefetch(layer->codes + (size_t)node * stride, stride);
+                ids[n++] = node;
+            } else {
+                prefetch_links(layer, node);
+                scratch->bridges[bridges++] = node;
+            }
+        }
+        for (size_t b = 0; b < bridges && n < FILTER_GATHER; b++) {
+            links = graph_links(layer, scratch->bridges[b], scratch->scores);
+            for (size_t i = 0; i < links && n < room; i++) {
+                uint32_t node = scratch->scores[i];
+                if (!bitmap_get(scratch->visited, node) && node_passes(task, node)) {
+                    (void)graph_visit(scratch, node);
+                    simd_prefetch(layer->codes + (size_t)node * stride, stride);
+                    ids[n++] = node;
+                }
+            }
+        }
+        graph_scores(query, layer->codes, ids, n, scratch->scores);
+        counters->rows_scored += n;
+        for (size_t i = 0; i < n; i++) {
+            uint64_t candidate = graph_key(scratch->scores[i], ids[i]);
+            if (passing->count < passing->capacity || candidate < passing->keys[passing->count - 1]) {
+                prefetch_links(layer, ids[i]);
+                graph_pool_insert(pool, candidate);
+                graph_pool_insert(passing, candidate);
+            }
+        }
+    }
+    return VECDB_OK;
+}
+
+/* Rows with little company among the allowed cost a walk more than a scan of them does. */
+static bool better_scanned(const struct search_task *task, size_t rows)
+{
+    double allowed = (double)task->search->allowed_count;
+
+    return allowed <= 4.0 * (double)task->ef || allowed * allowed <= 8.0 * (double)task->ef * (double)rows;
+}
+
+static vecdb_status search_one(const struct search_task *task, struct graph_scratch *scratch, size_t i,
+                               struct index_counters *counters)
+{
+    const struct index_search *search = task->search;
+    const struct graph_state *state = task->state;
+    const void *vector = (const uint8_t *)search->queries + i * search->query_stride;
+    struct hit *hits = task->hits + i * search->k;
+    size_t rows = layer_count(&state->layers[0]), n, want = task->refine, possible;
+    struct graph_query query;
+
+    TRY(deadline_check(search->deadline));
+    task->counts[i] = 0;
+    possible = search->allowed ? search->allowed_count : rows;
+    if (rows <= GRAPH_SCAN_MAX || possible <= want || possible <= GRAPH_SCAN_MAX)
+        return scan_rows(task, scratch, vector, hits, &task->counts[i], counters);
+    graph_codec_query(&state->codec, state->vectors.type, vector, scratch->floats, scratch->code, &query);
+    if (query.exact || !task->graph->settings.refine)
+        want = search->k;
+    else if (want > task->ef)
+        want = task->ef;
+    TRY(scratch_hits(scratch, want));
+    if (search->allowed && better_scanned(task, rows)) {
+        const struct graph_pool *pool = &scratch->pool;
+        TRY(scan_codes(task, scratch, &query, want, counters));
+        for (n = 0; n < pool->count; n++)
+            scratch->hits[n] = (struct hit){graph_codec_distance(&state->codec, graph_key_score(pool->keys[n])),
+                                            graph_key_node(pool->keys[n])};
+    } else if (search->allowed) {
+        TRY(walk_filtered(task, scratch, &query, counters));
+        n = unroll(task, &scratch->passing, want, scratch->hits);
+    } else {
+        struct graph_stop stop = {task->ef, search->k, task->gamma};
+        uint32_t seeds[GRAPH_ENTRY];
+        size_t seed_count = graph_descend(state, scratch, &query, 0, seeds, counters);
+        pool_reset(&scratch->pool, task->ef);
+        for (size_t s = 0; s < seed_count; s++)
+            graph_seed(scratch, &state->layers[0], &query, seeds[s], counters);
+        graph_walk(scratch, &state->layers[0], &query, stop, counters);
+        n = unroll(task, &scratch->pool, want, scratch->hits);
+    }
+    graph_scratch_clear(scratch);
+    if (n < search->k && n < possible) /* cut off by the filter, or by chance */
+        return scan_rows(task, scratch, vector, hits, &task->counts[i], counters);
+    task->counts[i] = finish(task, scratch, &query, vector, n, hits, counters);
+    return VECDB_OK;
+}
+
+static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
+{
+    const struct search_task *task = context;
+    size_t end = (chunk + 1) * task->chunk;
+    struct graph_scratch *scratch;
+    vecdb_status status;
+
+    if (end > task->search->query_count)
+        end = task->search->query_count;
+    status = graph_scratch_take(task->graph, task->state, task->ef > task->refine ? task->ef : task->refine, &scratch);
+    if (status != VECDB_OK)
+        return status;
+    for (size_t i = chunk * task->chunk; i < end && status == VECDB_OK; i++)
+        status = search_one(task, scratch, i, &task->counters[worker]);
+    graph_scratch_give(task->graph, scratch);
+    return status;
+}
+
+/* The ef that reached a recall in calibration, interpolated; a guess before there was one. */
+static size_t calibrated_ef(const struct graph_calibration *calibration, float recall, size_t k)
+{
+    size_t ef = recall > 0.995f ? 512 : recall > 0.98f ? 160 : 80;
+
+    for (size_t i = 0; i < calibration->query_count && i < GRAPH_CALIBRATION_STEPS; i++) {
+        ef = calibration->steps[i].ef;
+        if (calibration->steps[i].recall >= recall)
+            break;
+    }
+    if (k > 10) /* measured at k = 10: keep the same margin over k */
+        ef = ef - 10 + k > ef * k / 20 ? ef - 10 + k : ef * k / 20;
+    return ef > k ? ef : k;
+}
+
+vecdb_status graph_search(const struct index *index, const struct index_search *search, const struct graph_effort *effort,
+                          struct hit *hits, size_t *counts, struct index_counters *counters)
+{
+    struct graph *graph = (struct graph *)index; /* its scratch list has a lock of its own */
+    struct search_task task = {.graph = graph, .search = search, .hits = hits, .counts = counts};
+    unsigned workers = search->query_count > 1 ? pool_threads(search->pool) : 1;
+    struct index_counters own = {0}, *all = &own;
+    double refine = (double)effort->refine_k * (double)search->k;
+    size_t chunks;
+    vecdb_status status;
+
+    task.state = atomic_load_explicit(&graph->state, memory_order_acquire);
+    task.ef = effort->ef ? effort->ef : calibrated_ef(&graph->calibration, effort->recall, search->k);
+    task.gamma = effort->gamma;
+    task.refine = (size_t)refine < search->k ? search->k : (size_t)refine;
+    if (task.ef < search->k)
+        task.ef = search->k;
+    if (!task.state->codec.lossless && task.refine > task.ef)
+        task.ef = task.refine;
+    if (workers > 1 && !(all = mem_array_zalloc(workers, sizeof *all)))
+        return scratch_nomem();
+    task.counters = all;
+    task.chunk = workers > 1 ? search->query_count / (workers * 8) + 1 : search->query_count;
+    if (task.chunk > 256)
+        task.chunk = 256;
+    chunks = (search->query_count + task.chunk - 1) / task.chunk;
+    status = pool_run(workers > 1 ? search->pool : NULL, chunks, search_chunk, &task);
+    for (unsigned w = 0; w < workers; w++) {
+        counters->rows_scored += all[w].rows_scored;
+        counters->reranked += all[w].reranked;
+        counters->hops += all[w].hops;
+    }
+    if (all != &own)
+        mem_free(all);
+    return status;
+}

@@ -1,0 +1,134 @@
+/* Rows as codes, in lists: what FLAT (lists of neighbouring rows) and the IVF kinds (lists around centroids) share.
+ *
+ * Codes estimate squared L2 distances (metrics L2 and COSINE, the latter between vectors brought to length 1) or negative
+ * inner products. Estimates are in that space; `ivf_scale` takes them to distances. */
+#ifndef VECDB_INDEX_IVF_CODES_H
+#define VECDB_INDEX_IVF_CODES_H
+
+#include "index/scan_sieve.h"
+#include "quant/pq.h"
+#include "quant/rabitq.h"
+#include "quant/sq.h"
+
+enum code_kind {
+    CODE_RAW = 0,    /* the vectors themselves: int8 and binary ones */
+    CODE_BYTES = 1,  /* floats that are all whole numbers 0..255: exact too */
+    CODE_SQ8 = 2,
+    CODE_PQ = 3,
+    CODE_RABITQ = 4,
+};
+#define CODE_FACTORS 6 /* most floats that go with a code */
+#define FASTSCAN_ROWS 32
+
+/** How rows become codes. Pointers are borrowed. */
+struct coder {
+    enum code_kind kind;
+    vecdb_type type;
+    vecdb_metric metric;
+    uint32_t dim;
+    bool l2, unit;        /* the space; rows and queries brought to length 1 */
+    bool exact;           /* codes give exact answers: RAW, BYTES, and SQ8 with its errors kept */
+    bool turned;          /* rotated: PQ on request, RABITQ always */
+    uint32_t code_dim;    /* dimensions coded: dim, or padded to a multiple of 64 when turned */
+    size_t code_size;     /* bytes a row; of fastscan codes on average */
+    size_t extra_size;    /* RABITQ: bytes a row of the bits after the first */
+    unsigned factors;     /* floats a row */
+    unsigned block;       /* slots per block: 1, or 32 for fastscan */
+    const float *mean;    /* SQ8 */
+    const uint8_t *signs; /* turned: 4 * code_dim / 8 bytes */
+    struct pq pq;
+    struct rabitq rabitq;
+};
+/** Factors: SQ8: square (L2 only), step, error (exact only). PQ, L2: |r|^2 + 2 <c, r>. RABITQ: add, factor, error of the
+ * sign bit, then of the whole code when it has more bits. BYTES under COSINE: length. */
+
+static inline float ivf_scale(const struct coder *coder) { return coder->unit ? 0.5f : 1; }
+
+/** Fill in sizes from kind, type, metric, dim, exact, turned, pq.m, pq.bits, rabitq.bits. */
+void coder_layout(struct coder *coder);
+/** A row as the floats that are coded: converted, brought to length 1, turned. out: code_dim floats. */
+void coder_floats(const struct coder *coder, const void *row, float *out);
+/** Turn code_dim floats (those past dim zero) in place. */
+void coder_turn(const struct coder *coder, float *x);
+
+/** Some rows' codes. Everything is borrowed or in `owned`. */
+struct ivf_part {
+    size_t list_count, row_count, slot_count; /* slots: with lists padded to whole blocks */
+    const uint32_t *sizes;  /* rows of each list */
+    const uint32_t *rows;   /* of each slot; NULL: slot i is row i */
+    const uint8_t *codes, *extra;
+    const float *factors[CODE_FACTORS]; /* slot_count each */
+    const float *radius;    /* of each list: no row is farther from the centroid; NULL: no centroids */
+    size_t *starts;         /* list_count + 1, slots; derived */
+    float *max_error, *max_step, *max_norm; /* of each list, SQ8 exact; derived */
+    uint8_t *owned;         /* or NULL */
+    size_t owned_size;
+};
+/** Bytes of a part's arrays, one after the other, each at a multiple of 64; fills the pointers when base is given. */
+size_t part_layout(struct ivf_part *part, const struct coder *coder, bool has_rows, bool has_radius, uint8_t *base);
+/** starts and the maxima; call when the rest is there. */
+vecdb_status part_derive(struct ivf_part *part, const struct coder *coder);
+/** Copy all arrays of `from` to those of `to`, which has the same layout. */
+void part_copy(struct ivf_part *to, const struct ivf_part *from, const struct coder *coder);
+/** Whether the floats of a part that came from a file make sense: VECDB_ERR_CORRUPT says which does not. */
+vecdb_status part_check_factors(const struct ivf_part *part, const struct coder *coder, const char *owner);
+void part_deinit(struct ivf_part *part);
+size_t part_memory(const struct ivf_part *part);
+
+/** Encode rows into slots first .. first + count - 1 of a part whose arrays are writable; slots are in one list, first is
+ * the start of a block. centroid: code_dim floats, or NULL. *radius receives the largest distance from it. */
+struct code_scratch;
+vecdb_status code_scratch_create(const struct coder *coder, struct code_scratch **out);
+void code_scratch_free(struct code_scratch *scratch);
+vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const struct pq_encoder *encoder,
+                         const struct vectors *vectors, const float *centroid, size_t first, size_t count,
+                         struct code_scratch *scratch, float *radius);
+
+/** One query. */
+struct code_query {
+    struct scan_query scan;  /* exact distances to vectors, and to RAW and BYTES codes */
+    struct scan_query bytes; /* BYTES */
+    bool decode;             /* BYTES: the query is no bytes; rows are turned to floats */
+    const float *floats;     /* coded form, code_dim */
+    float square, norm;      /* of floats */
+    struct sq_query sq;
+    const uint8_t *lut;      /* fastscan tables */
+    const float *table;      /* PQ of 8 bits */
+    float lut_scale, lut_bias;
+    float sum;               /* of floats */
+    const int8_t *terms;     /* RABITQ: the query for the bits after the first */
+    float term_step, term_sum;
+    float epsilon;           /* RABITQ: how many standard deviations a bound is */
+    /* where candidates go */
+    bool sieving;
+    struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
+    struct topk best;        /* estimates */
+    uint64_t scored;
+};
+
+/** Bytes of scratch one query wants. keep: estimates kept (k, or more to rerank). */
+size_t code_query_size(const struct coder *coder, size_t k, size_t keep);
+/** Make a query ready. sieving: answers are exact distances from `vectors`, otherwise estimates. hits: k of the caller's.
+ * scratch: 64-byte aligned. */
+void code_query_init(struct code_query *out, const struct coder *coder, const struct vectors *vectors,
+                     const struct index_search *search, const void *query, bool sieving, size_t keep, float epsilon,
+                     struct hit *hits, void *scratch);
+/** Beyond it a candidate's estimate, or bound, is of no use. */
+static inline float code_query_limit(const struct code_query *query)
+{
+    return query->sieving ? query->sieve.limit : query->best.threshold;
+}
+/** Candidates there are. */
+static inline size_t code_query_count(const struct code_query *query)
+{
+    return query->sieving ? query->sieve.pending_count + query->sieve.exact.count : query->best.count;
+}
+/** Score slots first .. last - 1 of a list. list_term: |q - c|^2 or -<q, c>, list_distance: |q - c|; PQ and RABITQ. */
+void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
+               const struct vectors *vectors, const struct index_search *search, struct code_query *query,
+               float list_term, float list_distance);
+/** The best k, sorted, to hits; estimates are reranked with the vectors when `rerank`. Returns how many. */
+size_t code_query_finish(struct code_query *query, const struct coder *coder, const struct vectors *vectors,
+                         const struct index_search *search, bool rerank, struct hit *hits, uint64_t *reranked);
+
+#endif

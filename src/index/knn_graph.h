@@ -1,0 +1,25 @@
+/* Near neighbours of every row, from all pairs within overlapping leaves. */
+#ifndef VECDB_INDEX_KNN_GRAPH_H
+#define VECDB_INDEX_KNN_GRAPH_H
+
+#include "index/cluster.h"
+
+/** Lists of at most k candidates, as graph_key has them, sorted. */
+struct knn_lists {
+    uint64_t *keys;   /* of node i: keys + i * k */
+    uint16_t *counts;
+    size_t k;
+};
+
+struct knn_input {
+    const uint8_t *codes; /* bytes under squared distance */
+    size_t stride, dim;
+    size_t node_count;    /* numbers nodes may have */
+};
+
+/** The nearest k of each node among those it shares a leaf with. Same leaves, same lists, whatever the threads. */
+vecdb_status knn_lists_create(const struct knn_input *input, const struct cluster *cluster, size_t k,
+                              const struct index_build_context *context, struct knn_lists *out);
+void knn_lists_deinit(struct knn_lists *lists);
+
+#endif

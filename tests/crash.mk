@@ -1,0 +1,21 @@
+# Power cuts, failing disks, full disks, no memory, flipped bytes: tests/crash.
+CRASH_SRCS := $(wildcard tests/crash/*.c)
+# Without the kernels' BLAS: nothing of it is needed, and it would start threads.
+$(BUILD)/crash/crash: $(CRASH_SRCS) $(wildcard tests/crash/*.h) $(OBJS) $(SUPPORT_OBJS)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -Itests/crash $(CRASH_SRCS) $(OBJS) $(SUPPORT_OBJS) -o $@ $(LDFLAGS_ALL) $(LIBS)
+
+.PHONY: crash crash-check crash-planted
+crash: $(BUILD)/crash/crash ## power cuts, failing disks, no memory, damage: everything (up to 40 minutes)
+	@rm -rf $(BUILD)/crash/work && mkdir -p $(BUILD)/crash/work
+	@$(BUILD)/crash/crash $(BUILD)/crash/work
+	@$(MAKE) --no-print-directory crash-planted
+
+crash-check: $(BUILD)/crash/crash ## a minute's worth of make crash
+	@rm -rf $(BUILD)/crash/work && mkdir -p $(BUILD)/crash/work
+	@$(BUILD)/crash/crash --check $(BUILD)/crash/work
+
+# The same sources with bugs to be switched on, and a harness that must notice each.
+crash-planted: ## plant known bugs one by one: the crash tests must catch every one
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/planted CFLAGS='$(CFLAGS) -DVECDB_PLANT' $(BUILD)/planted/crash/crash
+	@$(BUILD)/planted/crash/crash
