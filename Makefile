@@ -51,6 +51,7 @@ TEST_BINS := $(TESTS:tests/unit/%.c=$(BUILD)/tests/%)
 SUPPORT_OBJS := $(patsubst tests/support/%.c,$(BUILD)/tests/support/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all help
+.DEFAULT_GOAL := all
 all: $(BUILD)/libvecdb.so $(BUILD)/libvecdb.a $(if $(CLI_SRCS),$(BUILD)/vecdb) ## the library, shared and static, and the command line
 
 $(BUILD)/obj/%.o: src/%.c | deps
@@ -95,4 +96,4 @@ unit: $(TEST_BINS) ## unit tests; T=name runs tests/unit/test_name only
 
 # -- more commands, a file each
 -include scripts/*.mk bench/bench.mk bindings/python/python.mk tests/*.mk
-.PHONY: deps
+

@@ -1,6 +1,5 @@
 #include <stdio.h>
 #include <vecdb.h>
-
 int main(void)
 {
     const vecdb_field fields[] = {{.name = "id", .type = VECDB_TYPE_INT64, .flags = VECDB_PRIMARY_KEY},

@@ -89,8 +89,8 @@ def _claims(metric, queries, said, true, given, lossy):
         return []
     # an error in proportion to the sizes that were subtracted from each other, not to what was left
     norm = np.linalg.norm(np.asarray(queries, np.float64), axis=1)[:, None]
-    scale = np.abs(true) + (norm ** 2 * 0.05 if metric != "cosine" else 0.05)
-    error = np.abs(said - true)[given] / np.broadcast_to(scale, true.shape)[given]
+    slack = np.broadcast_to(norm ** 2 * 0.05 if metric != "cosine" else 0.05, true.shape)
+    error = np.abs(said[given] - true[given]) / (np.abs(true[given]) + slack[given])
     if lossy:
         middle = float(np.median(error))
         if middle > LOSSY_TOLERANCE:

@@ -69,7 +69,7 @@ def record():
         "commit": _first_line("git", "rev-parse", "--short=12", "HEAD"),
         "dirty": bool(_first_line("git", "status", "--porcelain", "--untracked-files=no")),
         "cpu": model, "cores": len(os.sched_getaffinity(0)), "instruction_sets": sets, "caches": _caches(),
-        "memory_bytes": memory, "transparent_huge_pages": huge, "kernel": platform.release(),
+        "memory_bytes": memory, "transparent_huge_pages": huge, "kernel": platform.release().split("-")[0],
         "system": platform.system() + " " + platform.machine(), "compiler": _first_line("cc", "--version"),
         "python": platform.python_version(), "load_at_start": load(),
     }

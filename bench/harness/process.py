@@ -63,7 +63,15 @@ def environment(threads):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS",
                  "TOKIO_WORKER_THREADS", "LANCE_CPU_THREADS", "NUMEXPR_NUM_THREADS"):
         env[name] = str(threads)
-    env.update(PYTHONPATH=ROOT + os.pathsep + env.get("PYTHONPATH", ""), PYTHONDONTWRITEBYTECODE="1",
+    paths = [ROOT]
+    # the binding and the library of this tree, not one that happens to be installed
+    binding = os.path.join(ROOT, "bindings", "python")
+    library = os.path.join(ROOT, os.environ.get("BUILD", "build"), "libvecdb.so")
+    if os.path.isdir(os.path.join(binding, "vecdb")):
+        paths.append(binding)
+        if os.path.exists(library):
+            env.setdefault("VECDB_LIBRARY", library)
+    env.update(PYTHONPATH=os.pathsep.join(paths + [p for p in [env.get("PYTHONPATH")] if p]), PYTHONDONTWRITEBYTECODE="1",
                ANONYMIZED_TELEMETRY="False", TF_CPP_MIN_LOG_LEVEL="3", RUST_LOG="error", TQDM_DISABLE="1")
     return env
 

@@ -1,28 +1,84 @@
-/* The filter contract, for as long as only the empty filter exists. */
 #include "filter/filter.h"
 
 #include "base/mem.h"
+#include "filter/eval.h"
 
-struct filter {
-    char unused;
-};
+void filter_free(struct filter *filter)
+{
+    if (!filter)
+        return;
+    for (size_t i = 0; i < filter->regex_count; i++)
+        regex_free(filter->regexes[i]);
+    mem_free(filter->regexes);
+    mem_free(filter->slots);
+    mem_free(filter->nodes);
+    mem_free(filter->items);
+    buf_deinit(&filter->params);
+    arena_deinit(&filter->arena);
+    mem_free(filter);
+}
+
+static vecdb_status parse_params(const char *params, struct buf *out, struct json *value)
+{
+    *value = (struct json){NULL, 0};
+    if (!params)
+        return VECDB_OK;
+    if (json_parse(params, strlen(params), out) != VECDB_OK)
+        return error_prefix("filter parameters: ");
+    *value = (struct json){out->data, out->size};
+    if (json_kind(*value) != JSON_OBJECT)
+        return error_set(VECDB_ERR_INVALID, "filter parameters: not a JSON object, as in {\"name\": 1}");
+    return VECDB_OK;
+}
 
 vecdb_status filter_compile(const struct schema *schema, const char *text, size_t length, const char *params,
                             struct filter **out)
 {
+    struct filter *filter = mem_zalloc(sizeof *filter);
+    struct lexer lexer = {.text = text, .length = length};
+    struct tree tree = {.root = NODE_NONE};
+    struct json values;
+    vecdb_status status;
+
     *out = NULL;
-    for (size_t i = 0; i < length; i++)
-        if (!strchr(" \t\r\n", text[i]))
-            return error_set(VECDB_ERR_UNSUPPORTED, "filter: expressions are not supported yet");
-    *out = mem_alloc(sizeof **out);
-    return *out ? VECDB_OK : error_nomem("filter");
+    if (!filter)
+        return error_nomem("filter");
+    lexer.arena = &filter->arena;
+    if ((status = parse_params(params, &filter->params, &values)) == VECDB_OK &&
+        (status = tree_parse(&lexer, &tree)) == VECDB_OK &&
+        (status = plan_bind(filter, &lexer, &tree, schema, values)) == VECDB_OK)
+        status = plan_simplify(filter, &lexer);
+    tree_deinit(&tree);
+    if (status != VECDB_OK) {
+        filter_free(filter);
+        return status;
+    }
+    *out = filter;
+    return VECDB_OK;
 }
 
-void filter_free(struct filter *filter) { mem_free(filter); }
-bool filter_matches_all(const struct filter *filter) { return true; }
+bool filter_matches_all(const struct filter *filter)
+{
+    return filter->nodes[filter->root].kind == PLAN_ALL;
+}
 
 vecdb_status filter_eval(const struct filter *filter, const struct filter_source *source, uint64_t *rows,
                          struct filter_counters *counters, vecdb_status (*check)(void *context), void *check_context)
 {
-    return VECDB_OK;
+    struct eval eval;
+    vecdb_status status;
+
+    if (filter_matches_all(filter) || source->row_count == 0)
+        return VECDB_OK;
+    if (filter->nodes[filter->root].kind == PLAN_NONE) {
+        memset(rows, 0, bitmap_words(source->row_count) * 8);
+        return VECDB_OK;
+    }
+    status = eval_init(&eval, filter, source);
+    eval.check = check;
+    eval.check_context = check_context;
+    if (status == VECDB_OK)
+        status = eval_run(&eval, rows, counters);
+    eval_deinit(&eval);
+    return status;
 }

@@ -9,7 +9,10 @@
 #include <stdlib.h>
 
 #define TRAIN_ROWS 4096
-#define HISTOGRAM_BINS 2048
+#define CENTER_ROWS 127        /* whose medians say where a dimension lies, before any mean is taken */
+#define BIN_SHIFT 19           /* a histogram by a float's exponent and upper four bits of fraction: 4 % wide bins */
+#define HISTOGRAM_BINS (1u << (31 - BIN_SHIFT))
+#define MEAN_SHARE 0.5         /* COSINE: with more of the squared length than this common to all, go by distance */
 #define DOT_BIAS 0x80000000u
 
 void graph_codec_deinit(struct graph_codec *codec)
@@ -146,84 +149,117 @@ static bool all_bytes(const struct vectors *vectors, float *scratch, float *base
     return seen > 0;
 }
 
-/* Where to clip, c: the one that loses least, rounding and clipping taken together. The largest hundredth of a percent are
- * left out of account, so that a stray row does not take the resolution from all others. Returns the loss. */
-static double best_clip(const uint64_t *bins, double largest, double *clip)
+/* Where to clip, c: the one that loses least, rounding and clipping taken together. Returns the loss. */
+static double best_clip(const uint64_t *bins, double *clip)
 {
-    double width = largest / HISTOGRAM_BINS, best = INFINITY;
-    uint64_t total = 0, kept = 0;
-    size_t used = 0;
+    double best = INFINITY;
+    uint64_t total = 0;
+    size_t used = 0, first = 0;
 
-    for (size_t b = 0; b < HISTOGRAM_BINS; b++)
+    for (size_t b = 0; b < HISTOGRAM_BINS; b++) {
         total += bins[b];
-    for (; used < HISTOGRAM_BINS && kept < total - total / 10000; used++)
-        kept += bins[used];
+        used = bins[b] ? b + 1 : used;
+    }
     *clip = 0;
-    for (size_t c = 1; c <= used; c++) {
-        double reach = (double)c * width, step = 2 * reach / 255, loss = (double)total * step * step / 12;
-        for (size_t b = c; b < used; b++) {
-            double beyond = ((double)b + 0.5) * width - reach;
+    first = used > 160 ? used - 160 : 0; /* a factor of 1000 below the largest */
+    for (size_t c = first; c < used; c++) {
+        double reach = float_from_bits((uint32_t)(c + 1) << BIN_SHIFT), step = 2 * reach / 255;
+        double loss = (double)total * step * step / 12;
+        for (size_t b = c + 1; b < used; b++) {
+            double beyond = float_from_bits((uint32_t)b << BIN_SHIFT) - reach;
             loss += (double)bins[b] * beyond * beyond;
         }
         if (loss < best) {
             best = loss;
             *clip = reach;
         }
-        if (c > 64)
-            c += c / 64; /* steps of about two percent */
     }
-    return best;
+    return used && best < INFINITY ? best : 0;
 }
 
 struct fit {
     double loss, clip;
 };
 
-/* Mean, and how well one step for all dimensions would do. */
-static vecdb_status fit_step(struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
-                             float *x, struct fit *fit)
-{
-    const struct code_kernels *kernels = simd_codes();
-    uint64_t *bins = mem_array_zalloc(HISTOGRAM_BINS, sizeof *bins);
-    double *sums = mem_array_zalloc(codec->code_dim, sizeof *sums), largest = 0;
-
-    if (!bins || !sums) {
-        mem_free(bins);
-        mem_free(sums);
-        return error_nomem("graph codes");
-    }
-    for (size_t i = 0; i < n; i++) {
-        transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, x);
-        for (size_t d = 0; d < codec->code_dim; d++)
-            sums[d] += x[d];
-    }
-    for (size_t d = 0; d < codec->code_dim; d++)
-        codec->mean[d] = n ? (float)(sums[d] / (double)n) : 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < n; i++) {
-            transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, x);
-            kernels->sub_f32(x, codec->mean, codec->code_dim, x);
-            for (size_t d = 0; d < codec->code_dim; d++) {
-                double size = fabsf(x[d]);
-                if (pass == 0)
-                    largest = size > largest ? size : largest;
-                else if (largest > 0) {
-                    size_t bin = (size_t)(size / largest * HISTOGRAM_BINS);
-                    bins[bin < HISTOGRAM_BINS ? bin : HISTOGRAM_BINS - 1]++;
-                }
-            }
-        }
-    fit->clip = 0;
-    fit->loss = largest > 0 ? best_clip(bins, largest, &fit->clip) : 0;
-    mem_free(bins);
-    mem_free(sums);
-    return VECDB_OK;
-}
-
 static int compare_floats(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
     return (x > y) - (x < y);
+}
+
+/* Mean of each dimension, far-off values drawn in to where nearly all lie. x: (CENTER_ROWS + 1) x code_dim. */
+static void find_means(struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n, float *x,
+                       double *sums)
+{
+    size_t dim = codec->code_dim, center_rows = n < CENTER_ROWS ? n : CENTER_ROWS;
+    float *line = x + CENTER_ROWS * dim, *low = codec->mean, *high = x; /* once the medians are known */
+
+    for (size_t i = 0; i < center_rows; i++)
+        transform(codec, vectors->type, vectors_row(vectors, rows[i * n / center_rows]), false, x + i * dim);
+    for (size_t d = 0; d < dim && n; d++) {
+        float column[CENTER_ROWS], spread, median;
+        for (size_t i = 0; i < center_rows; i++)
+            column[i] = x[i * dim + d];
+        qsort(column, center_rows, sizeof *column, compare_floats);
+        median = column[center_rows / 2];
+        spread = column[center_rows * 9 / 10] - column[center_rows / 10];
+        low[d] = median - 4 * spread;
+        high[d] = median + 4 * spread;
+        sums[d] = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, line);
+        for (size_t d = 0; d < dim; d++)
+            sums[d] += line[d] < low[d] ? low[d] : line[d] > high[d] ? high[d] : line[d];
+    }
+    for (size_t d = 0; d < dim; d++)
+        codec->mean[d] = n ? (float)(sums[d] / (double)n) : 0;
+}
+
+/* Stray rows are left out of account, so that they do not take the resolution from all others. */
+static float longest_ordinary(float *squares, size_t n)
+{
+    float limit;
+
+    qsort(squares, n, sizeof *squares, compare_floats);
+    limit = n ? 16 * squares[n - 1 - n / 10] : 0;
+    return limit > 0 ? limit : INFINITY;
+}
+
+/* Mean, and how well one step for all dimensions would do. */
+static vecdb_status fit_step(struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
+                             struct fit *fit)
+{
+    const struct code_kernels *kernels = simd_codes();
+    uint64_t *bins = mem_array_zalloc(HISTOGRAM_BINS, sizeof *bins);
+    double *sums = mem_array_zalloc(codec->code_dim, sizeof *sums);
+    float *x = mem_array_alloc((CENTER_ROWS + 1) * (size_t)codec->code_dim, sizeof *x), limit;
+    float *squares = mem_array_alloc(n + 1, sizeof *squares);
+    vecdb_status status = bins && sums && x && squares ? VECDB_OK : error_nomem("graph codes");
+
+    if (status == VECDB_OK) {
+        find_means(codec, vectors, rows, n, x, sums);
+        for (size_t i = 0; i < n; i++) {
+            transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, x);
+            kernels->sub_f32(x, codec->mean, codec->code_dim, x);
+            squares[i] = kernels->sumsq_f32(x, codec->code_dim);
+        }
+        limit = longest_ordinary(squares, n);
+        for (size_t i = 0; i < n; i++) {
+            transform(codec, vectors->type, vectors_row(vectors, rows[i]), false, x);
+            kernels->sub_f32(x, codec->mean, codec->code_dim, x);
+            if (kernels->sumsq_f32(x, codec->code_dim) > limit)
+                continue;
+            for (size_t d = 0; d < codec->code_dim; d++)
+                bins[(bits_from_float(x[d]) & 0x7FFFFFFF) >> BIN_SHIFT]++;
+        }
+        fit->loss = best_clip(bins, &fit->clip);
+    }
+    mem_free(bins);
+    mem_free(sums);
+    mem_free(x);
+    mem_free(squares);
+    return status;
 }
 
 /* The length IP rows are brought to: the longest, unless it stands far out. */
@@ -291,8 +327,8 @@ static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors 
     TRY(graph_codec_alloc(codec));
     TRY(graph_codec_alloc(&rotated));
     draw_signs(&rotated, seed);
-    if (fit_step(codec, vectors, rows, n, x, &plain_fit) != VECDB_OK ||
-        fit_step(&rotated, vectors, rows, n, x, &rotated_fit) != VECDB_OK) {
+    if (fit_step(codec, vectors, rows, n, &plain_fit) != VECDB_OK ||
+        fit_step(&rotated, vectors, rows, n, &rotated_fit) != VECDB_OK) {
         graph_codec_deinit(&rotated);
         return error_last()->status;
     }
@@ -302,6 +338,8 @@ static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors 
         plain_fit = rotated_fit;
     } else
         graph_codec_deinit(&rotated);
+    if (codec->normalize && simd_codes()->sumsq_f32(codec->mean, codec->code_dim) > MEAN_SHARE)
+        codec->kind = GRAPH_CODE_L2; /* a query of signed bytes would spend them on what all rows have in common */
     codec->step = plain_fit.clip > 0 ? (float)(2 * plain_fit.clip / 255) : 1;
     if (!(codec->step > 1e-30f) || !isfinite(codec->step) || !isfinite(1 / codec->step))
         codec->step = 1;

@@ -2,8 +2,8 @@
  *
  *   GRAPH_CODE_L2       bytes under squared distance. Lossless when every value is an integer and all lie within 255 of the
  *                       smallest; otherwise (x - mean) / step + 128, one step for all dimensions
- *   GRAPH_CODE_DOT      the same bytes under inner product with a query of signed bytes, for vectors of equal length: COSINE,
- *                       and IP after one more dimension has brought all rows to the same length (so that
+ *   GRAPH_CODE_DOT      the same bytes under inner product with a query of signed bytes, for vectors of equal length: COSINE
+ *                       (unless they all point much the same way), and IP after one more dimension has brought all rows to the same length (so that
  *                       the nearest by angle, by distance and by inner product are the same, and links are made by distance)
  *   GRAPH_CODE_HAMMING  the bits
  *   GRAPH_CODE_JACCARD

@@ -201,14 +201,14 @@ static vecdb_status check_codec(const struct graph_codec *codec, uint32_t flags,
 
     if (flags & ~(uint32_t)FLAGS_ALL)
         return CORRUPT("flags %x, unknown beyond %x", flags, FLAGS_ALL);
-    if (codec->kind != kind)
+    if (codec->kind != kind && !(metric == VECDB_METRIC_COSINE && codec->kind == GRAPH_CODE_L2))
         return CORRUPT("code kind %u, but the metric takes %u", codec->kind, kind);
     if (codec->code_dim != code_dim)
         return CORRUPT("code dim %u, expected %u", codec->code_dim, code_dim);
     if (codec->stride != stride)
         return CORRUPT("code stride %zu, expected %zu", stride, codec->stride);
-    if (codec->lossless && codec->kind == GRAPH_CODE_DOT)
-        return CORRUPT("lossless codes under inner product");
+    if (codec->lossless && kind == GRAPH_CODE_DOT)
+        return CORRUPT("lossless codes, which do not go with the metric");
     if (bits && (!codec->lossless || codec->rotate || codec->normalize || codec->augment))
         return CORRUPT("flags %x do not go with bits", flags);
     if (codec->normalize != (metric == VECDB_METRIC_COSINE))

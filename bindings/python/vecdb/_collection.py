@@ -314,7 +314,7 @@ class Collection:
         try:
             query = plan.query
             try:
-                ready = queries.shape == plan.shape and queries.dtype is query.dtype
+                ready = queries.shape == plan.shape and (queries.dtype is query.dtype or queries.dtype is plan.wide)
             except AttributeError:
                 ready = False
             if ready:
@@ -404,7 +404,9 @@ class Collection:
     def _prepare(self, key: Any, handle: Any, queries: Any, limit: int, options: Dict[str, Any]) -> None:
         """Make a plan for searches like this one, when it is of the kind that plans are for."""
         np = numpy()
-        if np is None or not isinstance(queries, np.ndarray) or queries.ndim != 1 or queries.dtype != np.float32:
+        if np is None or not isinstance(queries, np.ndarray) or queries.ndim != 1:
+            return
+        if queries.dtype != np.float32 and queries.dtype != np.float64:
             return
         field = vector_field(self._schema, options["field"])
         if options["ids"] is not None or queries.shape != (field.dim,) or not 0 < limit <= 16384:
@@ -419,7 +421,7 @@ class Collection:
             if len(self._plans) >= 64:  # parameters that never repeat must not pile up
                 return
             stack = self._plans.setdefault(key, [])
-        query = np.array(queries)
+        query = np.array(queries, np.float32)
         plan = Plan(np, handle.value, Request(self._schema, query, limit, **options), query)
         with self._plan_lock:
             self._plan_count += 1

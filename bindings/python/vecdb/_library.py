@@ -30,7 +30,7 @@ from ctypes import (
 from pathlib import Path
 from typing import Any, List, Optional
 
-from ._errors import InvalidError
+from ._errors import InvalidError, UnsupportedError
 
 # -- status ------------------------------------------------------------------------------------------------------
 
@@ -387,12 +387,22 @@ def _load() -> "ctypes.CDLL":
     )
 
 
+def _absent(name: str) -> Any:
+    def call(*_: Any) -> Any:
+        raise UnsupportedError(f"the loaded vecdb library, {VERSION}, is older than this package: it has no {name}")
+
+    return call
+
+
 def _declare(library: "ctypes.CDLL") -> None:
     for name, (result, arguments) in _PROTOTYPES.items():
         try:
             function = getattr(library, name)
         except AttributeError:
-            raise ImportError(f"vecdb: {library._name} is not the library this package was made for: no {name}") from None
+            if name in ("vecdb_open", "vecdb_search", "vecdb_version_number"):
+                raise ImportError(f"vecdb: {library._name} is not vecdb's library: it has no {name}") from None
+            setattr(library, name, _absent(name))  # an older library: the rest of it works
+            continue
         function.restype = result
         function.argtypes = arguments
 

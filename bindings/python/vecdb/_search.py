@@ -272,11 +272,12 @@ class Plan:
     address. One thread uses a plan at a time.
     """
 
-    __slots__ = ("shape", "query", "keys", "scores", "counts", "arguments", "keep")
+    __slots__ = ("shape", "wide", "query", "keys", "scores", "counts", "arguments", "keep")
 
     def __init__(self, np: Any, handle: int, request: Request, query: Any) -> None:
         self.query = query
         self.shape = query.shape
+        self.wide = np.dtype(np.float64)  # is taken too: copying converts it
         limit = request.limit
         self.keys = np.empty((1, limit), np.int64)
         self.scores = np.empty((1, limit), np.float32)

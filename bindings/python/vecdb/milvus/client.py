@@ -1,0 +1,711 @@
+"""MilvusClient and AsyncMilvusClient."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
+
+from .. import _errors as native
+from . import engine
+from .connections import Connection, connections
+from .exceptions import (
+    DataTypeNotMatchException,
+    ExceptionsMessage,
+    MilvusException,
+    ParamError,
+    PrimaryKeyException,
+    translated,
+    unsupported,
+)
+from .iterators import QueryIterator, SearchIterator
+from .results import HybridExtraList, SearchResult
+from .schema import (
+    AnnSearchRequest,
+    CollectionSchema,
+    FieldSchema,
+    Function,
+    IndexParams,
+    StructFieldSchema,
+    require_schema,
+)
+from .types import DataType, Group, LoadState, OmitZeroDict
+
+T = TypeVar("T")
+
+#: Methods that only a server can have; each raises MilvusException saying so.
+SERVER_ONLY = (
+    "create_user drop_user update_password update_user list_users describe_user grant_role revoke_role create_role "
+    "alter_role drop_role describe_role list_roles grant_privilege revoke_privilege grant_privilege_v2 revoke_privilege_v2 "
+    "create_privilege_group drop_privilege_group list_privilege_groups add_privileges_to_group "
+    "remove_privileges_from_group create_resource_group update_resource_groups drop_resource_group "
+    "describe_resource_group list_resource_groups transfer_replica update_replicate_configuration "
+    "get_replicate_configuration get_replicate_info dump_messages add_collection_function alter_collection_function "
+    "drop_collection_function add_function_field add_collection_struct_field drop_collection_field run_analyzer "
+    "create_snapshot drop_snapshot list_snapshots describe_snapshot restore_snapshot"
+).split()
+
+
+def _server_only(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise unsupported(name)
+
+    method.__name__ = name
+    method.__doc__ = "Needs a server; raises MilvusException saying so."
+    return method
+
+
+class MilvusClient:
+    """pymilvus' client over a vecdb database.
+
+    uri may be a directory, ":memory:", or the address of a server, which leads to the directory in VECDB_MILVUS_PATH
+    ("milvus.vecdb" by default).
+    """
+
+    def __init__(
+        self,
+        uri: str = "http://localhost:19530",
+        user: str = "",
+        password: str = "",
+        db_name: str = "",
+        token: str = "",
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> None:
+        self._using: str = kwargs.get("alias") or f"vecdb-{id(self):x}"
+        self._config = {"uri": str(uri), "db_name": db_name}
+        self._connection: Optional[Connection] = connections.add(self._using, str(uri), db_name)
+        self.is_self_hosted = True
+
+    # -- plumbing ------------------------------------------------------------------------------------------------
+
+    @property
+    def _base(self) -> engine.Base:
+        if self._connection is None:
+            raise MilvusException(1, "should create connection first.")
+        return self._connection.base
+
+    def _get_connection(self) -> Connection:
+        if self._connection is None:
+            raise MilvusException(1, "should create connection first.")
+        return self._connection
+
+    def close(self) -> None:
+        """Close the files when this is the last client of them."""
+        if self._connection is not None:
+            self._connection = None
+            connections.disconnect(self._using)
+
+    def __enter__(self) -> "MilvusClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- schemas -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create_schema(cls, **kwargs: Any) -> CollectionSchema:
+        kwargs["check_fields"] = False
+        return CollectionSchema([], kwargs.pop("description", ""), **kwargs)
+
+    @classmethod
+    def create_struct_field_schema(cls) -> StructFieldSchema:
+        return StructFieldSchema()
+
+    @classmethod
+    def create_field_schema(cls, name: str, data_type: Any, desc: str = "", **kwargs: Any) -> FieldSchema:
+        return FieldSchema(name, data_type, desc, **kwargs)
+
+    @classmethod
+    def prepare_index_params(cls, field_name: str = "", **kwargs: Any) -> IndexParams:
+        params = IndexParams()
+        if field_name:
+            params.add_index(field_name, **kwargs)
+        return params
+
+    # -- collections ---------------------------------------------------------------------------------------------
+
+    def create_collection(
+        self,
+        collection_name: str,
+        dimension: Optional[int] = None,
+        primary_field_name: str = "id",
+        id_type: Union[str, DataType] = "int",
+        vector_field_name: str = "vector",
+        metric_type: str = "COSINE",
+        auto_id: bool = False,
+        timeout: Optional[float] = None,
+        schema: Optional[CollectionSchema] = None,
+        index_params: Optional[IndexParams] = None,
+        **kwargs: Any,
+    ) -> None:
+        options = {
+            "consistency_level": kwargs.get("consistency_level"),
+            "num_shards": kwargs.get("num_shards") or kwargs.get("shards_num"),
+            "num_partitions": kwargs.get("num_partitions"),
+            "properties": kwargs.get("properties"),
+        }
+        if schema is not None:
+            require_schema(schema)
+            if "enable_dynamic_field" in kwargs:
+                schema.enable_dynamic_field = kwargs["enable_dynamic_field"]
+            self._base.create(collection_name, schema, **options)
+            if index_params:
+                try:
+                    self.create_index(collection_name, index_params)
+                    self.load_collection(collection_name)
+                except MilvusException:
+                    raise
+            return
+        if dimension is None:
+            raise TypeError("create_collection() missing required argument: 'dimension'")
+        if id_type in ("int", DataType.INT64):
+            kind = DataType.INT64
+        elif id_type in ("string", "str", DataType.VARCHAR):
+            kind = DataType.VARCHAR
+        else:
+            raise PrimaryKeyException(message=ExceptionsMessage.PrimaryKeyType)
+        made = self.create_schema(
+            auto_id=auto_id,
+            enable_dynamic_field=kwargs.get("enable_dynamic_field", True),
+            description=kwargs.get("description", ""),
+        )
+        more = {"max_length": kwargs.get("max_length", 65535)} if kind == DataType.VARCHAR else {}
+        made.add_field(primary_field_name, kind, is_primary=True, **more)
+        made.add_field(
+            vector_field_name, kwargs.get("vector_field_type", DataType.FLOAT_VECTOR), dim=dimension
+        )
+        self._base.create(collection_name, made, **options)
+        if not index_params:
+            index_params = self.prepare_index_params(vector_field_name, metric_type=metric_type)
+        self.create_index(collection_name, index_params)
+        self.load_collection(collection_name)
+
+    def has_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        return self._base.has(collection_name)
+
+    def list_collections(self, **kwargs: Any) -> List[str]:
+        return self._base.names()
+
+    def describe_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        return self._base.describe(collection_name)
+
+    def drop_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.drop(collection_name)
+
+    def truncate_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        collection = self._base.native(collection_name)
+        with translated():
+            collection.truncate()
+
+    def rename_collection(
+        self, old_name: str, new_name: str, target_db: str = "", timeout: Optional[float] = None, **kwargs: Any
+    ) -> None:
+        if target_db and target_db != self._base.name:
+            raise unsupported("renaming a collection into another database")
+        self._base.rename(old_name, new_name)
+
+    def get_collection_stats(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        collection = self._base.native(collection_name)
+        with translated():
+            return {"row_count": collection.count()}
+
+    def alter_collection_properties(self, collection_name: str, properties: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.set_properties(collection_name, properties)
+
+    def drop_collection_properties(self, collection_name: str, property_keys: List[str], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.drop_properties(collection_name, property_keys)
+
+    def alter_collection_field(
+        self, collection_name: str, field_name: str, field_params: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any
+    ) -> None:
+        real = self._base.require(collection_name)
+        if field_name not in self._base.native(real).schema:
+            raise MilvusException(1100, f"field {field_name} does not exist in collection {collection_name}")
+        if set(field_params) - {"mmap.enabled", "mmap_enabled"}:
+            raise unsupported(f"changing {', '.join(sorted(field_params))} of a field")
+
+    def add_collection_field(
+        self, collection_name: str, field_name: str, data_type: Any, desc: str = "", timeout: Optional[float] = None, **kwargs: Any
+    ) -> None:
+        self._base.add_field(collection_name, FieldSchema(field_name, data_type, desc, **kwargs))
+
+    # -- loading -------------------------------------------------------------------------------------------------
+
+    def load_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.load(collection_name)
+
+    def release_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.release(collection_name)
+
+    def refresh_load(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.load(collection_name)
+
+    def get_load_state(
+        self, collection_name: str, partition_name: str = "", timeout: Optional[float] = None, **kwargs: Any
+    ) -> Dict[str, Any]:
+        if partition_name and self._base.has(collection_name):
+            if partition_name not in self._base.native(collection_name).partitions():
+                raise MilvusException(200, f"partition not found[partition={partition_name}]")
+        return {"state": self._base.load_state(collection_name)}
+
+    def load_partitions(
+        self, collection_name: str, partition_names: Union[str, List[str]], timeout: Optional[float] = None, **kwargs: Any
+    ) -> None:
+        names = [partition_names] if isinstance(partition_names, str) else list(partition_names)
+        self._base._check_partitions(self._base.native(collection_name), names)
+        self._base.load(collection_name)
+
+    def release_partitions(
+        self, collection_name: str, partition_names: Union[str, List[str]], timeout: Optional[float] = None, **kwargs: Any
+    ) -> None:
+        """Partitions cost nothing while loaded: they stay searchable until the collection is released."""
+        names = [partition_names] if isinstance(partition_names, str) else list(partition_names)
+        self._base._check_partitions(self._base.native(collection_name), names)
+
+    # -- indexes -------------------------------------------------------------------------------------------------
+
+    def create_index(
+        self, collection_name: str, index_params: IndexParams, timeout: Optional[float] = None, **kwargs: Any
+    ) -> None:
+        if not isinstance(index_params, (IndexParams, list)):
+            raise ParamError(message="wrong type of argument [index_params], expected [IndexParams], got " + type(index_params).__name__)
+        if not index_params:
+            raise ParamError(message="IndexParams is empty, no index can be created")
+        for param in index_params:
+            self._base.create_index(
+                collection_name, param.field_name, param.get_index_configs(), param.index_name
+            )
+
+    def list_indexes(self, collection_name: str, field_name: Optional[str] = "", **kwargs: Any) -> List[str]:
+        return [entry["name"] for entry in self._base.indexes(collection_name, field_name or "")]
+
+    def describe_index(
+        self, collection_name: str, index_name: str, timeout: Optional[float] = None, **kwargs: Any
+    ) -> Optional[Dict[str, Any]]:
+        entry = self._base.find_index(collection_name, index_name)
+        if entry is None:
+            return None
+        out: Dict[str, Any] = {key: str(value) for key, value in entry["params"].items()}
+        out["index_type"] = entry["index_type"]
+        if entry["metric_type"]:
+            out["metric_type"] = entry["metric_type"]
+        out["field_name"] = entry["field"]
+        out["index_name"] = entry["name"]
+        out.update(self._base.index_progress(collection_name, entry))
+        return out
+
+    def drop_index(self, collection_name: str, index_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.drop_index(collection_name, index_name)
+
+    def alter_index_properties(self, collection_name: str, index_name: str, properties: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._require_index(collection_name, index_name)["properties"] = dict(properties)
+        self._base.save()
+
+    def drop_index_properties(self, collection_name: str, index_name: str, property_keys: List[str], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        entry = self._require_index(collection_name, index_name)
+        for key in property_keys:
+            entry.get("properties", {}).pop(key, None)
+        self._base.save()
+
+    def _require_index(self, collection_name: str, index_name: str) -> Dict[str, Any]:
+        entry = self._base.find_index(collection_name, index_name)
+        if entry is None:
+            raise MilvusException(700, f"index not found[indexName={index_name}]")
+        return entry
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def insert(
+        self,
+        collection_name: str,
+        data: Union[Dict[str, Any], List[Dict[str, Any]]],
+        timeout: Optional[float] = None,
+        partition_name: Optional[str] = "",
+        **kwargs: Any,
+    ) -> Dict[str, Any]:
+        if isinstance(data, list) and not data:
+            return {"insert_count": 0, "ids": []}
+        ids = self._base.insert_rows(collection_name, data, partition_name)
+        return OmitZeroDict({"insert_count": len(ids), "ids": ids, "cost": 0})
+
+    def upsert(
+        self,
+        collection_name: str,
+        data: Union[Dict[str, Any], List[Dict[str, Any]]],
+        timeout: Optional[float] = None,
+        partition_name: Optional[str] = "",
+        **kwargs: Any,
+    ) -> Dict[str, Any]:
+        if isinstance(data, list) and not data:
+            return {"upsert_count": 0, "ids": []}
+        ids = self._base.upsert_rows(collection_name, data, partition_name, bool(kwargs.get("partial_update")))
+        return OmitZeroDict({"upsert_count": len(ids), "cost": 0, "ids": ids})
+
+    def delete(
+        self,
+        collection_name: str,
+        ids: Any = None,
+        timeout: Optional[float] = None,
+        filter: Optional[str] = None,
+        partition_name: Optional[str] = None,
+        **kwargs: Any,
+    ) -> Dict[str, Any]:
+        pks = kwargs.get("pks", ids)
+        if pks is not None and not isinstance(pks, (list, tuple, set)):
+            if isinstance(pks, bool) or not isinstance(pks, (int, str)):
+                raise TypeError(f"wrong type of argument pks, expect list, int or str, got '{type(pks).__name__}'")
+            pks = [pks]
+        if filter is not None and not isinstance(filter, str):
+            raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
+        if filter and pks:
+            raise ParamError(message=ExceptionsMessage.AmbiguousDeleteFilterParam)
+        if not filter and pks is None:
+            raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
+        if pks is not None and not filter:
+            count = self._base.delete(collection_name, list(pks), partition=partition_name) if pks else 0
+        else:
+            count = self._base.delete(
+                collection_name, None, filter, kwargs.get("filter_params"), partition=partition_name
+            )
+        return OmitZeroDict({"delete_count": count, "cost": 0})
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        collection_name: str,
+        data: Any = None,
+        filter: str = "",
+        limit: int = 10,
+        output_fields: Optional[List[str]] = None,
+        search_params: Optional[Dict[str, Any]] = None,
+        timeout: Optional[float] = None,
+        partition_names: Optional[List[str]] = None,
+        anns_field: Optional[str] = None,
+        ranker: Any = None,
+        ids: Any = None,
+        **kwargs: Any,
+    ) -> SearchResult:
+        if ranker is not None:
+            raise unsupported("a ranker in a plain search")
+        return self._base.search(
+            collection_name,
+            data,
+            anns_field or "",
+            limit,
+            param=search_params,
+            filter=filter or None,
+            filter_params=kwargs.get("filter_params"),
+            output_fields=output_fields,
+            partitions=partition_names,
+            ids=ids,
+            timeout=timeout,
+            more=kwargs,
+        )
+
+    def hybrid_search(
+        self,
+        collection_name: str,
+        reqs: List[AnnSearchRequest],
+        ranker: Any,
+        limit: int = 10,
+        output_fields: Optional[List[str]] = None,
+        timeout: Optional[float] = None,
+        partition_names: Optional[List[str]] = None,
+        **kwargs: Any,
+    ) -> SearchResult:
+        return self._base.hybrid_search(
+            collection_name, reqs, ranker, limit, output_fields=output_fields, partitions=partition_names, more=kwargs
+        )
+
+    def query(
+        self,
+        collection_name: str,
+        filter: str = "",
+        output_fields: Optional[List[str]] = None,
+        timeout: Optional[float] = None,
+        ids: Any = None,
+        partition_names: Optional[List[str]] = None,
+        **kwargs: Any,
+    ) -> HybridExtraList:
+        if filter and not isinstance(filter, str):
+            raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
+        if filter and ids is not None:
+            raise ParamError(message=ExceptionsMessage.AmbiguousQueryFilterParam)
+        if isinstance(ids, (int, str)):
+            ids = [ids]
+        return self._base.query(
+            collection_name,
+            filter,
+            output_fields,
+            ids=ids,
+            partitions=partition_names,
+            limit=kwargs.get("limit"),
+            offset=kwargs.get("offset"),
+            filter_params=kwargs.get("filter_params"),
+            order_by=order_text(kwargs.get("order_by") or kwargs.get("order_by_fields")),
+        )
+
+    def get(
+        self,
+        collection_name: str,
+        ids: Any,
+        output_fields: Optional[List[str]] = None,
+        timeout: Optional[float] = None,
+        partition_names: Optional[List[str]] = None,
+        **kwargs: Any,
+    ) -> List[Dict[str, Any]]:
+        if not isinstance(ids, (list, tuple)):
+            ids = [ids]
+        if not ids:
+            return []
+        return self._base.query(collection_name, "", output_fields, ids=ids, partitions=partition_names)
+
+    def query_iterator(
+        self,
+        collection_name: str,
+        batch_size: int = 1000,
+        limit: Optional[int] = -1,
+        filter: Optional[str] = "",
+        output_fields: Optional[List[str]] = None,
+        partition_names: Optional[List[str]] = None,
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> QueryIterator:
+        if filter is not None and not isinstance(filter, str):
+            raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
+        return QueryIterator(self._base, collection_name, batch_size, limit, filter, output_fields, partition_names, kwargs)
+
+    def search_iterator(
+        self,
+        collection_name: str,
+        data: Any,
+        batch_size: int = 1000,
+        filter: Optional[str] = None,
+        limit: Optional[int] = -1,
+        output_fields: Optional[List[str]] = None,
+        search_params: Optional[Dict[str, Any]] = None,
+        timeout: Optional[float] = None,
+        partition_names: Optional[List[str]] = None,
+        anns_field: Optional[str] = None,
+        round_decimal: int = -1,
+        **kwargs: Any,
+    ) -> SearchIterator:
+        return SearchIterator(
+            self._base, collection_name, data, anns_field or "", search_params, batch_size, limit, filter, output_fields,
+            partition_names, round_decimal, kwargs,
+        )
+
+    # -- partitions ----------------------------------------------------------------------------------------------
+
+    def create_partition(self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.create_partition(collection_name, partition_name)
+
+    def drop_partition(self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.drop_partition(collection_name, partition_name)
+
+    def has_partition(self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        return partition_name in self._base.native(collection_name).partitions()
+
+    def list_partitions(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> List[str]:
+        return self._base.native(collection_name).partitions()
+
+    def get_partition_stats(
+        self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any
+    ) -> Dict[str, Any]:
+        if not isinstance(partition_name, str):
+            raise ParamError(message=f"wrong type of argument, expect str, got {type(partition_name).__name__}")
+        return {"row_count": self._base.partition_rows(collection_name, partition_name)}
+
+    # -- aliases -------------------------------------------------------------------------------------------------
+
+    def create_alias(self, collection_name: str, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.create_alias(collection_name, alias)
+
+    def drop_alias(self, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.drop_alias(alias)
+
+    def alter_alias(self, collection_name: str, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._base.alter_alias(collection_name, alias)
+
+    def describe_alias(self, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        return self._base.describe_alias(alias)
+
+    def list_aliases(self, collection_name: str = "", timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        real = self._base.require(collection_name) if collection_name else None
+        return {
+            "aliases": self._base.db.aliases(real),
+            "collection_name": real or "",
+            "db_name": self._base.name,
+        }
+
+    # -- databases -----------------------------------------------------------------------------------------------
+
+    def use_database(self, db_name: str, **kwargs: Any) -> None:
+        self._get_connection().use(db_name)
+
+    using_database = use_database
+
+    def create_database(self, db_name: str, properties: Optional[Dict[str, Any]] = None, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        self._get_connection().store.create(db_name, properties)
+
+    def drop_database(self, db_name: str, **kwargs: Any) -> None:
+        self._get_connection().drop_database(db_name)
+
+    def list_databases(self, timeout: Optional[float] = None, **kwargs: Any) -> List[str]:
+        return self._get_connection().store.names()
+
+    def describe_database(self, db_name: str, **kwargs: Any) -> Dict[str, Any]:
+        base = self._get_connection().store.base(db_name)
+        return {"name": base.name, **base.meta["properties"]}
+
+    def alter_database_properties(self, db_name: str, properties: Dict[str, Any], **kwargs: Any) -> None:
+        base = self._get_connection().store.base(db_name)
+        base.meta["properties"].update(properties)
+        base.save()
+
+    def drop_database_properties(self, db_name: str, property_keys: List[str], **kwargs: Any) -> None:
+        base = self._get_connection().store.base(db_name)
+        for key in property_keys:
+            base.meta["properties"].pop(key, None)
+        base.save()
+
+    # -- upkeep --------------------------------------------------------------------------------------------------
+
+    def flush(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        flush(self._base, collection_name)
+
+    def flush_all(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        for name in self._base.names():
+            flush(self._base, name)
+
+    def get_flush_all_state(self, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        return True
+
+    def compact(self, collection_name: str, is_clustering: Optional[bool] = False, timeout: Optional[float] = None, **kwargs: Any) -> int:
+        return compact(self._base, collection_name)
+
+    def get_compaction_state(self, job_id: int, timeout: Optional[float] = None, **kwargs: Any) -> str:
+        return "Completed"
+
+    def optimize(self, collection_name: str, *args: Any, **kwargs: Any) -> None:
+        compact(self._base, collection_name)
+
+    def describe_replica(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> List[Group]:
+        self._base.require(collection_name)
+        return [Group()]
+
+    def get_server_version(self, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        version = server_version()
+        return {"version": version, "build_time": "", "git_commit": "", "go_version": "", "deploy_mode": "EMBEDDED"} if kwargs.get("detail") else version
+
+    def get_server_type(self) -> str:
+        return "vecdb"
+
+    def list_loaded_segments(self, collection_name: str, *args: Any, **kwargs: Any) -> List[Any]:
+        self._base.require(collection_name)
+        return []
+
+    list_persistent_segments = list_loaded_segments
+
+
+for _name in SERVER_ONLY:
+    setattr(MilvusClient, _name, _server_only(_name))
+
+
+def server_version() -> str:
+    import vecdb
+
+    return f"v2.6.0-vecdb-{vecdb.version()}"
+
+
+def flush(base: engine.Base, name: str) -> None:
+    collection = base.native(name)
+    with translated():
+        try:
+            collection.flush()
+        except native.UnsupportedError:
+            pass  # in memory there is nothing to flush
+
+
+_jobs = [0]
+
+
+def compact(base: engine.Base, name: str) -> int:
+    """Merge segments now; the job is done when this returns."""
+    collection = base.native(name)
+    with translated():
+        collection.optimize()
+    _jobs[0] += 1
+    return _jobs[0]
+
+
+def order_text(order: Any) -> Optional[str]:
+    """Milvus' order_by_fields as text: [{"field": "year", "order": "desc"}], ["year:desc"] or a text already."""
+    if not order:
+        return None
+    if isinstance(order, str):
+        order = [order]
+    parts = []
+    for item in order:
+        if isinstance(item, Mapping):
+            direction = str(item.get("order", "asc"))
+            parts.append(f"{item['field']} {direction}")
+        else:
+            parts.append(str(item).replace(":", " "))
+    return ", ".join(parts)
+
+
+class AsyncMilvusClient:
+    """MilvusClient for asyncio: each call runs in a thread, without the GIL while the library works."""
+
+    def __init__(
+        self,
+        uri: str = "http://localhost:19530",
+        user: str = "",
+        password: str = "",
+        db_name: str = "",
+        token: str = "",
+        timeout: Optional[float] = None,
+        **kwargs: Any,
+    ) -> None:
+        self._client = MilvusClient(uri, user, password, db_name, token, timeout, **kwargs)
+        self._using = self._client._using
+
+    def _get_connection(self) -> Connection:
+        return self._client._get_connection()
+
+    async def close(self) -> None:
+        self._client.close()
+
+    async def __aenter__(self) -> "AsyncMilvusClient":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    create_schema = MilvusClient.create_schema
+    create_field_schema = MilvusClient.create_field_schema
+    create_struct_field_schema = MilvusClient.create_struct_field_schema
+    prepare_index_params = MilvusClient.prepare_index_params
+
+
+def _awaitable(name: str) -> Callable[..., Any]:
+    original = getattr(MilvusClient, name)
+
+    @functools.wraps(original)
+    async def method(self: AsyncMilvusClient, *args: Any, **kwargs: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, functools.partial(getattr(self._client, name), *args, **kwargs))
+
+    return method
+
+
+for _name in dir(MilvusClient):
+    if not _name.startswith("_") and not hasattr(AsyncMilvusClient, _name) and callable(getattr(MilvusClient, _name)):
+        setattr(AsyncMilvusClient, _name, _awaitable(_name))
+
+
+__all__ = ["AsyncMilvusClient", "LoadState", "MilvusClient", "Sequence", "Function"]

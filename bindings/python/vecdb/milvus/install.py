@@ -1,0 +1,104 @@
+"""install(): vecdb.milvus under pymilvus' name, for code that imports pymilvus itself."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any, Dict
+
+_saved: Dict[str, ModuleType] = {}
+
+
+def _module(name: str, source: Any = None, **names: Any) -> ModuleType:
+    module = ModuleType(name, f"vecdb.milvus, published as {name}")
+    # Frameworks look packages up with find_spec() before they import them.
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    module.__path__ = []
+    if source is not None:
+        for key in dir(source):
+            if not key.startswith("__"):
+                setattr(module, key, getattr(source, key))
+    for key, value in names.items():
+        setattr(module, key, value)
+    return module
+
+
+def install() -> ModuleType:
+    """Put vecdb.milvus into sys.modules as `pymilvus`; a real pymilvus is set aside until uninstall()."""
+    root = importlib.import_module("vecdb.milvus")
+    current = sys.modules.get("pymilvus")
+    if current is not None and getattr(current, "_vecdb", False):
+        return current
+    for name in [name for name in sys.modules if name == "pymilvus" or name.startswith("pymilvus.")]:
+        _saved[name] = sys.modules.pop(name)
+    from . import client, connections, db, engine, exceptions, iterators, orm, results, schema, types, utility
+
+    public = {name: getattr(root, name) for name in root.__all__}
+    pymilvus = _module("pymilvus", None, **public)
+    pymilvus._vecdb = True  # type: ignore[attr-defined]
+    pymilvus.__version__ = root.__version__  # type: ignore[attr-defined]
+    pymilvus.__getattr__ = root.__getattr__  # type: ignore[method-assign]
+    modules = {
+        "pymilvus": pymilvus,
+        "pymilvus.exceptions": _module("pymilvus.exceptions", exceptions),
+        "pymilvus.decorators": _module(
+            "pymilvus.decorators", None, PyMilvusDeprecationWarning=root.PyMilvusDeprecationWarning
+        ),
+        "pymilvus.settings": _module("pymilvus.settings", None, Config=root.DefaultConfig),
+        "pymilvus.client": _module("pymilvus.client", None, __version__=root.__version__),
+        "pymilvus.client.types": _module("pymilvus.client.types", types),
+        "pymilvus.client.abstract": _module(
+            "pymilvus.client.abstract",
+            schema,
+            Hit=results.Hit,
+            Hits=results.Hits,
+            SearchResult=results.SearchResult,
+            MutationResult=results.MutationResult,
+        ),
+        "pymilvus.client.search_result": _module("pymilvus.client.search_result", results),
+        "pymilvus.client.search_iterator": _module("pymilvus.client.search_iterator", iterators),
+        "pymilvus.client.constants": _module("pymilvus.client.constants", None, DEFAULT_CONSISTENCY_LEVEL=types.ConsistencyLevel.Bounded),
+        "pymilvus.client.asynch": _module("pymilvus.client.asynch", results),
+        "pymilvus.milvus_client": _module("pymilvus.milvus_client", client, IndexParams=schema.IndexParams),
+        "pymilvus.milvus_client.milvus_client": _module("pymilvus.milvus_client.milvus_client", client),
+        "pymilvus.milvus_client.async_milvus_client": _module("pymilvus.milvus_client.async_milvus_client", client),
+        "pymilvus.milvus_client.index": _module(
+            "pymilvus.milvus_client.index", None, IndexParam=schema.IndexParam, IndexParams=schema.IndexParams
+        ),
+        "pymilvus.orm": _module("pymilvus.orm", None),
+        "pymilvus.orm.collection": _module("pymilvus.orm.collection", orm, CollectionSchema=schema.CollectionSchema),
+        "pymilvus.orm.connections": _module("pymilvus.orm.connections", connections),
+        "pymilvus.orm.constants": _module("pymilvus.orm.constants", None, UNLIMITED=-1, MAX_BATCH_SIZE=iterators.MAX_BATCH),
+        "pymilvus.orm.db": _module("pymilvus.orm.db", db),
+        "pymilvus.orm.future": _module("pymilvus.orm.future", results),
+        "pymilvus.orm.index": _module("pymilvus.orm.index", None, Index=orm.Index),
+        "pymilvus.orm.iterator": _module("pymilvus.orm.iterator", iterators, SearchPage=results.SearchPage),
+        "pymilvus.orm.mutation": _module("pymilvus.orm.mutation", None, MutationResult=results.MutationResult),
+        "pymilvus.orm.partition": _module("pymilvus.orm.partition", None, Partition=orm.Partition),
+        "pymilvus.orm.role": _module("pymilvus.orm.role", None, Role=root.Role),
+        "pymilvus.orm.schema": _module("pymilvus.orm.schema", schema),
+        "pymilvus.orm.types": _module("pymilvus.orm.types", types),
+        "pymilvus.orm.utility": _module("pymilvus.orm.utility", utility),
+    }
+    for name, module in modules.items():
+        sys.modules[name] = module
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], child, module)
+    # These two are objects and functions in pymilvus, as well as modules below pymilvus.orm.
+    pymilvus.connections = connections.connections  # type: ignore[attr-defined]
+    pymilvus.db, pymilvus.utility = db, utility  # type: ignore[attr-defined]
+    assert engine is not None
+    return pymilvus
+
+
+def uninstall() -> None:
+    """Take the modules out again, and put a real pymilvus back."""
+    for name in [name for name in sys.modules if name == "pymilvus" or name.startswith("pymilvus.")]:
+        if name == "pymilvus" and not getattr(sys.modules[name], "_vecdb", False):
+            return
+        del sys.modules[name]
+    sys.modules.update(_saved)
+    _saved.clear()

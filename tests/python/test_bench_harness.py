@@ -1,0 +1,565 @@
+"""The measuring stick measures honestly: cheats are caught, breakage is named, the rest goes on.
+
+Needs numpy; run with `python -m unittest tests.python.test_bench_harness` from the root of the tree.
+"""
+import contextlib
+import io
+import json
+import math
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+try:
+    import numpy as np
+except ImportError as e:
+    raise unittest.SkipTest("numpy is not installed") from e
+
+from bench import datasets
+from bench.adapters.base import Plan
+from bench.datasets import attributes, exact, vecio
+from bench.harness import curve, judge, limits, process, report, tables
+from bench.harness.main import main
+from bench.harness.run import SCHEMA, Candidate, Run, parse_only
+
+CHEATS = "tests.python.bench_cheats"
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.cache, datasets.CACHE = datasets.CACHE, os.path.join(self.folder, "data")
+        self.addCleanup(setattr, datasets, "CACHE", self.cache)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def dataset(self, n=400, nq=120, dim=8, metric="l2", seed=1):
+        rng = np.random.default_rng(seed)
+        np.save(self.path("base.npy"), rng.standard_normal((n, dim)).astype(np.float32))
+        np.save(self.path("queries.npy"), rng.standard_normal((nq, dim)).astype(np.float32))
+        return datasets.Dataset("tiny", metric, self.path("base.npy"), self.path("queries.npy"))
+
+    def run_with(self, *names, plan=None, **options):
+        """A run of the named cheats; each gets FLAT, which promises exact answers, unless told otherwise."""
+        options.setdefault("min_s", 0)
+        run = Run(self.dataset(), 5, [1], 30, rounds=3, quiet=True, scratch=self.path("scratch"), **options)
+        self.addCleanup(run.close)
+        for name in names:
+            run.add(Candidate(name, plan or Plan("FLAT", {}, [{}], exact=True), module=(CHEATS, name)))
+        return run
+
+
+class Judge(unittest.TestCase):
+    def setUp(self):
+        rng = np.random.default_rng(3)
+        self.base = rng.standard_normal((200, 6)).astype(np.float32)
+        self.queries = rng.standard_normal((20, 6)).astype(np.float32)
+        self.ids, self.truth = exact.knn("l2", self.base, self.queries, 10)
+
+    def check(self, ids, distances=None, k=10, **options):
+        return judge.check("l2", self.base, self.queries, ids, distances, self.truth, k, **options)
+
+    def test_right_answers_have_recall_one_and_no_fault(self):
+        verdict = self.check(self.ids, self.truth, exact_claim=True)
+        self.assertEqual((verdict.recall, verdict.full_share, verdict.faults), (1.0, 1.0, []))
+
+    def test_order_does_not_matter_to_recall(self):
+        self.assertEqual(self.check(self.ids[:, ::-1]).recall, 1.0)
+
+    def test_ties_count_whichever_row_is_named(self):
+        base = np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)
+        query = np.eye(4, dtype=np.float32)[:1]
+        _, truth = exact.knn("l2", base, query, 3)
+        for ids in ([0, 1, 2], [4, 3, 2], [1, 3, 0]):
+            self.assertEqual(judge.check("l2", base, query, np.array([ids]), None, truth, 3).recall, 1.0)
+        # and a row beyond the tie does not
+        self.assertAlmostEqual(judge.check("l2", base, query, np.array([[0, 1, 7]]), None, truth, 3).recall, 2 / 3)
+
+    def test_a_row_named_twice_counts_once_and_is_a_fault(self):
+        ids = self.ids.copy()
+        ids[:, 1:] = ids[:, :1]
+        verdict = self.check(ids)
+        self.assertAlmostEqual(verdict.recall, 0.1)
+        self.assertIn("same id twice", verdict.faults[0])
+
+    def test_fewer_hits_count_as_misses(self):
+        ids = self.ids.copy()
+        ids[:, 5:] = -1
+        verdict = self.check(ids)
+        self.assertEqual((verdict.recall, verdict.full_share), (0.5, 0.0))
+
+    def test_ids_outside_the_rows(self):
+        ids = self.ids.copy()
+        ids[3, 2] = 200
+        self.assertIn("1 ids outside the 200 rows, first 200", self.check(ids).faults)
+
+    def test_ids_that_are_no_whole_numbers(self):
+        self.assertIn("ids of type float64", self.check(self.ids + 0.25).faults)
+
+    def test_claims_are_measured_again(self):
+        self.assertEqual(self.check(self.ids, self.truth.astype(np.float32)).faults, [])
+        self.assertIn("not those of its own answers", self.check(self.ids, self.truth * 0.9).faults[0])
+        self.assertIn("NaN", self.check(self.ids, self.truth * np.nan).faults[0])
+        # codes may be off by some, not by all
+        self.assertEqual(self.check(self.ids, self.truth * 0.9, lossy=True).faults, [])
+        self.assertIn("not those", self.check(self.ids, self.truth * 9, lossy=True).faults[0])
+
+    def test_an_exact_index_must_be_exact(self):
+        ids = self.ids.copy()
+        ids[:, -1] = -1
+        self.assertIn("promises exact answers, recall is 0.9000", self.check(ids, exact_claim=True).faults)
+
+    def test_a_filter_is_held_to(self):
+        mask = np.ones(200, bool)
+        mask[self.ids[0, 0]] = False
+        faults = self.check(self.ids, mask=mask).faults
+        self.assertIn("filter forbids, first id %d" % self.ids[0, 0], faults[0])
+
+    def test_fewer_rows_than_k_pass_a_filter(self):
+        truth = self.truth.copy()
+        truth[:, 3:] = np.inf
+        ids = self.ids.copy()
+        ids[:, 3:] = -1
+        verdict = judge.check("l2", self.base, self.queries, ids, None, truth, 10)
+        self.assertEqual((verdict.recall, verdict.full_share), (1.0, 1.0))
+
+    def test_wrong_shape(self):
+        self.assertIn("answers of shape (20, 4)", self.check(self.ids[:, :4]).faults[0])
+
+    def test_ranges(self):
+        radii = [float(self.truth[i, 4]) for i in range(20)]
+        true = [ids for ids, _ in exact.within("l2", self.base, self.queries, radii)]
+        self.assertEqual([len(t) for t in true], [5] * 20)
+        good = judge.check_ranges("l2", self.base, self.queries, [(t, None) for t in true], true, radii)
+        self.assertEqual((good.recall, good.faults), (1.0, []))
+        wide = judge.check_ranges("l2", self.base, self.queries, [(i, None) for i in self.ids], true, radii)
+        self.assertIn("100 of 200 hits lie outside the radius", wide.faults)
+
+
+class Exact(unittest.TestCase):
+    def test_against_float64_for_every_metric(self):
+        rng = np.random.default_rng(5)
+        base = rng.standard_normal((3000, 17)).astype(np.float32)
+        base[7] = 0         # a zero vector has cosine 0
+        base[100:110] = base[100]
+        queries = np.concatenate([rng.standard_normal((9, 17)).astype(np.float32), base[100:101]])
+        for metric in exact.METRICS:
+            ids, values = exact.knn(metric, base, queries, 20)
+            for q in range(len(queries)):
+                all_ = exact.distances(metric, queries[q], base)
+                self.assertEqual(ids[q].tolist(), np.argsort(all_, kind="stable")[:20].tolist(), (metric, q))
+                np.testing.assert_allclose(values[q], all_[ids[q]], rtol=1e-12)
+            again = exact.distances_of(metric, queries, base, ids)
+            np.testing.assert_allclose(again, values, rtol=1e-9, atol=1e-12)
+
+    def test_large_offset_falls_back_to_float64(self):
+        rng = np.random.default_rng(6)
+        base = (1e5 + rng.standard_normal((500, 8))).astype(np.float32)
+        query = (1e5 + rng.standard_normal((3, 8))).astype(np.float32)
+        ids, _ = exact.knn("l2", base, query, 5)
+        for q in range(3):
+            want = np.argsort(exact.distances("l2", query[q], base), kind="stable")[:5]
+            self.assertEqual(ids[q].tolist(), want.tolist())
+
+    def test_more_neighbours_than_rows(self):
+        ids, _ = exact.knn("l2", np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), 10)
+        self.assertEqual(ids.shape, (3, 3))
+
+    def test_filters_pass_their_share(self):
+        rng = np.random.default_rng(7)
+        base, queries = rng.standard_normal((10000, 4)).astype(np.float32), rng.standard_normal((9, 4)).astype(np.float32)
+        columns, groups = attributes.make("l2", base, queries)
+        for kind in attributes.KINDS:
+            for share in attributes.SELECTIVITIES:
+                mask = attributes.passes(attributes.filter_of(kind, share, 0), columns)
+                self.assertAlmostEqual(mask.sum() / 10000, share, delta=0.0002, msg=(kind, share))
+        near = attributes.passes(attributes.filter_of("near", 0.01, 1), columns)
+        order = np.argsort(exact.distances("l2", queries[1], base), kind="stable")[:100]
+        self.assertTrue(near[order].all())
+        self.assertEqual(groups[:4].tolist(), [0, 1, 2, 3])
+
+
+class Curve(unittest.TestCase):
+    def test_frontier_drops_what_is_beaten(self):
+        self.assertEqual(curve.frontier([(0.9, 100), (0.8, 90), (0.95, 50), (0.95, 60)]), [(0.9, 100), (0.95, 60)])
+
+    def test_between_two_settings(self):
+        points = [(0.9, 1000.0), (0.99, 100.0)]
+        self.assertAlmostEqual(curve.qps_at(points, 0.9), 1000)
+        middle = 1 - math.sqrt(0.1 * 0.01)      # half way on the log scale of the error
+        self.assertAlmostEqual(curve.qps_at(points, middle), math.sqrt(1000 * 100))
+
+    def test_nothing_is_extrapolated(self):
+        self.assertIsNone(curve.qps_at([(0.9, 1000)], 0.95))
+        self.assertEqual(curve.qps_at([(0.97, 1000), (0.99, 500)], 0.9), 1000)
+        self.assertIsNone(curve.qps_at([], 0.9))
+
+    def test_median_was_measured(self):
+        self.assertEqual(curve.median([3, 1, 2]), 2)
+        self.assertEqual(curve.median([4, 1, 2, 3]), 2)
+
+    def test_limits(self):
+        probe = {"read_gbs_1": 20.0, "fma_gflops_1": 100.0, "random_lines_per_s_1": 1e8}
+        self.assertAlmostEqual(limits.flat_single_qps(probe, 1000000, 512), 39.0625)
+        self.assertAlmostEqual(limits.flat_batch_qps(probe, 1000000, 128), 390.625)
+        self.assertAlmostEqual(limits.graph_qps(probe, 50, 1000, 128, 128), 1e8 / (50 * 2 + 1000 * 2))
+        self.assertIsNone(limits.flat_single_qps({}, 1, 1))
+
+
+class Cheats(Scratch):
+    """Each is fed to the harness as a library, in a worker process of its own."""
+
+    def faults(self, name, plan=None):
+        run = self.run_with(name, "Honest", plan=plan)
+        run.build_all()
+        run.search()
+        self.assertEqual(run.failed, [])
+        self.assertEqual([c for c in run.caught if c["library"] == "Honest"], [])
+        rows = [r for r in run.rows if r["library"] == name]
+        self.assertTrue(rows)
+        return [c["fault"] for c in run.caught], rows, run
+
+    def test_honest(self):
+        _, rows, run = self.faults("Honest")
+        self.assertEqual({r["recall"] for r in rows}, {1.0})
+        self.assertEqual(run.caught, [])
+        self.assertEqual({r["batch"] for r in rows}, {1, 30})
+
+    def test_rows_have_the_documented_keys(self):
+        _, rows, _ = self.faults("Honest")
+        for row in rows:
+            self.assertEqual(tuple(row), SCHEMA)
+            json.dumps(row)
+
+    def test_wrong_ids_under_right_distances(self):
+        faults, rows, _ = self.faults("WrongIds")
+        self.assertLess(rows[0]["recall"], 0.2)
+        self.assertTrue(any("not those of its own answers" in f for f in faults), faults)
+        self.assertTrue(any("promises exact" in f for f in faults), faults)
+
+    def test_wrong_ids_that_promise_nothing(self):
+        # an approximate index may miss, so low recall is no fault; its distances still give it away
+        faults, rows, _ = self.faults("WrongIds", Plan("HNSW", {}, [{}]))
+        self.assertLess(rows[0]["recall"], 0.2)
+        self.assertTrue(any("not those of its own answers" in f for f in faults), faults)
+
+    def test_ids_that_do_not_exist(self):
+        faults, rows, _ = self.faults("NoSuchIds")
+        self.assertEqual(rows[0]["recall"], 0)
+        self.assertTrue(any("outside the 400 rows" in f for f in faults), faults)
+
+    def test_fewer_than_k(self):
+        faults, rows, run = self.faults("TooFew")
+        self.assertAlmostEqual(rows[0]["recall"], 0.4)
+        self.assertEqual(run.sections["search_detail"][0]["full_share"], 0.0)
+        self.assertTrue(any("promises exact" in f for f in faults), faults)
+
+    def test_stale_answers(self):
+        faults, rows, _ = self.faults("Stale")
+        self.assertLess(rows[0]["recall"], 0.3)
+        self.assertTrue(any("not those of its own answers" in f for f in faults), faults)
+
+    def test_duplicate_ids(self):
+        faults, rows, _ = self.faults("Twice")
+        self.assertAlmostEqual(rows[0]["recall"], 0.2)
+        self.assertTrue(any("the same id twice" in f for f in faults), faults)
+
+    def test_made_up_distances(self):
+        faults, rows, _ = self.faults("MadeUp")
+        self.assertEqual(rows[0]["recall"], 1.0)
+        self.assertTrue(any("not those of its own answers" in f for f in faults), faults)
+
+    def test_answers_out_of_a_drawer(self):
+        faults, _, _ = self.faults("Drawer")
+        self.assertTrue(any("repeated question" in f for f in faults), faults)
+
+    def test_promises_instead_of_answers(self):
+        faults, _, _ = self.faults("Promises")
+        self.assertTrue(any("unfinished answers" in f for f in faults), faults)
+
+    def test_deleted_rows_that_stay(self):
+        run = self.run_with("Ghosts", "Honest")
+        for c, caught in zip(run.candidates, (True, False)):
+            self.with_class(c)
+            got = run._insert_once(c, "none", 100, 300, 5, 20)
+            self.assertEqual(got["after_insert"]["recall"], 1.0)
+            mine = [x["fault"] for x in run.caught if x["library"] == c.library]
+            self.assertEqual(any("stale answers" in f and "deleted" in f for f in mine), caught, mine)
+
+    def with_class(self, candidate):
+        """The run asks a library's class for its features: let it find the tests' own."""
+        import tests.python.bench_cheats as cheats
+        from bench import adapters
+        old = adapters.adapter_class
+        adapters.adapter_class = lambda library: getattr(cheats, library) if hasattr(cheats, library) else old(library)
+        self.addCleanup(setattr, adapters, "adapter_class", old)
+
+    def test_range_answers_from_outside(self):
+        run = self.run_with("Wide", "Honest")
+        run.build_all()
+        run.ranges(queries=20, targets=(10,))
+        self.assertEqual([c["library"] for c in run.caught], ["Wide"])
+        self.assertIn("outside the radius", run.caught[0]["fault"])
+        self.assertEqual([r["recall"] for r in run.sections["range"]], [1.0, 1.0])
+
+    def test_the_caught_are_out_of_the_table(self):
+        _, _, run = self.faults("MadeUp")
+        table = tables.search_table(run.rows, 1, False, run.caught)
+        line = next(s for s in table.splitlines() if s.startswith("MadeUp:FLAT"))
+        self.assertIn("caught", line)
+
+
+class Breakage(Scratch):
+    def test_what_breaks_is_named_and_the_rest_goes_on(self):
+        run = self.run_with("Crashes", "CrashesLater", "Raises", "Missing", "Honest")
+        run.build_all()
+        run.search()
+        reasons = {f["library"]: (f["stage"], f["reason"]) for f in run.failed}
+        self.assertEqual(reasons["Crashes"][0], "build")
+        self.assertIn("SIGABRT", reasons["Crashes"][1])
+        self.assertEqual(reasons["CrashesLater"][0], "search")
+        self.assertIn("SIGABRT", reasons["CrashesLater"][1])
+        self.assertIn("ValueError: dimension 8 is not to my taste", reasons["Raises"][1])
+        self.assertIn("no_such_library_anywhere", run.absent[0]["reason"])
+        self.assertEqual({r["library"] for r in run.rows}, {"Honest"})
+
+    def test_time(self):
+        run = self.run_with("Hangs", "Honest", timeout=3)
+        run.build_all()
+        self.assertEqual(run.failed[0]["reason"], "no end after 3 s")
+        self.assertEqual([c.library for c in run.alive()], ["Honest"])
+
+    def test_memory(self):
+        run = self.run_with("Eats", "Honest", memory_limit=400 << 20)
+        run.build_all()
+        self.assertIn("the limit is 0.4 GB", run.failed[0]["reason"])
+        self.assertEqual([c.library for c in run.alive()], ["Honest"])
+
+    def test_nothing_is_left_running(self):
+        run = self.run_with("Hangs", timeout=2)
+        run.build_all()
+        run.close()
+        self.assertEqual(run.workers, {})
+
+    def test_a_kept_build_is_used_again(self):
+        first = self.run_with("Honest", reuse=True)
+        first.build_all()
+        first.close()
+        second = self.run_with("Honest", reuse=True)
+        second.build_all()
+        self.assertTrue(second.candidates[0].built["kept"])
+        second.search((False,))
+        self.assertEqual(second.rows[0]["recall"], 1.0)
+
+    def test_open_times(self):
+        run = self.run_with("Honest")
+        run.build_all()
+        run.opening()
+        self.assertEqual([r["cache"] for r in run.sections["open"]], ["cold", "warm"])
+        self.assertTrue(all(r["open_s"] > 0 and r["first_query_us"] > 0 for r in run.sections["open"]))
+
+
+class Files(Scratch):
+    def bad(self, spec, *words):
+        with self.assertRaises(datasets.BadFile) as caught:
+            datasets.load(spec)
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+    def write(self, name, data):
+        with open(self.path(name), "wb") as f:
+            f.write(data)
+        return self.path(name)
+
+    def test_named_when_missing_or_wrong(self):
+        self.bad("no-such-set", "no-such-set", "fashion-mnist")
+        self.bad("hog1m@many", "many")
+        self.bad(self.path("gone.fvecs"), "gone.fvecs", "no such file")
+        self.bad(self.write("short.fvecs", b"\1\0"), "short.fvecs", "too short")
+        self.bad(self.write("torn.fvecs", struct.pack("<i4f", 4, 1, 2, 3, 4) + b"\4\0"), "torn.fvecs", "dimension 4")
+        self.bad(self.write("mixed.fvecs", struct.pack("<i2f", 2, 1, 2) + struct.pack("<i2f", 3, 1, 2)), "differ")
+        self.bad(self.write("negative.bvecs", struct.pack("<i", -5) + b"12345"), "-5")
+        self.bad(self.write("lies.fbin", struct.pack("<II", 10, 10) + b"\0" * 40), "10 x 10")
+        self.bad(self.write("text.npy", b"hello"), "text.npy")
+        self.bad(self.write("plain.csv", b"1,2"), "unknown format")
+        self.bad(self.write("fake.hdf5", b"not hdf"), "fake.hdf5")
+        np.save(self.path("line.npy"), np.zeros(5))
+        self.bad(self.path("line.npy"), "not rows of vectors")
+        np.save(self.path("a.npy"), np.zeros((50, 4), np.float32))
+        np.save(self.path("b.npy"), np.zeros((5, 3), np.float32))
+        self.bad(self.path("a.npy") + "," + self.path("b.npy"), "dimension 4", "3")
+        np.save(self.path("nan.npy"), np.full((5, 4), np.nan, np.float32))
+        self.bad(self.path("a.npy") + "," + self.path("nan.npy"), "NaN")
+        self.bad(self.path("a.npy") + "," + self.path("a.npy") + ",manhattan", "manhattan")
+
+    def test_every_format_is_read(self):
+        rng = np.random.default_rng(2)
+        rows = rng.integers(0, 255, (300, 6))
+        vecio.write_vecs(self.path("x.fvecs"), rows.astype(np.float32))
+        vecio.write_vecs(self.path("x.bvecs"), rows.astype(np.uint8))
+        np.save(self.path("x.npy"), rows)
+        with open(self.path("x.fbin"), "wb") as f:
+            f.write(struct.pack("<II", 300, 6))
+            rows.astype("<f4").tofile(f)
+        for name in ("x.fvecs", "x.bvecs", "x.npy", "x.fbin"):
+            data = datasets.load(self.path(name))
+            # the last hundredth are the queries
+            np.testing.assert_array_equal(data.base, rows[:-3])
+            np.testing.assert_array_equal(data.queries, rows[-3:])
+            self.assertEqual(data.metric, "l2")
+
+    def test_ground_truth_is_kept(self):
+        data = self.dataset()
+        first = data.truth(50)
+        files = os.listdir(os.path.join(datasets.CACHE, "truth"))
+        self.assertEqual(len(files), 1)
+        np.testing.assert_array_equal(data.truth(50)[0], first[0])
+        # other content under the same name is other truth
+        self.assertNotEqual(self.dataset(seed=9).key, data.key)
+
+    @unittest.skipUnless(os.path.isdir(datasets.IMAGES), "dataset-fashion-mnist is not installed")
+    def test_the_generator_is_deterministic(self):
+        from bench.datasets import hog
+        images = vecio.read_idx(os.path.join(datasets.IMAGES, "t10k-images-idx3-ubyte.gz"))[:50]
+        one, two = hog._chunk((1, 0, images)), hog._chunk((1, 0, images))
+        np.testing.assert_array_equal(one[0], two[0])
+        self.assertEqual(one[0].shape, (50, 128))
+        self.assertFalse(np.array_equal(one[0], hog._chunk((1, 1, images))[0]))
+        # SIFT-like: clipped at 0.2 of a norm of 512, then stretched
+        norms = np.linalg.norm(one[0].astype(float), axis=1)
+        self.assertTrue(((norms > 500) & (norms < 524)).all())
+
+
+class CommandLine(Scratch):
+    def call(self, *arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = main(list(arguments))
+            except SystemExit as e:
+                code = e.code
+        return code, out.getvalue() + err.getvalue()
+
+    def test_mistakes_are_named(self):
+        for arguments, word in ((["--only", "fais"], "unknown library fais"), (["--threads", "0"], "--threads 0"),
+                                (["--threads", "x"], "x"), (["--workload", "dance"], "dance"),
+                                (["--k", "0"], "--k"), (["--filter-kinds", "blue"], "blue"),
+                                (["--filter-shares", "0.5"], "--filter-shares")):
+            code, text = self.call(*arguments)
+            self.assertEqual(code, 2, arguments)
+            self.assertIn(word, text)
+
+    def test_a_missing_data_set_is_named_and_the_next_goes_on(self):
+        self.dataset()
+        good = self.path("base.npy") + "," + self.path("queries.npy")
+        out = self.path("out.json")
+        code, text = self.call("--dataset", self.path("gone.npy") + ";" + good, "--only", "numpy,no_such".split(",")[0],
+                               "--queries", "20", "--json", out, "--no-probe", "--point-seconds", "1")
+        self.assertEqual(code, 1)
+        self.assertIn("gone.npy: no such file", text)
+        self.assertIn("numpy:FLAT", text)
+        with open(out) as f:
+            rows = json.load(f)
+        self.assertEqual({r["recall"] for r in rows}, {1.0})
+        with open(self.path("out.run.json")) as f:
+            records = json.load(f)
+        self.assertIn("no such file", records[0]["missing"])
+        self.assertEqual(records[1]["settings"]["k"], 10)
+        for key in ("cpu", "instruction_sets", "compiler", "commit", "load_at_start"):
+            self.assertIn(key, records[1]["machine"])
+
+    def test_absent_rivals_are_reported(self):
+        run = self.run_with()
+        run.choose(parse_only("numpy,numpy:HNSW"))
+        self.assertEqual([c.name for c in run.candidates], ["numpy:FLAT"])
+        run.choose({"numpy": {"HNSW"}})
+        self.assertIn("no such index", run.absent[0]["reason"])
+
+    def test_a_library_that_setup_did_not_get(self):
+        from bench.harness import run as module
+        old = module.installed
+        module.installed = lambda: {"hnswlib": {"status": "absent", "reason": "pip install hnswlib: no compiler"}}
+        self.addCleanup(setattr, module, "installed", old)
+        run = self.run_with()
+        run.choose(parse_only("hnswlib,faiss,numpy"))
+        self.assertEqual({a["library"]: a["reason"] for a in run.absent}, {
+            "hnswlib": "pip install hnswlib: no compiler", "faiss": "not installed (make bench-setup)"})
+        self.assertEqual([c.library for c in run.candidates], ["numpy"])
+
+
+class Report(Scratch):
+    def record(self, **rows):
+        """A record with one curve a library: library=[(recall, qps), ...]."""
+        results = [dict(zip(SCHEMA, (lib, "1", "HNSW", {}, {"ef": i}, "tiny", 1, 1, r, q, 1, 2, 3.0, 4e6, 5e6, 0.1)))
+                   for lib, points in rows.items() for i, (r, q) in enumerate(points)]
+        return {"machine": {"date": "d", "commit": "c", "cpu": "x", "cores": 2, "instruction_sets": ["avx2"],
+                            "caches": {}, "memory_bytes": 1e9, "transparent_huge_pages": "madvise", "system": "s",
+                            "kernel": "k", "compiler": "cc", "python": "3", "load_at_start": [0, 0, 0],
+                            "load_at_end": [0, 0, 0]},
+                "probe": {"missing": "not built"}, "settings": {"dataset": "tiny", "rows": 1, "dim": 2, "metric": "l2",
+                                                               "k": 10},
+                "seconds": 1, "absent": [{"library": "glass", "reason": "no wheel"}], "failed": [], "caught": [],
+                "results": results, "sections": {}, "file": "a.json"}
+
+    def test_says_where_vecdb_loses(self):
+        record = self.record(vecdb=[(0.9, 100), (0.99, 50)], hnswlib=[(0.9, 60), (0.999, 55)])
+        text = report.page([record], {})
+        self.assertIn("at recall 0.99 behind hnswlib:HNSW", text)
+        self.assertIn("does not reach recall 0.999, hnswlib:HNSW do", text)
+        self.assertNotIn("at recall 0.9 behind", text)
+        self.assertIn("absent: glass: no wheel", text)
+
+    def test_says_when_it_does_not(self):
+        text = report.page([self.record(vecdb=[(0.9995, 100)], hnswlib=[(0.9995, 60)])], {})
+        self.assertIn("no rival was faster", text)
+        self.assertIn("0.60", text)
+
+    def test_says_when_vecdb_was_absent(self):
+        self.assertIn("vecdb was not in these runs", report.page([self.record(hnswlib=[(0.9, 60)])], {}))
+
+    def test_the_caught_do_not_count(self):
+        record = self.record(vecdb=[(0.9995, 100)], hnswlib=[(0.9995, 600)])
+        record["caught"] = [{"library": "hnswlib", "index": "HNSW", "stage": "search", "fault": "made it up"}]
+        text = report.page([record], {})
+        self.assertIn("no rival was faster", text)
+        self.assertIn("caught: hnswlib:HNSW: made it up", text)
+
+    def test_no_results_yet(self):
+        self.assertIn("no results yet", report.page([], {}))
+
+
+class Processes(unittest.TestCase):
+    def test_resident_counts_children(self):
+        child = subprocess.Popen([sys.executable, "-c", "import time; x = bytearray(64 << 20); time.sleep(30)"])
+        try:
+            for _ in range(100):
+                if process.resident(os.getpid()) - process.resident(child.pid) < process.resident(os.getpid()) \
+                        and process.resident(child.pid) > 64 << 20:
+                    break
+                import time
+                time.sleep(0.05)
+            self.assertGreater(process.resident(os.getpid()), process.resident(child.pid))
+            self.assertGreater(process.resident(child.pid), 64 << 20)
+        finally:
+            child.kill()
+            child.wait()
+
+    def test_disk_bytes_of_a_sparse_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "f"), "wb") as f:
+                f.truncate(100 << 20)
+            self.assertLess(process.disk_bytes(folder), 1 << 20)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,532 @@
+/* Graph kinds: what they find under every metric and type, on awkward sets, filtered, grown, saved and opened. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "index/hnsw.h"
+#include "index/topk.h"
+#include "schema/type.h"
+#include "support/neighbours.h"
+
+static const struct {
+    vecdb_type type;
+    vecdb_metric metric;
+    uint32_t dim;
+} spaces[] = {
+    {VECDB_TYPE_FLOAT_VECTOR, VECDB_METRIC_L2, 24},     {VECDB_TYPE_FLOAT_VECTOR, VECDB_METRIC_IP, 33},
+    {VECDB_TYPE_FLOAT_VECTOR, VECDB_METRIC_COSINE, 96}, {VECDB_TYPE_FLOAT16_VECTOR, VECDB_METRIC_L2, 40},
+    {VECDB_TYPE_FLOAT16_VECTOR, VECDB_METRIC_COSINE, 17}, {VECDB_TYPE_BFLOAT16_VECTOR, VECDB_METRIC_IP, 64},
+    {VECDB_TYPE_INT8_VECTOR, VECDB_METRIC_L2, 48},      {VECDB_TYPE_INT8_VECTOR, VECDB_METRIC_COSINE, 65},
+    {VECDB_TYPE_INT8_VECTOR, VECDB_METRIC_IP, 31},      {VECDB_TYPE_BINARY_VECTOR, VECDB_METRIC_HAMMING, 256},
+    {VECDB_TYPE_BINARY_VECTOR, VECDB_METRIC_JACCARD, 128},
+};
+#define SPACES (sizeof spaces / sizeof spaces[0])
+
+static struct pool *pool;
+
+static struct index *build(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric, const char *text,
+                           struct pool *on)
+{
+    struct index_build_context context = {.pool = on, .seed = 7};
+    struct params params;
+    struct index *index = NULL;
+
+    assert_int_equal(params_parse("index", ops->build_params, ops->search_params, text, &params), VECDB_OK);
+    if (ops->build(vectors, metric, &params, &context, &index) != VECDB_OK)
+        fail_msg("build: %s", error_last()->message);
+    if (ops->check(index) != VECDB_OK)
+        fail_msg("check: %s", error_last()->message);
+    return index;
+}
+
+struct answer {
+    struct index_search search;
+    struct params params;
+    struct hit *hits;
+    size_t *counts;
+    struct index_counters counters;
+};
+
+static void ask(const struct index *index, struct answer *answer, const struct vectors *queries, size_t k, const char *text)
+{
+    answer->search.queries = queries->blocks[0];
+    answer->search.query_count = queries->row_count;
+    answer->search.query_stride = queries->stride;
+    answer->search.k = k;
+    answer->search.params = &answer->params;
+    assert_int_equal(params_parse("search", index->ops->search_params, NULL, text, &answer->params), VECDB_OK);
+    answer->hits = mem_array_alloc(queries->row_count * k + 1, sizeof *answer->hits);
+    answer->counts = mem_array_alloc(queries->row_count + 1, sizeof *answer->counts);
+    memset(&answer->counters, 0, sizeof answer->counters);
+    if (index->ops->search(index, &answer->search, answer->hits, answer->counts, &answer->counters) != VECDB_OK)
+        fail_msg("search: %s", error_last()->message);
+}
+
+static void answer_free(struct answer *answer)
+{
+    mem_free(answer->hits);
+    mem_free(answer->counts);
+}
+
+/* Sound hits, all that there can be, of at least so much recall. */
+static void check_answer(const struct vectors *vectors, vecdb_metric metric, struct answer *answer, double floor)
+{
+    size_t possible = answer->search.allowed ? answer->search.allowed_count : vectors->row_count;
+    double recall;
+
+    if (!answer->search.allowed && vectors->present) {
+        possible = 0;
+        for (size_t row = 0; row < vectors->row_count; row++)
+            possible += bitmap_get(vectors->present, row);
+    }
+    for (size_t q = 0; q < answer->search.query_count; q++) {
+        test_check_sound(vectors, metric, &answer->search, q, answer->hits + q * answer->search.k, answer->counts[q], 1e-4);
+        if (!answer->search.has_radius)
+            assert_int_equal(answer->counts[q], possible < answer->search.k ? possible : answer->search.k);
+    }
+    recall = test_recall(vectors, metric, &answer->search, answer->hits, answer->counts);
+    if (recall < floor)
+        fail_msg("%s %s: recall %.4f, wanted %.4f", type_name(vectors->type), metric_name(metric), recall, floor);
+}
+
+/* The last `count` rows of a set, as queries; the set is shortened by them. */
+static struct vectors take_queries(struct test_rows *rows, size_t count)
+{
+    struct vectors queries = rows->vectors;
+    static const uint8_t *block[64];
+    static size_t used;
+
+    rows->vectors.row_count -= count;
+    for (size_t i = 0; i < count; i++) { /* a query has a value */
+        size_t row = rows->vectors.row_count + i;
+        if (rows->present && !bitmap_get(rows->present, row))
+            memcpy(rows->data + row * queries.stride, rows->data + (row - 1) * queries.stride, queries.stride);
+    }
+    queries.row_count = count;
+    block[used % 64] = vectors_row(&rows->vectors, rows->vectors.row_count);
+    queries.blocks = &block[used++ % 64];
+    queries.present = NULL;
+    return queries;
+}
+
+static void test_recall_of_all_spaces(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s++) {
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 3050, TEST_CLUSTERS, 0, false);
+        struct vectors queries = take_queries(&rows, 50);
+        struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
+        struct answer answer = {0};
+        ask(index, &answer, &queries, 10, "ef=100");
+        check_answer(&rows.vectors, spaces[s].metric, &answer, 0.95);
+        answer_free(&answer);
+        ask(index, &answer, &queries, 10, "");
+        check_answer(&rows.vectors, spaces[s].metric, &answer, 0.9);
+        answer_free(&answer);
+        hnsw_ops.free(index);
+        test_rows_free(&rows);
+    }
+}
+
+static void test_integers_need_no_second_look(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 64, 2020, TEST_INTEGERS, 0, false);
+    struct vectors queries = take_queries(&rows, 20);
+    struct index *index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, "", pool);
+    struct answer answer = {0};
+    float odd[64];
+
+    (void)state;
+    ask(index, &answer, &queries, 10, "ef=64");
+    check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0.95);
+    assert_int_equal(answer.counters.reranked, 0);
+    answer_free(&answer);
+    /* but a query between the integers does */
+    memcpy(odd, queries.blocks[0], sizeof odd);
+    odd[3] += 0.25f;
+    queries.row_count = 1;
+    queries.blocks = (const uint8_t *const[]){(const uint8_t *)odd};
+    ask(index, &answer, &queries, 10, "ef=64");
+    check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0.7);
+    assert_true(answer.counters.reranked > 0);
+    answer_free(&answer);
+    hnsw_ops.free(index);
+    test_rows_free(&rows);
+}
+
+static void test_few_rows(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t n = 0; n <= 70; n++)
+        for (size_t s = 0; s < SPACES; s += n % 7 ? SPACES - 2 : 1) {
+            struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, n + 2, TEST_CLUSTERS, 0, n % 3 == 1 && n > 1);
+            struct vectors queries = take_queries(&rows, 2);
+            struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "M=4", n % 2 ? pool : NULL);
+            struct answer answer = {0};
+            if (n) {
+                ask(index, &answer, &queries, n < 10 ? n : 10, "");
+                check_answer(&rows.vectors, spaces[s].metric, &answer, 0.999);
+                answer_free(&answer);
+            }
+            hnsw_ops.free(index);
+            test_rows_free(&rows);
+        }
+}
+
+/* ---- awkward sets ---- */
+
+static void check_set(struct test_rows *rows, size_t query_count, const char *text, double floor)
+{
+    struct vectors queries = take_queries(rows, query_count);
+    vecdb_metric metrics[] = {VECDB_METRIC_L2, VECDB_METRIC_IP, VECDB_METRIC_COSINE};
+
+    for (size_t m = 0; m < 3; m++) {
+        struct index *index = build(&hnsw_ops, &rows->vectors, metrics[m], "", pool);
+        struct answer answer = {0};
+        ask(index, &answer, &queries, 10, text);
+        check_answer(&rows->vectors, metrics[m], &answer, floor);
+        answer_free(&answer);
+        hnsw_ops.free(index);
+    }
+}
+
+static void test_all_equal(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 20, 1000, TEST_CONSTANT, 0, false);
+
+    (void)state;
+    check_set(&rows, 5, "ef=50", 0.999);
+    test_rows_free(&rows);
+}
+
+static void test_half_duplicates(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 20, 4020, TEST_CLUSTERS, 0, false);
+
+    (void)state;
+    for (size_t i = 0; i < 2000; i++) /* of 40 rows */
+        memcpy(rows.data + (2000 + i) * rows.vectors.stride, rows.data + i % 40 * rows.vectors.stride, rows.vectors.stride);
+    check_set(&rows, 20, "ef=100", 0.95);
+    test_rows_free(&rows);
+}
+
+static void test_an_outlier_and_idle_dimensions(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 30, 3020, TEST_CLUSTERS, 0, false);
+
+    (void)state;
+    for (size_t i = 0; i < 3020; i++)
+        for (size_t d = 20; d < 30; d++)
+            ((float *)(void *)(rows.data + i * rows.vectors.stride))[d] = 3;
+    for (size_t d = 0; d < 30; d++)
+        ((float *)(void *)(rows.data + 777 * rows.vectors.stride))[d] = 1e6f;
+    check_set(&rows, 20, "ef=150", 0.9); /* under IP the outlier itself may be missed: its code ends at the codes' range */
+    test_rows_free(&rows);
+}
+
+static void test_lengths_that_differ(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 24, 4020, TEST_CLUSTERS, 0, false);
+    struct vectors queries;
+    struct index *index;
+    struct answer answer = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 4020; i++) {
+        float factor = (float)(0.05 + 3 * rng_unit(&rng) * rng_unit(&rng));
+        for (size_t d = 0; d < 24; d++)
+            ((float *)(void *)(rows.data + i * rows.vectors.stride))[d] *= factor;
+    }
+    queries = take_queries(&rows, 20);
+    index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_IP, "", pool);
+    ask(index, &answer, &queries, 10, "ef=100");
+    check_answer(&rows.vectors, VECDB_METRIC_IP, &answer, 0.95);
+    answer_free(&answer);
+    hnsw_ops.free(index);
+    test_rows_free(&rows);
+}
+
+/* ---- filters, missing values, radius ---- */
+
+static void test_filters(void **state)
+{
+    static const double shares[] = {0.0005, 0.004, 0.02, 0.1, 0.3, 0.6, 0.95};
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s += 2) {
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 6030, TEST_CLUSTERS, 0, s == 2);
+        struct vectors queries = take_queries(&rows, 30);
+        struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
+        for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
+            struct answer answer = {0};
+            uint64_t *allowed = test_bitmap(&rng, rows.vectors.row_count, shares[i], &answer.search.allowed_count);
+            if (rows.vectors.present) {
+                for (size_t w = 0; w < bitmap_words(rows.vectors.row_count); w++)
+                    allowed[w] &= rows.vectors.present[w];
+                answer.search.allowed_count = bitmap_count(allowed, rows.vectors.row_count);
+            }
+            answer.search.allowed = allowed;
+            ask(index, &answer, &queries, 10, "ef=64");
+            check_answer(&rows.vectors, spaces[s].metric, &answer, 0.93);
+            answer_free(&answer);
+            mem_free(allowed);
+        }
+        hnsw_ops.free(index);
+        test_rows_free(&rows);
+    }
+}
+
+static void test_missing_values_are_never_found(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 16, 2020, TEST_CLUSTERS, 256, true);
+    struct vectors queries = {0};
+    uint8_t *copy;
+    struct index *index;
+    struct answer answer = {0};
+
+    (void)state;
+    rows.vectors.row_count = 2000;
+    copy = mem_array_alloc(20, rows.vectors.stride);
+    for (size_t i = 0; i < 20; i++)
+        memcpy(copy + i * rows.vectors.stride, vectors_row(&rows.vectors, 2000 + i), rows.vectors.stride);
+    queries = rows.vectors;
+    queries.row_count = 20;
+    queries.blocks = (const uint8_t *const[]){copy};
+    index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, "", pool);
+    ask(index, &answer, &queries, 10, "ef=64");
+    check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0.9);
+    answer_free(&answer);
+    hnsw_ops.free(index);
+    mem_free(copy);
+    test_rows_free(&rows);
+}
+
+static void test_radius(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 16, 2020, TEST_CLUSTERS, 0, false);
+    struct vectors queries = take_queries(&rows, 20);
+    struct index *index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, "", pool);
+    struct answer answer = {0};
+    float radius;
+
+    (void)state;
+    ask(index, &answer, &queries, 10, "ef=64");
+    radius = answer.hits[5].distance;
+    answer_free(&answer);
+    answer.search.has_radius = true;
+    answer.search.radius = radius;
+    ask(index, &answer, &queries, 10, "ef=64");
+    assert_true(answer.counts[0] == 5);
+    check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0);
+    answer_free(&answer);
+    hnsw_ops.free(index);
+    test_rows_free(&rows);
+}
+
+static void test_ef_below_k_is_refused(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 8, 500, TEST_CLUSTERS, 0, false);
+    struct index *index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, "", pool);
+    struct params params;
+    struct hit hits[20];
+    size_t count;
+    struct index_counters counters = {0};
+    struct index_search search = {.queries = rows.data, .query_count = 1, .query_stride = rows.vectors.stride, .k = 20,
+                                  .params = &params};
+
+    (void)state;
+    assert_int_equal(params_parse("search", hnsw_ops.search_params, NULL, "ef=19", &params), VECDB_OK);
+    assert_int_equal(hnsw_ops.search(index, &search, hits, &count, &counters), VECDB_ERR_INVALID);
+    assert_non_null(strstr(error_last()->message, "19"));
+    assert_non_null(strstr(error_last()->message, "20"));
+    hnsw_ops.free(index);
+    test_rows_free(&rows);
+}
+
+/* ---- the same whatever the threads; saved and opened; grown ---- */
+
+static void test_threads_do_not_matter(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s += 4) {
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 5000, TEST_CLUSTERS, 0, false);
+        struct index *alone = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", NULL);
+        struct index *together = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
+        struct buf a = {0}, b = {0};
+        assert_int_equal(hnsw_ops.save(alone, &a), VECDB_OK);
+        assert_int_equal(hnsw_ops.save(together, &b), VECDB_OK);
+        assert_int_equal(a.size, b.size);
+        assert_memory_equal(a.data, b.data, a.size);
+        buf_deinit(&a);
+        buf_deinit(&b);
+        hnsw_ops.free(alone);
+        hnsw_ops.free(together);
+        test_rows_free(&rows);
+    }
+}
+
+static struct index *open_copy(const struct index_ops *ops, const struct buf *saved, const struct vectors *vectors,
+                               vecdb_metric metric, uint8_t **copy)
+{
+    struct index *index = NULL;
+    struct params params;
+
+    params_default(ops->build_params, &params);
+    *copy = mem_aligned_alloc(64, saved->size);
+    memcpy(*copy, saved->data, saved->size);
+    if (ops->open(*copy, saved->size, vectors, metric, &params, &index) != VECDB_OK)
+        fail_msg("open: %s", error_last()->message);
+    return index;
+}
+
+static void test_saved_and_opened(void **state)
+{
+    static const size_t sizes[] = {0, 1, 2, 70, 700, 2500};
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, sizes[i] + 5, TEST_CLUSTERS, 0, i == 3);
+            struct vectors queries = take_queries(&rows, 5);
+            struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "M=6", pool), *opened;
+            struct answer before = {0}, after = {0};
+            struct buf saved = {0};
+            uint8_t *copy;
+            assert_int_equal(hnsw_ops.save(index, &saved), VECDB_OK);
+            opened = open_copy(&hnsw_ops, &saved, &rows.vectors, spaces[s].metric, &copy);
+            if (hnsw_ops.check(opened) != VECDB_OK)
+                fail_msg("check: %s", error_last()->message);
+            if (sizes[i]) {
+                size_t k = sizes[i] < 10 ? sizes[i] : 10;
+                ask(index, &before, &queries, k, "ef=30");
+                ask(opened, &after, &queries, k, "ef=30");
+                assert_memory_equal(before.counts, after.counts, 5 * sizeof *before.counts);
+                for (size_t q = 0; q < 5; q++)
+                    assert_memory_equal(before.hits + q * k, after.hits + q * k, before.counts[q] * sizeof *before.hits);
+                answer_free(&before);
+                answer_free(&after);
+            }
+            hnsw_ops.free(index);
+            hnsw_ops.free(opened);
+            mem_free(copy);
+            buf_deinit(&saved);
+            test_rows_free(&rows);
+        }
+}
+
+static void test_grown_row_by_row(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s++) {
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 2530, s % 2 ? TEST_CLUSTERS : TEST_OFFSET, 0, s == 3);
+        struct vectors queries = take_queries(&rows, 30), part = rows.vectors;
+        struct index_build_context context = {.pool = pool, .seed = 3};
+        struct index *index;
+        size_t step = 1;
+        part.row_count = s % 3 == 0 ? 0 : s % 3 == 1 ? 400 : 3;
+        index = build(&hnsw_ops, &part, spaces[s].metric, "", pool);
+        while (part.row_count < rows.vectors.row_count) {
+            struct answer answer = {0};
+            part.row_count += step;
+            if (part.row_count > rows.vectors.row_count)
+                part.row_count = rows.vectors.row_count;
+            step = part.row_count < 300 ? 1 : part.row_count < 600 ? 37 : 500;
+            assert_int_equal(hnsw_ops.add(index, &part, &context), VECDB_OK);
+            if (part.row_count % 50 && part.row_count < 300)
+                continue;
+            if (hnsw_ops.check(index) != VECDB_OK)
+                fail_msg("check at %zu rows: %s", part.row_count, error_last()->message);
+            ask(index, &answer, &queries, 10, "ef=100");
+            check_answer(&part, spaces[s].metric, &answer, 0.93);
+            answer_free(&answer);
+        }
+        hnsw_ops.free(index);
+        test_rows_free(&rows);
+    }
+}
+
+static bool stop_at_once(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    size_t *left = context;
+
+    return (*left)-- > 0;
+}
+
+static void test_cancelled(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 16, 2000, TEST_CLUSTERS, 0, false);
+    struct params params;
+
+    (void)state;
+    params_default(hnsw_ops.build_params, &params);
+    for (size_t calls = 0; calls < 60; calls += 7) {
+        size_t left = calls;
+        struct index_build_context context = {.pool = pool, .progress = stop_at_once, .progress_context = &left};
+        struct index *index;
+        assert_int_equal(hnsw_ops.build(&rows.vectors, VECDB_METRIC_L2, &params, &context, &index), VECDB_ERR_CANCELLED);
+        assert_null(index);
+    }
+    test_rows_free(&rows);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return pool_create(2, &pool) == VECDB_OK ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    pool_free(pool);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recall_of_all_spaces),
+        cmocka_unit_test(test_integers_need_no_second_look),
+        cmocka_unit_test(test_few_rows),
+        cmocka_unit_test(test_all_equal),
+        cmocka_unit_test(test_half_duplicates),
+        cmocka_unit_test(test_an_outlier_and_idle_dimensions),
+        cmocka_unit_test(test_lengths_that_differ),
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_missing_values_are_never_found),
+        cmocka_unit_test(test_radius),
+        cmocka_unit_test(test_ef_below_k_is_refused),
+        cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_saved_and_opened),
+        cmocka_unit_test(test_grown_row_by_row),
+        cmocka_unit_test(test_cancelled),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
