@@ -15,7 +15,7 @@ SCAN_INLINE i32x8 dot_u8s8_step(i32x8 sum, const char *query, const char *row, s
 
 SCAN_INLINE i32x8 dot_u8s8_tail(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)
 {
-    return add_u8s8(sum, load_part32(row + i, dim - i), load_part32(query + i, dim - i));
+    return add_u8s8(sum, load_last32(row, i, dim), load_last32(query, i, dim));
 }
 
 DEFINE_SCAN(dot_u8s8, int32_t, i32x8, 32, i32x8_zero(), dim)
@@ -55,10 +55,10 @@ SCAN_INLINE two_x8 dot_u8s8x2_step(two_x8 sum, const char *query, const char *ro
 
 SCAN_INLINE two_x8 dot_u8s8x2_tail(two_x8 sum, const char *query, const char *row, size_t i, size_t dim)
 {
-    __m256i code = load_part32(row + i, dim - i);
+    __m256i code = load_last32(row, i, dim);
 
-    return (two_x8){add_u8s8(sum.high, code, load_part32(query + i, dim - i)),
-                    add_u8s8(sum.low, code, load_part32(query + dim + i, dim - i))};
+    return (two_x8){add_u8s8(sum.high, code, load_last32(query, i, dim)),
+                    add_u8s8(sum.low, code, load_last32(query + dim, i, dim))};
 }
 
 DEFINE_SCAN(dot_u8s8x2, float, two_x8, 32, two_x8_zero(), dim)
@@ -215,14 +215,13 @@ SCAN_INLINE planes_x4 dot_b1u4_step(planes_x4 sum, const char *query, const char
 
 SCAN_INLINE planes_x4 dot_b1u4_tail(planes_x4 sum, const char *query, const char *row, size_t i, size_t dim)
 {
-    const char *plane = query + i / 8;
-    size_t n = (dim - i) / 8;
-    __m256i code = load_part32(row + i / 8, n);
+    size_t size = dim / 8;
+    __m256i code = load_last32(row, i / 8, size);
 
-    return (planes_x4){{add_plane(sum.plane[0], load_part32(plane, n), code),
-                        add_plane(sum.plane[1], load_part32(plane + dim / 8, n), code),
-                        add_plane(sum.plane[2], load_part32(plane + dim / 8 * 2, n), code),
-                        add_plane(sum.plane[3], load_part32(plane + dim / 8 * 3, n), code)}};
+    return (planes_x4){{add_plane(sum.plane[0], load_last32(query, i / 8, size), code),
+                        add_plane(sum.plane[1], load_last32(query + size, i / 8, size), code),
+                        add_plane(sum.plane[2], load_last32(query + size * 2, i / 8, size), code),
+                        add_plane(sum.plane[3], load_last32(query + size * 3, i / 8, size), code)}};
 }
 
 DEFINE_SCAN(dot_b1u4, int32_t, planes_x4, 256, planes_x4_zero(), dim / 8)

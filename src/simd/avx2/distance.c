@@ -15,7 +15,7 @@ SCAN_INLINE __m256 load8_f32(const char *p, size_t i)
 
 SCAN_INLINE __m256 tail8_f32(const char *p, size_t i, size_t dim)
 {
-    return _mm256_maskload_ps((const float *)(const void *)(p + 4 * i), first8(dim - i));
+    return load_last8_f32(p, i, dim);
 }
 
 SCAN_INLINE __m256 load8_f16(const char *p, size_t i)
@@ -25,7 +25,7 @@ SCAN_INLINE __m256 load8_f16(const char *p, size_t i)
 
 SCAN_INLINE __m256 tail8_f16(const char *p, size_t i, size_t dim)
 {
-    return _mm256_cvtph_ps(load_part16(p + 2 * i, 2 * (dim - i)));
+    return _mm256_cvtph_ps(load_last16(p, 2 * i, 2 * dim));
 }
 
 SCAN_INLINE __m256 f32_of_bf16x8(__m128i h)
@@ -40,7 +40,7 @@ SCAN_INLINE __m256 load8_bf16(const char *p, size_t i)
 
 SCAN_INLINE __m256 tail8_bf16(const char *p, size_t i, size_t dim)
 {
-    return f32_of_bf16x8(load_part16(p + 2 * i, 2 * (dim - i)));
+    return f32_of_bf16x8(load_last16(p, 2 * i, 2 * dim));
 }
 
 SCAN_INLINE __m256 add_square(__m256 sum, __m256 a, __m256 b)
@@ -106,7 +106,7 @@ SCAN_INLINE __m256i add_ip_i8(__m256i sum, __m256i query, __m256i row)
     }                                                                                                           \
     SCAN_INLINE i32x8 name##_tail(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)          \
     {                                                                                                           \
-        return add(sum, load_part32(query + i, dim - i), load_part32(row + i, dim - i));                        \
+        return add(sum, load_last32(query, i, dim), load_last32(row, i, dim));                        \
     }                                                                                                           \
     DEFINE_SCAN(name, int32_t, i32x8, 32, i32x8_zero(), dim)
 
@@ -125,7 +125,7 @@ BYTE_KERNEL(ip_u8, add_ip_u8)
     }                                                                                                           \
     SCAN_INLINE i32x8 name##_tail(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)          \
     {                                                                                                           \
-        __m256i q = load_part32(query + i / 8, (dim - i) / 8), r = load_part32(row + i / 8, (dim - i) / 8);     \
+        __m256i q = load_last32(query, i / 8, dim / 8), r = load_last32(row, i / 8, dim / 8);     \
         return _mm256_add_epi64(sum, count_bits_x4(op(q, r)));                                                  \
     }                                                                                                           \
     DEFINE_SCAN(name, int32_t, i32x8, 256, i32x8_zero(), dim / 8)
@@ -180,7 +180,7 @@ SCAN_INLINE pair_x8 jaccard_b1_step(pair_x8 sum, const char *query, const char *
 
 SCAN_INLINE pair_x8 jaccard_b1_tail(pair_x8 sum, const char *query, const char *row, size_t i, size_t dim)
 {
-    return add_pair(sum, load_part32(query + i / 8, (dim - i) / 8), load_part32(row + i / 8, (dim - i) / 8));
+    return add_pair(sum, load_last32(query, i / 8, dim / 8), load_last32(row, i / 8, dim / 8));
 }
 
 DEFINE_SCAN(jaccard_b1, float, pair_x8, 256, pair_x8_zero(), dim / 8)
@@ -268,7 +268,7 @@ SCAN_INLINE __m256i load_pieces(const char *row, size_t i, size_t dim, enum elem
     __m128i bytes;
 
     if (element == FLOATS)
-        return _mm256_castps_si256(left < 8 ? tail8_f32(row, i, dim) : load8_f32(row, i));
+        return left < 8 ? _mm256_maskload_epi32((const int *)(const void *)(row + 4 * i), first8(left)) : load32(row + 4 * i);
     bytes = left < 16 ? load_part16(row + i, left) : _mm_loadu_si128((const __m128i *)(row + i));
     return element == BYTES_U8 ? _mm256_cvtepu8_epi16(bytes) : _mm256_cvtepi8_epi16(bytes);
 }

@@ -28,7 +28,7 @@ SCAN_INLINE uint32_t load_bytes4(const char *p)
 }
 
 /* The n < 16 bytes at p, then zeros. Two loads that overlap in the middle do for any n of a size. */
-SCAN_INLINE __m128i load_part16(const char *p, size_t n)
+static __attribute__((noinline, unused)) __m128i load_part16(const char *p, size_t n)
 {
     uint64_t low = 0, high = 0;
 
@@ -43,13 +43,45 @@ SCAN_INLINE __m128i load_part16(const char *p, size_t n)
     return _mm_set_epi64x((long long)high, (long long)low);
 }
 
-/* The n < 32 bytes at p, then zeros. */
-SCAN_INLINE __m256i load_part32(const char *p, size_t n)
+static __attribute__((noinline, unused)) __m256i load_part32(const char *p, size_t n)
 {
     if (n < 16)
         return _mm256_zextsi128_si256(load_part16(p, n));
     return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p)),
                                    load_part16(p + 16, n - 16), 1);
+}
+
+static const uint8_t last_bytes[64] __attribute__((aligned(64), unused)) = { /* 32 zeros, 32 ones */
+    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+};
+
+/* The bytes i .. size - 1 of a vector, fewer than a register holds, and zeros: where in the register they lie depends on i
+ * and size alone, so that two vectors' bytes meet. In a long vector they are the end of its last whole register. */
+SCAN_INLINE __m128i load_last16(const char *p, size_t i, size_t size)
+{
+    if (size < 16)
+        return load_part16(p + i, size - i);
+    return _mm_and_si128(_mm_loadu_si128((const __m128i *)(p + size - 16)),
+                         _mm_loadu_si128((const __m128i *)(last_bytes + 16 + (size - i))));
+}
+
+SCAN_INLINE __m256i load_last32(const char *p, size_t i, size_t size)
+{
+    if (size < 32)
+        return load_part32(p + i, size - i);
+    return _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + size - 32)),
+                            _mm256_loadu_si256((const __m256i *)(last_bytes + (size - i))));
+}
+
+/* The same of floats. */
+SCAN_INLINE __m256 load_last8_f32(const char *p, size_t i, size_t dim)
+{
+    if (dim < 8)
+        return _mm256_maskload_ps((const float *)(const void *)(p + 4 * i), first8(dim - i));
+    return _mm256_castsi256_ps(load_last32(p, 4 * i, 4 * dim));
 }
 
 SCAN_INLINE __m256i load32(const char *p)
