@@ -15,14 +15,16 @@ static bool always(void)
 
 #if defined(__x86_64__)
 
-extern const struct distance_kernels distance_avx2, distance_avx512;
-extern const struct code_kernels codes_avx2, codes_avx512;
-extern const struct compare_kernels compare_avx2, compare_avx512;
+extern const struct distance_kernels distance_avx2, distance_avx2vnni, distance_avx512vnni, distance_avx512;
+extern const struct code_kernels codes_avx2, codes_avx2vnni, codes_avx512vnni, codes_avx512;
+extern const struct compare_kernels compare_avx2, compare_avx512vnni, compare_avx512;
 
 /* What the CPU has and the operating system saves across a switch of threads. */
 struct cpu {
-    bool avx2;   /* AVX2, FMA, F16C, POPCNT, BMI1, BMI2, LZCNT: Haswell, Zen and later */
-    bool avx512; /* F, CD, BW, DQ, VL, VNNI, VBMI, VBMI2, VPOPCNTDQ, BITALG: Ice Lake, Zen 4 and later */
+    bool avx2;       /* AVX2, FMA, F16C, POPCNT, BMI1, BMI2, LZCNT: Haswell, Zen and later */
+    bool avx2vnni;   /* AVX-VNNI besides: Alder Lake and later */
+    bool avx512vnni; /* F, CD, BW, DQ, VL, VNNI: Cascade Lake and later */
+    bool avx512;     /* VBMI, VBMI2, VPOPCNTDQ, BITALG besides: Ice Lake, Zen 4 and later */
 };
 
 static bool all_set(uint32_t value, uint32_t bits)
@@ -32,8 +34,8 @@ static bool all_set(uint32_t value, uint32_t bits)
 
 static struct cpu cpu_detect(void)
 {
-    struct cpu cpu = {false, false};
-    uint32_t a, b, c, d, saved_low, saved_high;
+    struct cpu cpu = {false, false, false, false};
+    uint32_t a, b, c, d, more, saved_low, saved_high;
 
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return cpu;
@@ -47,16 +49,29 @@ static struct cpu cpu_detect(void)
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return cpu;
     cpu.avx2 = all_set(b, bit_AVX2 | bit_BMI | bit_BMI2);
-    cpu.avx512 = cpu.avx2 && all_set(saved_low, 0xe6) && /* opmask and zmm too */
-                 all_set(b, bit_AVX512F | bit_AVX512CD | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
-                 all_set(c, bit_AVX512VNNI | bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512VPOPCNTDQ |
-                                bit_AVX512BITALG);
+    cpu.avx512vnni = cpu.avx2 && all_set(saved_low, 0xe6) && /* opmask and zmm too */
+                     all_set(b, bit_AVX512F | bit_AVX512CD | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) &&
+                     all_set(c, bit_AVX512VNNI);
+    cpu.avx512 = cpu.avx512vnni &&
+                 all_set(c, bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512VPOPCNTDQ | bit_AVX512BITALG);
+    if (a >= 1 && __get_cpuid_count(7, 1, &more, &b, &c, &d))
+        cpu.avx2vnni = cpu.avx2 && all_set(more, bit_AVXVNNI);
     return cpu;
 }
 
 static bool has_avx2(void)
 {
     return cpu_detect().avx2;
+}
+
+static bool has_avx2vnni(void)
+{
+    return cpu_detect().avx2vnni;
+}
+
+static bool has_avx512vnni(void)
+{
+    return cpu_detect().avx512vnni;
 }
 
 static bool has_avx512(void)
@@ -70,6 +85,8 @@ static const struct simd_row rows[] = { /* worst to best */
     {"scalar", always, &distance_scalar, &codes_scalar, &compare_scalar},
 #if defined(__x86_64__)
     {"avx2", has_avx2, &distance_avx2, &codes_avx2, &compare_avx2},
+    {"avx2vnni", has_avx2vnni, &distance_avx2vnni, &codes_avx2vnni, &compare_avx2},
+    {"avx512vnni", has_avx512vnni, &distance_avx512vnni, &codes_avx512vnni, &compare_avx512vnni},
     {"avx512", has_avx512, &distance_avx512, &codes_avx512, &compare_avx512},
 #endif
 };
