@@ -2,9 +2,9 @@
 EXPRESSIONS ?= 20000
 FILTER_DRIVER := $(BUILD)/tests/filter_driver
 
-$(FILTER_DRIVER): tests/filter/driver.c $(OBJS) $(SUPPORT_OBJS)
+$(FILTER_DRIVER): tests/filter/driver.c $(OBJS) $(BUILD)/tests/support/filter_rows.o
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -Itests $< $(OBJS) $(SUPPORT_OBJS) -o $@ $(LDFLAGS_ALL) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests $< $(OBJS) $(BUILD)/tests/support/filter_rows.o -o $@ $(LDFLAGS_ALL) $(LIBS)
 
 .PHONY: test-filter-oracle
 test-filter-oracle: $(FILTER_DRIVER) ## filters against sqlite3 and a naive evaluator, EXPRESSIONS=20000

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "filter/row_value.h"
 #include "simd/kernels.h"
 
 #include <math.h>
@@ -86,134 +87,9 @@ static vecdb_status need_operand(struct eval *eval, const struct operand *operan
 
 /* ---- Values of a row ---- */
 
-static int64_t read_integer(vecdb_type type, const uint8_t *at)
+static const struct column *operand_column(const struct eval *eval, const struct operand *operand)
 {
-    switch (type) {
-    case VECDB_TYPE_INT8:
-        return (int8_t)*at;
-    case VECDB_TYPE_INT16:
-        return (int16_t)load_u16(at);
-    case VECDB_TYPE_INT32:
-        return (int32_t)load_u32(at);
-    case VECDB_TYPE_INT64:
-        return (int64_t)load_u64(at);
-    default: /* BOOL */
-        return *at;
-    }
-}
-
-static double read_real(vecdb_type type, const uint8_t *at)
-{
-    float narrow;
-    double wide;
-
-    if (type == VECDB_TYPE_FLOAT) {
-        memcpy(&narrow, at, sizeof narrow);
-        return narrow;
-    }
-    memcpy(&wide, at, sizeof wide);
-    return wide;
-}
-
-static struct datum fixed_value(vecdb_type type, const uint8_t *at)
-{
-    if (type == VECDB_TYPE_BOOL)
-        return (struct datum){DATUM_BOOL, {.boolean = *at != 0}};
-    if (type == VECDB_TYPE_FLOAT || type == VECDB_TYPE_DOUBLE)
-        return (struct datum){DATUM_DOUBLE, {.real = read_real(type, at)}};
-    return (struct datum){DATUM_INT, {.integer = read_integer(type, at)}};
-}
-
-static struct datum text_value(const uint8_t *at, size_t size)
-{
-    return (struct datum){DATUM_STRING, {.string = {(const char *)at, size}}};
-}
-
-/* Elements of an ARRAY row. */
-struct elements {
-    vecdb_type type;
-    const uint8_t *data;
-    size_t size, count, width;
-};
-
-static struct elements elements_of(const struct column *column, size_t row)
-{
-    struct elements elements = {.type = column->element_type, .width = type_width(column->element_type, 0)};
-
-    elements.data = column_bytes(column, row, &elements.size);
-    if (elements.width)
-        elements.count = elements.size / elements.width;
-    else if (elements.size >= 4 && load_u32(elements.data) <= (elements.size - 4) / 4)
-        elements.count = load_u32(elements.data);
-    return elements;
-}
-
-static struct datum element_at(const struct elements *elements, size_t i)
-{
-    size_t head, begin, end;
-
-    if (i >= elements->count)
-        return (struct datum){DATUM_NONE, {0}};
-    if (elements->width)
-        return fixed_value(elements->type, elements->data + i * elements->width);
-    head = 4 + 4 * elements->count;
-    begin = i ? load_u32(elements->data + 4 * i) : 0;
-    end = load_u32(elements->data + 4 + 4 * i);
-    if (begin > end || end > elements->size - head)
-        return (struct datum){DATUM_NONE, {0}};
-    return text_value(elements->data + head + begin, end - begin);
-}
-
-static struct json walk(const struct column *column, size_t row, const struct step *steps, size_t count)
-{
-    struct json value;
-
-    value.data = column_bytes(column, row, &value.size);
-    if (!value.size)
-        return (struct json){NULL, 0};
-    for (size_t i = 0; i < count && value.data; i++) {
-        if (steps[i].key)
-            value = json_member(value, steps[i].key, steps[i].length);
-        else if (json_kind(value) == JSON_ARRAY && steps[i].index < json_count(value))
-            value = json_at(value, steps[i].index);
-        else
-            value.data = NULL;
-    }
-    return value;
-}
-
-static struct datum load_simple(const struct eval *eval, const struct operand *operand, size_t row)
-{
-    static const struct datum none = {DATUM_NONE, {0}};
-    const struct column *column;
-    struct elements elements;
-    const uint8_t *bytes;
-    struct json value;
-    size_t size;
-
-    if (operand->kind == OPERAND_CONSTANT)
-        return operand->constant;
-    column = &eval->columns[operand->slot];
-    if (!column_is_valid(column, row))
-        return none;
-    if (column->type == VECDB_TYPE_JSON) {
-        value = walk(column, row, operand->steps, operand->step_count);
-        if (!json_exists(value))
-            return none;
-        if (operand->kind != OPERAND_LENGTH)
-            return datum_from_json(value);
-        if (json_kind(value) != JSON_ARRAY)
-            return none;
-        return (struct datum){DATUM_INT, {.integer = (int64_t)json_count(value)}};
-    }
-    if (column->type == VECDB_TYPE_ARRAY) {
-        elements = elements_of(column, row);
-        if (operand->kind == OPERAND_LENGTH)
-            return (struct datum){DATUM_INT, {.integer = (int64_t)elements.count}};
-        return operand->step_count ? element_at(&elements, operand->steps[0].index) : none;
-    }
-    bytes = column_bytes(column, row, &size);
-    return column->width ? fixed_value(column->type, bytes) : text_value(bytes, size);
+    return operand->kind == OPERAND_CONSTANT ? NULL : &eval->columns[operand->slot];
 }
 
 static struct datum load(struct eval *eval, const struct operand *operand, size_t row)
@@ -222,12 +98,12 @@ static struct datum load(struct eval *eval, const struct operand *operand, size_
     size_t height = 0;
 
     if (operand->kind != OPERAND_PROGRAM)
-        return load_simple(eval, operand, row);
+        return row_value(operand_column(eval, operand), operand, row);
     for (size_t i = 0; i < operand->program_size; i++) {
         const struct instruction *instruction = &operand->program[i];
 
         if (instruction->op == TOKEN_END) {
-            stack[height++] = load_simple(eval, instruction->operand, row);
+            stack[height++] = row_value(operand_column(eval, instruction->operand), instruction->operand, row);
         } else if (instruction->prefix) {
             stack[height - 1] = arithmetic_prefix(instruction->op, &stack[height - 1]);
         } else {
@@ -310,12 +186,12 @@ static enum truth test_contains(struct eval *eval, const struct condition *condi
     if (!column_is_valid(column, row))
         return TRUTH_UNKNOWN;
     if (column->type == VECDB_TYPE_JSON) {
-        array = walk(column, row, condition->operand.steps, condition->operand.step_count);
+        array = row_json(column, row, condition->operand.steps, condition->operand.step_count);
         if (!json_exists(array) || json_kind(array) != JSON_ARRAY)
             return TRUTH_UNKNOWN;
         count = json_count(array);
     } else {
-        elements = elements_of(column, row);
+        elements = row_elements(column, row);
         count = elements.count;
     }
     if (all) {
@@ -325,7 +201,7 @@ static enum truth test_contains(struct eval *eval, const struct condition *condi
             return TRUTH_TRUE;
     }
     for (size_t i = 0; i < count; i++) {
-        struct datum value = array.data ? datum_from_json(json_at(array, i)) : element_at(&elements, i);
+        struct datum value = array.data ? datum_from_json(json_at(array, i)) : row_element(&elements, i);
 
         at = set_find(&condition->set, &value);
         if (at == SIZE_MAX)
@@ -527,12 +403,12 @@ static bool has_real(const double *items, size_t count, double value)
 static bool fixed_match(const struct condition *condition, vecdb_type type, const uint8_t *at)
 {
     if (type_is_float(type)) {
-        double value = read_real(type, at);
+        double value = row_real(type, at);
 
         return value >= condition->low.real && value <= condition->high.real &&
                (condition->test == TEST_RANGE || has_real(condition->fixed_items, condition->fixed_count, value));
     }
-    int64_t value = read_integer(type, at);
+    int64_t value = row_integer(type, at);
 
     if (value < condition->low.integer || value > condition->high.integer)
         return false;
