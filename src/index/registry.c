@@ -4,10 +4,19 @@
 #include <pthread.h>
 #include <strings.h>
 
-extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops;
+extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops, ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops,
+    ivf_rabitq_ops, scann_ops;
 
 static const struct index_ops *const kinds[] = {
-    &flat_ops, &bin_flat_ops, &hnsw_ops,
+    &flat_ops,
+    &bin_flat_ops,
+    &hnsw_ops,
+    &ivf_flat_ops,
+    &bin_ivf_flat_ops,
+    &ivf_sq8_ops,
+    &ivf_pq_ops,
+    &ivf_rabitq_ops,
+    &scann_ops,
 };
 static const size_t kind_count = sizeof kinds / sizeof kinds[0];
 

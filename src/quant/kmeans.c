@@ -154,14 +154,18 @@ static void sort_by_cluster(struct training *training)
         training->order[training->starts[training->cluster[i] + 1]++] = (uint32_t)i;
 }
 
-/* Move clusters that are nearly empty into the largest ones, while those are far larger than the mean. `sizes` is
- * scratch. */
+/* Move clusters that are nearly empty into the largest ones, while those are far larger than the mean. `sizes`
+ * is scratch, two numbers a cluster. */
 static void rebalance(struct training *training, struct rng *rng, size_t *sizes)
 {
     size_t clusters = training->options->clusters, mean = training->count / clusters, dim = training->dim;
 
-    for (size_t c = 0; c < clusters; c++)
+    size_t *origin = sizes + clusters; /* whose rows are near: another's for clusters that were moved */
+
+    for (size_t c = 0; c < clusters; c++) {
         sizes[c] = training->starts[c + 1] - training->starts[c];
+        origin[c] = c;
+    }
     for (size_t moved = 0; moved < clusters && moved < 1024; moved++) { /* the next iteration goes on */
         size_t small = 0, large = 0, size, row;
         for (size_t c = 1; c < clusters; c++) {
@@ -172,8 +176,9 @@ static void rebalance(struct training *training, struct rng *rng, size_t *sizes)
         }
         if (sizes[small] > mean / 8 || (sizes[large] <= 3 * mean && sizes[small] > 0) || sizes[large] < 2)
             break;
-        size = training->starts[large + 1] - training->starts[large];
-        row = training->order[training->starts[large] + rng_below(rng, size)];
+        origin[small] = origin[large];
+        size = training->starts[origin[large] + 1] - training->starts[origin[large]];
+        row = training->order[training->starts[origin[large]] + rng_below(rng, size)];
         memcpy(training->centroids + small * dim, training->rows + row * dim, dim * sizeof(float));
         sizes[large] -= sizes[large] / 2;
         sizes[small] = sizes[large];
@@ -242,7 +247,7 @@ vecdb_status kmeans_train(const float *rows, size_t count, size_t dim, const str
     training.cluster = mem_array_alloc(count, sizeof *training.cluster);
     training.order = mem_array_alloc(count, sizeof *training.order);
     training.starts = mem_array_alloc(options->clusters + 2, sizeof *training.starts);
-    sizes = mem_array_alloc(options->clusters, sizeof *sizes);
+    sizes = mem_array_alloc(options->clusters, 2 * sizeof *sizes);
     if (training.cluster && training.order && training.starts && sizes) {
         seed_centroids(&training);
         status = iterate(&training, sizes);

@@ -1,0 +1,429 @@
+/* Searching inverted lists. One query walks its lists from the nearest on, so that the limit is tight early. Many queries
+ * walk the lists together: each list is read once for all queries that probe it, in two rounds, the first for the
+ * nearest list of each query. */
+#include "index/ivf_state.h"
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "index/deadline.h"
+#include "index/flat.h"
+
+#include <math.h>
+#include <string.h>
+
+#define GROUP_MAX 128        /* queries that walk together */
+#define TOGETHER_MIN 4       /* fewer go one by one */
+#define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
+
+const float ivf_targets[IVF_TARGETS] = {0.80f, 0.90f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
+
+/* -- the nearest lists */
+
+static vecdb_status coarse_bits(const struct ivf *ivf, const float *floats, size_t query_count, size_t want,
+                                struct hit *lists)
+{
+    size_t dim = ivf->coder.code_dim;
+    float *products = mem_array_alloc(ivf->list_count, sizeof *products);
+
+    if (!products)
+        return error_nomem("search");
+    for (size_t q = 0; q < query_count; q++) {
+        const float *query = floats + q * dim;
+        float sum = simd_codes()->sum_f32(query, dim);
+        struct topk topk;
+        simd_distance()->ip_f32.rows(query, ivf->centroids, dim * sizeof *query, ivf->list_count, dim, products);
+        topk_init(&topk, lists + q * want, want);
+        for (size_t list = 0; list < ivf->list_count; list++) {
+            float both = sum + ivf->centroid_sums[list], term = both - 2 * products[list];
+            if (ivf->coder.metric == VECDB_METRIC_JACCARD)
+                term = both - products[list] > 0 ? 1 - products[list] / (both - products[list]) : 0;
+            if (term <= topk.threshold)
+                topk_push(&topk, term, (uint32_t)list);
+        }
+        topk_finish(&topk);
+    }
+    mem_free(products);
+    return VECDB_OK;
+}
+
+vecdb_status ivf_coarse(const struct ivf *ivf, const float *floats, size_t query_count, size_t want,
+                        const struct index_search *search, struct hit *lists)
+{
+    struct index_search coarse = {.queries = floats, .query_count = query_count, .k = want,
+                                  .query_stride = ivf->coder.code_dim * sizeof(float), .deadline = search->deadline};
+    size_t *counts;
+    vecdb_status status;
+
+    if (!ivf->coarse)
+        return coarse_bits(ivf, floats, query_count, want, lists);
+    counts = mem_array_alloc(query_count, sizeof *counts);
+    if (!counts)
+        return error_nomem("search");
+    status = ivf->coarse->ops->search(ivf->coarse, &coarse, lists, counts, NULL);
+    mem_free(counts);
+    return status;
+}
+
+/* -- one list */
+
+/* No row of the list can be a hit: by the radius of the list. */
+static bool list_is_far(const struct ivf *ivf, const struct ivf_part *part, const struct code_query *query, size_t list,
+                        float term)
+{
+    float limit = code_query_limit(query), radius = part->radius[list] * 1.0001f;
+
+    if (!(limit < INFINITY) || !ivf->coarse)
+        return false;
+    if (query->sieving)
+        limit /= ivf_scale(&ivf->coder);
+    if (!ivf->coder.l2)
+        return term - query->norm * radius > limit + fabsf(limit) * 1e-4f;
+    term = sqrtf(fmaxf(term, 0)) * 0.9999f - radius;
+    return term > 0 && term * term > limit;
+}
+
+/* Whether anything was scanned. */
+static bool scan_list(const struct ivf *ivf, const struct ivf_view *view, const struct index_search *search,
+                      struct code_query *query, struct hit list)
+{
+    float distance = 0;
+    bool scanned = false;
+
+    if (ivf->coder.kind == CODE_RABITQ) {
+        float square = ivf->coder.l2 ? list.distance
+                                     : simd_distance()->l2sq_f32.one(query->floats,
+                                                                     ivf->centroids + list.row * ivf->coder.code_dim,
+                                                                     ivf->coder.code_dim);
+        distance = sqrtf(fmaxf(square, 0));
+    }
+    for (size_t p = 0; p < view->part_count; p++) {
+        const struct ivf_part *part = view->parts[p];
+        if (part->sizes[list.row] == 0 || list_is_far(ivf, part, query, list.row, list.distance))
+            continue;
+        part_scan(part, &ivf->coder, list.row, part->starts[list.row], part->starts[list.row + 1], &view->vectors,
+                  search, query, list.distance, distance);
+        scanned = true;
+    }
+    return scanned;
+}
+
+/* -- a search */
+
+struct search_job {
+    const struct ivf *ivf;
+    const struct ivf_view *view;
+    const struct index_search *search;
+    struct ivf_search_mode mode;
+    size_t probes, group_size, wanted; /* wanted: hits that every query has to get, if there are as many */
+    struct hit *hits;
+    size_t *counts;
+    atomic_uint_fast64_t scored, reranked, lists;
+};
+
+/* Go on past the lists asked for while hits are missing, or a range search still finds some. */
+static vecdb_status probe_further(struct search_job *job, struct code_query *query, size_t done)
+{
+    const struct ivf *ivf = job->ivf;
+    size_t want = done, barren = 0;
+    struct hit *lists = NULL;
+    vecdb_status status = VECDB_OK;
+
+    while (done < ivf->list_count) {
+        size_t before = code_query_count(query);
+        if (job->search->has_radius ? barren >= 2 || before >= job->search->k : before >= job->wanted)
+            break;
+        if (done == want) {
+            mem_free(lists);
+            want = want < 16 ? 64 : 4 * want;
+            if (want > ivf->list_count)
+                want = ivf->list_count;
+            lists = mem_array_alloc(want, sizeof *lists);
+            status = lists ? ivf_coarse(ivf, query->floats, 1, want, job->search, lists) : error_nomem("search");
+            if (status != VECDB_OK)
+                break;
+        }
+        scan_list(ivf, job->view, job->search, query, lists[done++]);
+        atomic_fetch_add_explicit(&job->lists, 1, memory_order_relaxed);
+        barren = code_query_count(query) > before ? 0 : barren + 1;
+        if ((status = deadline_check(job->search->deadline)) != VECDB_OK)
+            break;
+    }
+    mem_free(lists);
+    return status;
+}
+
+struct probe {
+    uint32_t list, query;
+    float term;
+};
+
+/* Lists of a group's queries, read once each: probes `first` .. `last` - 1 of every query. */
+static vecdb_status walk_together(struct search_job *job, struct code_query *queries, size_t count,
+                                  const struct hit *lists, size_t first, size_t last, struct probe *probes,
+                                  uint32_t *starts)
+{
+    const struct ivf *ivf = job->ivf;
+    size_t total = count * (last - first), scanned = 0;
+
+    memset(starts, 0, (ivf->list_count + 2) * sizeof *starts);
+    for (size_t q = 0; q < count; q++)
+        for (size_t i = first; i < last; i++)
+            starts[lists[q * job->probes + i].row + 2]++;
+    for (size_t list = 2; list <= ivf->list_count + 1; list++)
+        starts[list] += starts[list - 1];
+    for (size_t i = first; i < last; i++) /* a list's nearest queries first */
+        for (size_t q = 0; q < count; q++) {
+            struct hit hit = lists[q * job->probes + i];
+            probes[starts[hit.row + 1]++] = (struct probe){hit.row, (uint32_t)q, hit.distance};
+        }
+    for (size_t i = 0; i < total; i++) {
+        struct hit list = {probes[i].term, probes[i].list};
+        scanned += scan_list(ivf, job->view, job->search, &queries[probes[i].query], list);
+        if (i % 256 == 255)
+            TRY(deadline_check(job->search->deadline));
+    }
+    atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
+    return deadline_check(job->search->deadline);
+}
+
+static vecdb_status walk_alone(struct search_job *job, struct code_query *query, const struct hit *lists)
+{
+    size_t scanned = 0;
+
+    for (size_t i = 0; i < job->probes; i++) {
+        scanned += scan_list(job->ivf, job->view, job->search, query, lists[i]);
+        if (i % 16 == 15)
+            TRY(deadline_check(job->search->deadline));
+    }
+    atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
+    return deadline_check(job->search->deadline);
+}
+
+struct group_memory {
+    struct code_query *queries;
+    uint8_t *scratch;
+    float *floats;
+    struct hit *lists;
+    struct probe *probes;
+    uint32_t *starts;
+};
+
+static void group_free(struct group_memory *group)
+{
+    mem_free(group->queries);
+    mem_free(group->scratch);
+    mem_free(group->floats);
+    mem_free(group->lists);
+    mem_free(group->probes);
+    mem_free(group->starts);
+}
+
+static vecdb_status search_group(struct search_job *job, struct group_memory *group, size_t first_query, size_t count)
+{
+    const struct ivf *ivf = job->ivf;
+    const struct index_search *search = job->search;
+    size_t size = code_query_size(&ivf->coder, search->k, job->mode.keep), dim = ivf->coder.code_dim;
+    bool together = count >= TOGETHER_MIN && job->probes > 0;
+    uint64_t scored = 0, reranked = 0;
+
+    group->queries = mem_array_alloc(count, sizeof *group->queries);
+    group->scratch = mem_aligned_alloc(64, count * size);
+    group->floats = mem_aligned_alloc(64, count * dim * sizeof(float));
+    group->lists = mem_array_alloc(count * job->probes + 1, sizeof *group->lists);
+    if (together) {
+        group->probes = mem_array_alloc(count * job->probes, sizeof *group->probes);
+        group->starts = mem_array_alloc(ivf->list_count + 2, sizeof *group->starts);
+    }
+    if (!group->queries || !group->scratch || !group->floats || !group->lists ||
+        (together && (!group->probes || !group->starts)))
+        return error_nomem("search");
+    for (size_t q = 0; q < count; q++) {
+        code_query_init(&group->queries[q], &ivf->coder, &job->view->vectors, search,
+                        (const uint8_t *)search->queries + (first_query + q) * search->query_stride, job->mode.sieving,
+                        job->mode.keep, job->mode.epsilon, job->hits + (first_query + q) * search->k,
+                        group->scratch + q * size);
+        memcpy(group->floats + q * dim, group->queries[q].floats, dim * sizeof(float));
+    }
+    TRY(ivf_coarse(ivf, group->floats, count, job->probes, search, group->lists));
+    if (together) {
+        TRY(walk_together(job, group->queries, count, group->lists, 0, 1, group->probes, group->starts));
+        TRY(walk_together(job, group->queries, count, group->lists, 1, job->probes, group->probes, group->starts));
+    } else {
+        for (size_t q = 0; q < count; q++)
+            TRY(walk_alone(job, &group->queries[q], group->lists + q * job->probes));
+    }
+    for (size_t q = 0; q < count; q++) {
+        TRY(probe_further(job, &group->queries[q], job->probes));
+        job->counts[first_query + q] =
+            code_query_finish(&group->queries[q], &ivf->coder, &job->view->vectors, search, job->mode.rerank,
+                              job->hits + (first_query + q) * search->k, &reranked);
+        scored += group->queries[q].scored;
+    }
+    atomic_fetch_add_explicit(&job->scored, scored, memory_order_relaxed);
+    atomic_fetch_add_explicit(&job->reranked, reranked, memory_order_relaxed);
+    return VECDB_OK;
+}
+
+static vecdb_status group_task(void *context, size_t i, unsigned worker)
+{
+    struct search_job *job = context;
+    struct group_memory group = {0};
+    size_t first = i * job->group_size, count = job->search->query_count - first;
+    vecdb_status status;
+
+    status = search_group(job, &group, first, count < job->group_size ? count : job->group_size);
+    group_free(&group);
+    return status;
+}
+
+/* -- one query on several threads: each takes every so-many-th list and keeps what it finds apart */
+
+struct shared_job {
+    struct search_job *job;
+    struct hit *lists;
+    size_t shares;
+    struct code_query *queries; /* one a share */
+    uint8_t *scratch;
+    struct hit *hits;           /* shares x k */
+};
+
+static vecdb_status share_task(void *context, size_t share, unsigned worker)
+{
+    struct shared_job *shared = context;
+    struct search_job *job = shared->job;
+    const struct ivf *ivf = job->ivf;
+    size_t size = code_query_size(&ivf->coder, job->search->k, job->mode.keep), scanned = 0;
+    struct code_query *query = &shared->queries[share];
+
+    code_query_init(query, &ivf->coder, &job->view->vectors, job->search, job->search->queries, job->mode.sieving,
+                    job->mode.keep, job->mode.epsilon, shared->hits + share * job->search->k,
+                    shared->scratch + share * size);
+    for (size_t i = share; i < job->probes; i += shared->shares) {
+        scanned += scan_list(ivf, job->view, job->search, query, shared->lists[i]);
+        TRY(deadline_check(job->search->deadline));
+    }
+    atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
+    atomic_fetch_add_explicit(&job->scored, query->scored, memory_order_relaxed);
+    return VECDB_OK;
+}
+
+/* What the shares found, to the first of them. */
+static void join_shares(struct shared_job *shared)
+{
+    struct code_query *first = &shared->queries[0];
+
+    for (size_t share = 1; share < shared->shares; share++) {
+        struct code_query *other = &shared->queries[share];
+        if (!first->sieving) {
+            for (size_t i = 0; i < other->best.count; i++)
+                if (other->best.hits[i].distance <= first->best.threshold)
+                    topk_push(&first->best, other->best.hits[i].distance, other->best.hits[i].row);
+            continue;
+        }
+        sieve_finish(&other->sieve);
+        first->sieve.reranked += other->sieve.reranked;
+        for (size_t i = 0; i < other->sieve.exact.count; i++)
+            sieve_push_exact(&first->sieve, other->sieve.exact.hits[i].distance, other->sieve.exact.hits[i].row);
+    }
+    first->scored = 0; /* counted by the shares */
+}
+
+static vecdb_status search_shared(struct search_job *job, size_t shares)
+{
+    const struct ivf *ivf = job->ivf;
+    const struct index_search *search = job->search;
+    struct shared_job shared = {.job = job, .shares = shares};
+    float *floats = mem_aligned_alloc(64, ivf->coder.code_dim * sizeof *floats);
+    size_t size = code_query_size(&ivf->coder, search->k, job->mode.keep);
+    uint64_t reranked = 0;
+    vecdb_status status;
+
+    shared.lists = mem_array_alloc(job->probes, sizeof *shared.lists);
+    shared.queries = mem_array_alloc(shares, sizeof *shared.queries);
+    shared.scratch = mem_aligned_alloc(64, shares * size);
+    shared.hits = mem_array_alloc(shares * search->k, sizeof *shared.hits);
+    if (floats && shared.lists && shared.queries && shared.scratch && shared.hits) {
+        coder_floats(&ivf->coder, search->queries, floats);
+        status = ivf_coarse(ivf, floats, 1, job->probes, search, shared.lists);
+        if (status == VECDB_OK)
+            status = pool_run(search->pool, shares, share_task, &shared);
+    } else {
+        status = error_nomem("search");
+    }
+    if (status == VECDB_OK) {
+        join_shares(&shared);
+        status = probe_further(job, &shared.queries[0], job->probes);
+    }
+    if (status == VECDB_OK) {
+        job->counts[0] = code_query_finish(&shared.queries[0], &ivf->coder, &job->view->vectors, search,
+                                           job->mode.rerank, shared.hits, &reranked);
+        memcpy(job->hits, shared.hits, job->counts[0] * sizeof *job->hits);
+        atomic_fetch_add_explicit(&job->reranked, reranked, memory_order_relaxed);
+    }
+    mem_free(floats);
+    mem_free(shared.lists);
+    mem_free(shared.queries);
+    mem_free(shared.scratch);
+    mem_free(shared.hits);
+    return status;
+}
+
+/* -- */
+
+/* Lists to probe: what was asked for, or what brought the recall asked for. */
+static size_t probes_wanted(const struct ivf *ivf, const struct params *params)
+{
+    size_t probes;
+
+    if (params_given(params, "nprobe")) {
+        probes = (size_t)params_get(params, "nprobe");
+    } else {
+        float recall = (float)params_get(params, "recall");
+        size_t i = 0;
+        while (i + 1 < IVF_TARGETS && ivf_targets[i] < recall - 1e-6f)
+            i++;
+        probes = recall > ivf_targets[IVF_TARGETS - 1] + 1e-6f ? ivf->list_count : ivf->probes[i];
+    }
+    return probes < ivf->list_count ? probes : ivf->list_count;
+}
+
+vecdb_status ivf_search(const struct index *index, const struct index_search *search, struct hit *hits, size_t *counts,
+                        struct index_counters *counters)
+{
+    const struct ivf *ivf = (const struct ivf *)index;
+    struct search_job job = {.ivf = ivf, .view = ivf_view(ivf), .search = search, .hits = hits, .counts = counts};
+    size_t threads = pool_threads(search->pool), rows = job.view->row_count, bytes;
+    vecdb_status status;
+
+    if (search->query_count == 0)
+        return VECDB_OK;
+    if (ivf->list_count_given && params_given(search->params, "nprobe") &&
+        params_get(search->params, "nprobe") > (double)ivf->list_count)
+        return error_set(VECDB_ERR_INVALID, "%s: nprobe=%.0f is out of range 1..%zu, the lists of this index",
+                         ivf->kind->owner, params_get(search->params, "nprobe"), ivf->list_count);
+    job.mode = ivf_search_mode(&ivf->coder, ivf->refine, search->params, search->k);
+    if (job.mode.keep > rows)
+        job.mode.keep = rows;
+    if (job.mode.keep < search->k)
+        job.mode.keep = search->k;
+    job.probes = probes_wanted(ivf, search->params);
+    job.wanted = search->allowed && search->allowed_count < rows ? search->allowed_count : rows;
+    if (job.wanted > search->k)
+        job.wanted = search->k;
+    bytes = (size_t)((double)rows / (double)ivf->list_count * (double)job.probes) *
+            (ivf->coder.code_size + ivf->coder.extra_size);
+    if (search->query_count == 1 && threads > 1 && bytes >= PARALLEL_BYTES && job.probes >= 4 * threads) {
+        status = search_shared(&job, threads);
+    } else {
+        job.group_size = (search->query_count + threads - 1) / threads;
+        if (job.group_size > GROUP_MAX)
+            job.group_size = GROUP_MAX;
+        status = pool_run(search->pool, (search->query_count + job.group_size - 1) / job.group_size, group_task, &job);
+    }
+    if (counters) {
+        counters->rows_scored += atomic_load(&job.scored);
+        counters->reranked += atomic_load(&job.reranked);
+        counters->hops += atomic_load(&job.lists);
+    }
+    return status;
+}
