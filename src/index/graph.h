@@ -50,12 +50,12 @@ struct graph_state {
 
 /* How much effort a recall takes, measured at build time on rows that were not yet in the graph. */
 #define GRAPH_CALIBRATION_STEPS 12
+struct graph_step {
+    float effort, recall; /* of the 10 nearest; both rise from step to step */
+};
 struct graph_calibration {
     uint32_t query_count; /* 0: not measured */
-    struct {
-        uint32_t ef;
-        float recall; /* of the 10 nearest */
-    } steps[GRAPH_CALIBRATION_STEPS];
+    struct graph_step ef[GRAPH_CALIBRATION_STEPS], gamma[GRAPH_CALIBRATION_STEPS];
 };
 
 struct graph_settings {

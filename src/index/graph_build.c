@@ -2,15 +2,11 @@
 #include "index/graph_build.h"
 
 #include "base/mem.h"
-#include "index/graph_exact.h"
-#include "index/topk.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #define ENCODE_ROWS 512
-#define CALIBRATION_QUERIES 256
-#define CALIBRATION_K 10
 #define CALIBRATION_MIN_ROWS 20000 /* below, calibrating costs more than the effort it saves */
 
 /* ---- codes ---- */
@@ -163,35 +159,53 @@ static vecdb_status link_layers(struct graph *graph, struct graph_state *state, 
     return status;
 }
 
+/* Rows for the calibration, spread over all, of none of the layers above; they leave `nodes` for `held`. */
+static size_t hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_count, uint32_t *held)
+{
+    size_t n = 0, kept = 0, step = *node_count / GRAPH_CALIBRATION_QUERIES;
+
+    if (*node_count < CALIBRATION_MIN_ROWS)
+        return 0;
+    for (size_t i = 0; i < *node_count; i++)
+        if (n < GRAPH_CALIBRATION_QUERIES && i && i >= n * step + step / 2 && !graph_height(graph->settings.seed, nodes[i]))
+            held[n++] = nodes[i];
+        else
+            nodes[kept++] = nodes[i];
+    *node_count = kept;
+    return n;
+}
+
 vecdb_status graph_build(struct graph *graph, const struct index_build_context *context)
 {
     struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     struct graph_layer *base = &state->layers[0];
-    size_t row_count = state->vectors.row_count, node_count = 0;
-    uint32_t *nodes;
+    size_t row_count = state->vectors.row_count, node_count = 0, held_count = 0;
+    uint32_t *nodes, held[GRAPH_CALIBRATION_QUERIES];
     vecdb_status status;
 
     TRY(graph_progress(context, "encoding", 0, 1));
     TRY(graph_codec_train(&state->codec, &state->vectors, graph->base.metric, graph->settings.seed));
     if (!row_count)
         return VECDB_OK;
-    if (state->codec.kind >= GRAPH_CODE_HAMMING) /* no products of bits: one row after another */
-        return graph_add(&graph->base, &graph->base.vectors, context);
+    if (state->codec.kind >= GRAPH_CODE_HAMMING) { /* no products of bits: one row after another */
+        TRY(graph_add(&graph->base, &graph->base.vectors, context));
+        graph->growing = false;
+        return VECDB_OK;
+    }
     TRY(graph_layer_alloc(base, 0, state->codec.stride, row_count));
     base->count = (uint32_t)row_count;
     TRY(graph_encode_rows(state, 0, row_count, context->pool));
     if (!(nodes = mem_array_alloc(row_count, sizeof *nodes)))
         return error_nomem("graph index");
     status = find_nodes(graph, state, context->pool, nodes, &node_count);
+    if (status == VECDB_OK)
+        held_count = hold_out(graph, nodes, &node_count, held);
     if (status == VECDB_OK && node_count)
         status = link_layers(graph, state, nodes, node_count, context);
     mem_free(nodes);
-    if (status == VECDB_OK)
-        status = graph_calibrate(graph, context);
+    if (status == VECDB_OK && held_count) {
+        TRY(graph_calibrate(graph, held, held_count, context));
+        status = graph_insert_rows(graph, held, held_count, context);
+    }
     return status;
-}
-
-vecdb_status graph_calibrate(struct graph *graph, const struct index_build_context *context)
-{
-    return VECDB_OK;
 }

@@ -22,8 +22,13 @@ vecdb_status graph_repair(const struct graph_linker *linker);
 vecdb_status graph_progress(const struct index_build_context *context, const char *stage, uint64_t done, uint64_t total);
 /** Links of the nodes by leaves, pruning and refining; for byte codes. */
 vecdb_status graph_link(const struct graph_linker *linker);
-/** Measure what recall which effort brings. */
-vecdb_status graph_calibrate(struct graph *graph, const struct index_build_context *context);
+#define GRAPH_CALIBRATION_QUERIES 256
+/** Measure what recall which effort brings, on rows that are not linked yet. */
+vecdb_status graph_calibrate(struct graph *graph, const uint32_t *rows, size_t count,
+                             const struct index_build_context *context);
+/** Link rows that bulk building left out; their codes are there. */
+vecdb_status graph_insert_rows(struct graph *graph, const uint32_t *rows, size_t count,
+                               const struct index_build_context *context);
 
 static inline void graph_set_links(const struct graph_layer *layer, uint32_t node, const uint32_t *links, size_t count)
 {

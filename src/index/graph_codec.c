@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/float16.h"
 #include "base/mem.h"
+#include "simd/graph.h"
 #include "simd/kernels.h"
 
 #include <math.h>
@@ -420,12 +421,20 @@ static void dot_query(const struct graph_codec *codec, const float *x, uint8_t *
     out->zero = DOT_BIAS - (uint32_t)(int32_t)nearest;
 }
 
+static void choose_gather(struct graph_query *query)
+{
+    const struct graph_kernels *kernels = simd_graph();
+
+    query->gather = query->kind == GRAPH_CODE_L2 ? kernels->l2sq_u8 : query->kind == GRAPH_CODE_DOT ? kernels->dot_u8s8 : NULL;
+}
+
 void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const void *query, float *scratch, uint8_t *code,
                        struct graph_query *out)
 {
     const struct code_kernels *kernels = simd_codes();
 
     *out = (struct graph_query){.codec = codec, .kind = codec->kind, .code = code};
+    choose_gather(out);
     if (codec->kind >= GRAPH_CODE_HAMMING || codec->lossless) {
         graph_codec_encode(codec, type, query, scratch, code);
         out->exact = graph_codec_fits(codec, type, query);
@@ -445,6 +454,7 @@ void graph_codec_self(const struct graph_codec *codec, const uint8_t *code, stru
     *out = (struct graph_query){.codec = codec, .kind = codec->kind, .code = code};
     if (out->kind == GRAPH_CODE_DOT)
         out->kind = GRAPH_CODE_L2;
+    choose_gather(out);
 }
 
 float graph_codec_distance(const struct graph_codec *codec, uint32_t score)
@@ -458,24 +468,14 @@ static void from_dots(uint32_t *scores, size_t n)
         scores[i] = DOT_BIAS - scores[i];
 }
 
-void graph_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out)
+void graph_scores_bits(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out)
 {
     const struct graph_codec *codec = query->codec;
 
-    switch (query->kind) {
-    case GRAPH_CODE_L2:
-        simd_distance()->l2sq_u8.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
-        break;
-    case GRAPH_CODE_DOT:
-        simd_codes()->dot_u8s8.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
-        from_dots(out, n);
-        break;
-    case GRAPH_CODE_HAMMING:
+    if (query->kind == GRAPH_CODE_HAMMING)
         simd_distance()->hamming_b1.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
-        break;
-    default: /* floats that are not negative are in the order of their bits */
+    else /* floats that are not negative are in the order of their bits */
         simd_distance()->jaccard_b1.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (float *)(void *)out);
-    }
 }
 
 void graph_scores_rows(const struct graph_query *query, const uint8_t *codes, size_t n, uint32_t *out)

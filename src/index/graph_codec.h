@@ -34,6 +34,7 @@ struct graph_codec {
 /** A query, made comparable with codes. Its code lies in the caller's scratch. */
 struct graph_query {
     const struct graph_codec *codec;
+    void (*gather)(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out);
     uint32_t kind;
     const void *code;
     uint32_t zero; /* the score of no distance */
@@ -60,8 +61,16 @@ void graph_codec_self(const struct graph_codec *codec, const uint8_t *code, stru
 /** Distance as the metric has it, of a score of a lossless code. */
 float graph_codec_distance(const struct graph_codec *codec, uint32_t score);
 
-/** Scores of n codes named by ids. */
-void graph_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out);
+/** Scores of n codes named by ids, which the caller has prefetched. */
+void graph_scores_bits(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out);
+static inline void graph_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n,
+                                uint32_t *out)
+{
+    if (query->gather)
+        query->gather(query->code, codes, ids, n, query->codec->code_dim, out);
+    else
+        graph_scores_bits(query, codes, ids, n, out);
+}
 /** Scores of n codes that follow one another. */
 void graph_scores_rows(const struct graph_query *query, const uint8_t *codes, size_t n, uint32_t *out);
 

@@ -6,8 +6,8 @@
  *    60 u32 code kind        64 u32 code dim              68 u32 flags: 1 lossless, 2 rotate, 4 normalize, 8 augment, 16 chains
  *    72 f32 step             76 f32 radius                80 u32 rows the codec was trained on
  *    84 u32 layers           88 u32 code stride           92 u32 calibration queries
- *    96 12 x {u32 ef, f32 recall}                        192 6 x {u32 nodes, u32 degree}
- *   240 8 bytes: XXH3 of bytes 0..239 and 248..511       248 zeros
+ *    96 12 x {f32 ef, f32 recall}                        192 6 x {u32 nodes, u32 degree}
+ *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}      344 zeros
  *   512 mean: f32 x code dim (byte codes)    signs: code dim / 2 bytes (rotated ones)
  *       of each layer: codes, nodes x stride; links, nodes x degree x u32; lower, nodes x u32 (not of the base)
  *       chains: u32 per row, when there are equal codes
@@ -78,8 +78,10 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     store_u32(h + 88, (uint32_t)codec->stride);
     store_u32(h + 92, graph->calibration.query_count);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
-        store_u32(h + 96 + 8 * i, graph->calibration.steps[i].ef);
-        store_f32(h + 100 + 8 * i, graph->calibration.steps[i].recall);
+        store_f32(h + 96 + 8 * i, graph->calibration.ef[i].effort);
+        store_f32(h + 100 + 8 * i, graph->calibration.ef[i].recall);
+        store_f32(h + 248 + 8 * i, graph->calibration.gamma[i].effort);
+        store_f32(h + 252 + 8 * i, graph->calibration.gamma[i].recall);
     }
     for (size_t e = 0; e < GRAPH_LAYERS; e++) {
         store_u32(h + 192 + 8 * e, state->layers[e].count);
@@ -171,7 +173,7 @@ static vecdb_status check_header(const uint8_t *h, size_t size, const struct vec
         return CORRUPT("dim %u, but the field's is %u", load_u32(h + 32), vectors->dim);
     if (load_u32(h + 84) != GRAPH_LAYERS)
         return CORRUPT("%u layers, expected %d", load_u32(h + 84), GRAPH_LAYERS);
-    for (size_t i = 248; i < HEADER_SIZE; i++)
+    for (size_t i = 344; i < HEADER_SIZE; i++)
         if (h[i])
             return CORRUPT("header: byte %zu is %u, not zero", i, (unsigned)h[i]);
     return VECDB_OK;
@@ -227,18 +229,23 @@ static vecdb_status check_codec(const struct graph_codec *codec, uint32_t flags,
     return VECDB_OK;
 }
 
+static vecdb_status check_steps(const struct graph_step *steps, float least, float most, const char *what)
+{
+    for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
+        if (!(steps[i].effort >= least && steps[i].effort <= most) || (i && steps[i].effort <= steps[i - 1].effort))
+            return CORRUPT("calibration: %s %g in step %zu", what, (double)steps[i].effort, i);
+        if (!(steps[i].recall >= 0 && steps[i].recall <= 1) || (i && steps[i].recall < steps[i - 1].recall))
+            return CORRUPT("calibration: recall %g in step %zu of %s", (double)steps[i].recall, i, what);
+    }
+    return VECDB_OK;
+}
+
 static vecdb_status check_calibration(const struct graph_calibration *calibration)
 {
     if (!calibration->query_count)
         return VECDB_OK;
-    for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
-        if (calibration->steps[i].ef < 1 || calibration->steps[i].ef > 1u << 20 ||
-            (i && calibration->steps[i].ef <= calibration->steps[i - 1].ef))
-            return CORRUPT("calibration: ef %u in step %zu", calibration->steps[i].ef, i);
-        if (!(calibration->steps[i].recall >= 0 && calibration->steps[i].recall <= 1))
-            return CORRUPT("calibration: recall %g in step %zu", (double)calibration->steps[i].recall, i);
-    }
-    return VECDB_OK;
+    TRY(check_steps(calibration->ef, 1, 1 << 20, "ef"));
+    return check_steps(calibration->gamma, 0, 100, "gamma");
 }
 
 static vecdb_status check_layer_sizes(const struct graph *graph, const struct graph_state *state)
@@ -445,8 +452,8 @@ vecdb_status graph_open(const struct index_ops *ops, const void *data, size_t si
     graph->first = load_u32(h + 36);
     graph->calibration.query_count = load_u32(h + 92);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
-        graph->calibration.steps[i].ef = load_u32(h + 96 + 8 * i);
-        graph->calibration.steps[i].recall = load_f32(h + 100 + 8 * i);
+        graph->calibration.ef[i] = (struct graph_step){load_f32(h + 96 + 8 * i), load_f32(h + 100 + 8 * i)};
+        graph->calibration.gamma[i] = (struct graph_step){load_f32(h + 248 + 8 * i), load_f32(h + 252 + 8 * i)};
     }
     state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     status = check_calibration(&graph->calibration);

@@ -113,7 +113,9 @@ static vecdb_status search_task(void *context, size_t task, unsigned worker)
 
 static bool is_node(const struct batch *batch, size_t row)
 {
-    return row < batch->from || (present(batch->state, row) && batch->twin[row - batch->from] == GRAPH_NONE);
+    if (row < batch->from || row >= batch->from + batch->count)
+        return true;
+    return present(batch->state, row) && batch->twin[row - batch->from] == GRAPH_NONE;
 }
 
 static vecdb_status link_task(void *context, size_t task, unsigned worker)
@@ -287,7 +289,8 @@ static vecdb_status insert_batch(struct batch *batch)
     }
     TRY(pool_run(pool, tasks(batch->count), link_task, batch));
     gather_pairs(batch);
-    __atomic_store_n(&state->layers[0].count, (uint32_t)(batch->from + batch->count), __ATOMIC_RELEASE);
+    if (state->layers[0].count < batch->from + batch->count)
+        __atomic_store_n(&state->layers[0].count, (uint32_t)(batch->from + batch->count), __ATOMIC_RELEASE);
     for (size_t i = 0; i < batch->count; i++) {
         uint32_t row = (uint32_t)(batch->from + i), twin = batch->twin[i];
         if (twin != GRAPH_NONE) {
@@ -475,29 +478,65 @@ static size_t insertion_beam(const struct graph *graph)
     return beam < 16 ? 16 : beam > 512 ? 512 : beam;
 }
 
+static void batch_deinit(struct batch *batch)
+{
+    mem_free(batch->keys);
+    mem_free(batch->key_counts);
+    mem_free(batch->twin);
+    mem_free(batch->pairs);
+    mem_free(batch->groups);
+}
+
+static vecdb_status batch_init(struct batch *batch, struct graph *graph, struct graph_state *state,
+                               const struct index_build_context *context)
+{
+    size_t pairs = (size_t)BATCH_MAX * state->layers[0].degree;
+
+    *batch = (struct batch){.graph = graph, .state = state, .context = context, .beam = insertion_beam(graph)};
+    batch->room = batch->beam + BATCH_NEIGHBOURS;
+    batch->keys = mem_array_alloc(BATCH_MAX * batch->room, sizeof *batch->keys);
+    batch->key_counts = mem_array_alloc(BATCH_MAX, sizeof *batch->key_counts);
+    batch->twin = mem_array_alloc(BATCH_MAX, sizeof *batch->twin);
+    batch->pairs = mem_array_alloc(pairs, sizeof *batch->pairs);
+    batch->groups = mem_array_alloc(pairs + 1, sizeof *batch->groups);
+    if (batch->keys && batch->key_counts && batch->twin && batch->pairs && batch->groups)
+        return VECDB_OK;
+    batch_deinit(batch);
+    return error_nomem("graph index");
+}
+
+vecdb_status graph_insert_rows(struct graph *graph, const uint32_t *rows, size_t count,
+                               const struct index_build_context *context)
+{
+    struct batch batch;
+    vecdb_status status = VECDB_OK;
+
+    TRY(batch_init(&batch, graph, atomic_load_explicit(&graph->state, memory_order_relaxed), context));
+    for (size_t i = 0; i < count && status == VECDB_OK; i++) {
+        batch.from = rows[i];
+        batch.count = 1;
+        status = insert_batch(&batch);
+    }
+    batch_deinit(&batch);
+    return status;
+}
+
 vecdb_status graph_add(struct index *index, const struct vectors *vectors, const struct index_build_context *context)
 {
     struct graph *graph = (struct graph *)index;
-    struct batch batch = {.graph = graph, .context = context, .beam = insertion_beam(graph)};
-    size_t pairs, total = vectors->row_count;
+    size_t total = vectors->row_count;
+    struct graph_state *state;
+    struct batch batch;
     vecdb_status status = VECDB_OK;
 
     if (total > GRAPH_ROWS_MAX)
         return error_set(VECDB_ERR_LIMIT, "index %s: %zu rows; a segment's graph holds at most %u", index->ops->name, total,
                          GRAPH_ROWS_MAX);
-    TRY(prepare(graph, vectors, context->pool, &batch.state));
+    TRY(prepare(graph, vectors, context->pool, &state));
     graph->base.vectors = *vectors;
     graph->growing = true;
-    batch.room = batch.beam + BATCH_NEIGHBOURS;
-    pairs = (size_t)BATCH_MAX * batch.state->layers[0].degree;
-    batch.keys = mem_array_alloc(BATCH_MAX * batch.room, sizeof *batch.keys);
-    batch.key_counts = mem_array_alloc(BATCH_MAX, sizeof *batch.key_counts);
-    batch.twin = mem_array_alloc(BATCH_MAX, sizeof *batch.twin);
-    batch.pairs = mem_array_alloc(pairs, sizeof *batch.pairs);
-    batch.groups = mem_array_alloc(pairs + 1, sizeof *batch.groups);
-    if (!batch.keys || !batch.key_counts || !batch.twin || !batch.pairs || !batch.groups)
-        status = error_nomem("graph index");
-    for (size_t at = batch.state->layers[0].count; status == VECDB_OK && at < total; at += batch.count) {
+    TRY(batch_init(&batch, graph, state, context));
+    for (size_t at = state->layers[0].count; status == VECDB_OK && at < total; at += batch.count) {
         batch.from = at;
         batch.count = graph->first == GRAPH_NONE ? 1 : at / BATCH_SHARE + 1;
         batch.count = batch.count > BATCH_MAX ? BATCH_MAX : batch.count;
@@ -506,12 +545,8 @@ vecdb_status graph_add(struct index *index, const struct vectors *vectors, const
         if (status == VECDB_OK)
             status = graph_progress(context, "inserting", at + batch.count, total);
     }
+    batch_deinit(&batch);
     if (status == VECDB_OK && total > graph->repaired + graph->repaired / 2)
-        status = repair_grown(graph, batch.state, context);
-    mem_free(batch.keys);
-    mem_free(batch.key_counts);
-    mem_free(batch.twin);
-    mem_free(batch.pairs);
-    mem_free(batch.groups);
+        status = repair_grown(graph, state, context);
     return status;
 }

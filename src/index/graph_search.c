@@ -182,12 +182,24 @@ static inline void prefetch_links(const struct graph_layer *layer, uint32_t node
         simd_prefetch_line(links + 16);
 }
 
+/* The key of (1 + gamma) times a distance. */
+static uint64_t walk_limit(const struct graph_query *query, uint32_t score, float gamma)
+{
+    double distance = (double)score - (double)query->zero;
+
+    distance = (double)query->zero + (1 + (double)gamma) * (distance > 0 ? distance : 0);
+    if (distance < (double)score)
+        distance = (double)score;
+    return distance >= 4294967295.0 ? UINT64_MAX : (uint64_t)distance << 32 | UINT32_MAX;
+}
+
 void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
                 struct graph_stop stop, struct index_counters *counters)
 {
     struct graph_pool *pool = &scratch->pool;
     size_t stride = query->codec->stride;
     uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    uint64_t limit = UINT64_MAX; /* what need not be expanded or kept */
 
     while (pool->cursor < pool->count) {
         uint64_t key = pool->keys[pool->cursor];
@@ -198,9 +210,9 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
             pool->cursor++;
             continue;
         }
-        if (stop.gamma > 0 && pool->cursor >= stop.k) {
-            float zero = (float)query->zero, kth = (float)graph_key_score(pool->keys[stop.k - 1]) - zero;
-            if ((float)graph_key_score(key) - zero > kth + stop.gamma * (kth > 0 ? kth : 0))
+        if (stop.gamma > 0 && pool->count >= stop.keep) {
+            limit = walk_limit(query, graph_key_score(pool->keys[stop.k - 1]), stop.gamma);
+            if (key > limit && pool->cursor >= stop.k)
                 break;
         }
         pool->keys[pool->cursor++] |= 1;
@@ -215,14 +227,15 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
                 ids[n++] = node;
             }
         }
+        if (pool->cursor < pool->count)
+            prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
         graph_scores(query, layer->codes, ids, n, scores);
         counters->rows_scored += n;
         for (size_t i = 0; i < n; i++) {
             uint64_t candidate = graph_key(scores[i], ids[i]);
-            if (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) {
-                prefetch_links(layer, ids[i]);
-                graph_pool_insert(pool, candidate);
-            }
+            if (candidate <= limit && (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) &&
+                graph_pool_insert(pool, candidate) == pool->cursor)
+                prefetch_links(layer, ids[i]); /* next, as it looks; most others are never expanded */
         }
     }
 }
@@ -275,6 +288,7 @@ struct search_task {
     const struct index_search *search;
     size_t ef, refine;
     float gamma;
+    size_t gamma_k; /* gamma is of this one's distance */
     struct hit *hits;
     size_t *counts;
     struct index_counters *counters; /* per worker */
@@ -554,7 +568,7 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
         TRY(walk_filtered(task, scratch, &query, counters));
         n = unroll(task, &scratch->passing, want, scratch->hits);
     } else {
-        struct graph_stop stop = {task->ef, search->k, task->gamma};
+        struct graph_stop stop = {task->ef, task->gamma_k, want > task->gamma_k ? want : task->gamma_k, task->gamma};
         uint32_t seeds[GRAPH_ENTRY];
         size_t seed_count = graph_descend(state, scratch, &query, 0, seeds, counters);
         pool_reset(&scratch->pool, task->ef);
@@ -588,19 +602,54 @@ static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
     return status;
 }
 
-/* The ef that reached a recall in calibration, interpolated; a guess before there was one. */
-static size_t calibrated_ef(const struct graph_calibration *calibration, float recall, size_t k)
-{
-    size_t ef = recall > 0.995f ? 512 : recall > 0.98f ? 160 : 80;
+/* ---- effort ---- */
 
-    for (size_t i = 0; i < calibration->query_count && i < GRAPH_CALIBRATION_STEPS; i++) {
-        ef = calibration->steps[i].ef;
-        if (calibration->steps[i].recall >= recall)
-            break;
+#define EF_UNKNOWN 80     /* before there was a calibration */
+#define CAP_FACTOR 4      /* with gamma, the pool may hold so many times what ef asks for */
+
+/* Value of a rising line of steps at x, in between and at the ends. */
+static float interpolate(const struct graph_step *steps, bool by_recall, float x)
+{
+    for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
+        float at = by_recall ? steps[i].recall : steps[i].effort, value = by_recall ? steps[i].effort : steps[i].recall;
+        if (at < x)
+            continue;
+        if (i) {
+            float before = by_recall ? steps[i - 1].recall : steps[i - 1].effort;
+            float least = by_recall ? steps[i - 1].effort : steps[i - 1].recall;
+            if (at > before)
+                value = least + (value - least) * (x - before) / (at - before);
+        }
+        return value;
     }
-    if (k > 10) /* measured at k = 10: keep the same margin over k */
-        ef = ef - 10 + k > ef * k / 20 ? ef - 10 + k : ef * k / 20;
-    return ef > k ? ef : k;
+    return by_recall ? steps[GRAPH_CALIBRATION_STEPS - 1].effort : steps[GRAPH_CALIBRATION_STEPS - 1].recall;
+}
+
+/* What the caller asks for, as a pool size and a gamma. An ef is an effort: with a calibration, the gamma that brings the same
+ * recall spends it where a query needs it. */
+static void settle_effort(const struct graph_calibration *calibration, const struct graph_effort *effort, size_t k,
+                          struct search_task *task)
+{
+    bool measured = calibration->query_count > 0;
+    float recall = effort->recall, ef;
+
+    task->gamma_k = k > 10 ? k : 10;
+    task->gamma = effort->gamma;
+    if (effort->ef && (!measured || effort->gamma > 0)) {
+        task->ef = effort->ef;
+        return;
+    }
+    if (!measured) {
+        task->ef = (recall > 0.995f ? 6 : recall > 0.98f ? 2 : 1) * EF_UNKNOWN;
+        task->ef = task->ef - 10 + k;
+        return;
+    }
+    if (effort->ef) /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
+        recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
+    ef = interpolate(calibration->ef, true, recall);
+    task->ef = (size_t)ef * CAP_FACTOR + k;
+    if (!(effort->gamma > 0))
+        task->gamma = interpolate(calibration->gamma, true, recall);
 }
 
 vecdb_status graph_search(const struct index *index, const struct index_search *search, const struct graph_effort *effort,
@@ -615,8 +664,7 @@ vecdb_status graph_search(const struct index *index, const struct index_search *
     vecdb_status status;
 
     task.state = atomic_load_explicit(&graph->state, memory_order_acquire);
-    task.ef = effort->ef ? effort->ef : calibrated_ef(&graph->calibration, effort->recall, search->k);
-    task.gamma = effort->gamma;
+    settle_effort(&graph->calibration, effort, search->k, &task);
     task.refine = (size_t)refine < search->k ? search->k : (size_t)refine;
     if (task.ef < search->k)
         task.ef = search->k;

@@ -59,13 +59,14 @@ static inline bool graph_visit(struct graph_scratch *scratch, uint32_t node)
     return true;
 }
 
-static inline void graph_pool_insert(struct graph_pool *pool, uint64_t key)
+/** Returns where it went; the capacity when it did not fit in. */
+static inline size_t graph_pool_insert(struct graph_pool *pool, uint64_t key)
 {
     size_t low = 0, high = pool->count;
 
     if (pool->count == pool->capacity) {
         if (key >= pool->keys[pool->count - 1])
-            return;
+            return pool->capacity;
         high = --pool->count;
     }
     while (low < high) {
@@ -80,12 +81,13 @@ static inline void graph_pool_insert(struct graph_pool *pool, uint64_t key)
     pool->count++;
     if (low < pool->cursor)
         pool->cursor = low;
+    return low;
 }
 
 /** How a walk ends: when the pool of ef holds nothing unexpanded, or the next is farther than (1 + gamma) times the k-th
  * (gamma 0: only the former). */
 struct graph_stop {
-    size_t ef, k;
+    size_t ef, k, keep; /* gamma counts once there are `keep` candidates, at least k */
     float gamma;
 };
 

@@ -4,6 +4,131 @@
 
 #include <immintrin.h>
 
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m512i even_bytes(__m512i a) { return _mm512_and_si512(a, _mm512_set1_epi16(0xFF)); }
+INLINE __m512i odd_bytes(__m512i a) { return _mm512_srli_epi16(a, 8); }
+
+/* Even and odd bytes apart, as 16-bit numbers: no widening shuffles. */
+INLINE __m512i add_squares(__m512i sum, __m512i even, __m512i odd, const uint8_t *row)
+{
+    __m512i b = _mm512_load_si512(row);
+
+    even = _mm512_sub_epi16(even, even_bytes(b));
+    odd = _mm512_sub_epi16(odd, odd_bytes(b));
+    return _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(sum, even, even), odd, odd);
+}
+
+/* Four sums at once: halve while interleaving, so that each addition serves two registers. */
+INLINE __m128i sum4(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    __m512i abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti32x8_epi32(abcd, 1));
+
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+/* Rows of at most four lines: the query stays in registers. Rows past the last repeat it; they are not stored. */
+INLINE void l2sq_short(const uint8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t lines, uint32_t *out)
+{
+    __m512i even[4], odd[4];
+
+    for (size_t l = 0; l < lines; l++) {
+        __m512i a = _mm512_load_si512(q + 64 * l);
+        even[l] = even_bytes(a);
+        odd[l] = odd_bytes(a);
+    }
+    for (size_t i = 0; i < n; i += 4) {
+        __m512i sum[4];
+        for (size_t j = 0; j < 4; j++) {
+            const uint8_t *row = base + (size_t)ids[i + j < n ? i + j : n - 1] * (64 * lines);
+            sum[j] = _mm512_setzero_si512();
+            for (size_t l = 0; l < lines; l++)
+                sum[j] = add_squares(sum[j], even[l], odd[l], row + 64 * l);
+        }
+        if (i + 4 <= n)
+            _mm_storeu_si128((__m128i *)(out + i), sum4(sum[0], sum[1], sum[2], sum[3]));
+        else
+            _mm_mask_storeu_epi32(out + i, (__mmask8)((1u << (n - i)) - 1), sum4(sum[0], sum[1], sum[2], sum[3]));
+    }
+}
+
+INLINE void l2sq_long(const uint8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        const uint8_t *row[4];
+        __m512i sum[4];
+        for (size_t j = 0; j < 4; j++) {
+            row[j] = base + (size_t)ids[i + j < n ? i + j : n - 1] * dim;
+            sum[j] = _mm512_setzero_si512();
+        }
+        for (size_t d = 0; d < dim; d += 64) {
+            __m512i a = _mm512_load_si512(q + d), even = even_bytes(a), odd = odd_bytes(a);
+            for (size_t j = 0; j < 4; j++)
+                sum[j] = add_squares(sum[j], even, odd, row[j] + d);
+        }
+        _mm_mask_storeu_epi32(out + i, (__mmask8)(i + 4 <= n ? 15 : (1u << (n - i)) - 1),
+                              sum4(sum[0], sum[1], sum[2], sum[3]));
+    }
+}
+
+static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+{
+    switch (dim) {
+    case 64:
+        l2sq_short(query, base, ids, n, 1, out);
+        break;
+    case 128:
+        l2sq_short(query, base, ids, n, 2, out);
+        break;
+    case 192:
+        l2sq_short(query, base, ids, n, 3, out);
+        break;
+    case 256:
+        l2sq_short(query, base, ids, n, 4, out);
+        break;
+    default:
+        l2sq_long(query, base, ids, n, dim, out);
+    }
+}
+
+INLINE void dot_rows(const int8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        const uint8_t *row[4];
+        __m512i sum[4];
+        __m128i score;
+        for (size_t j = 0; j < 4; j++) {
+            row[j] = base + (size_t)ids[i + j < n ? i + j : n - 1] * dim;
+            sum[j] = _mm512_setzero_si512();
+        }
+        for (size_t d = 0; d < dim; d += 64)
+            for (size_t j = 0; j < 4; j++)
+                sum[j] = _mm512_dpbusd_epi32(sum[j], _mm512_load_si512(row[j] + d), _mm512_load_si512(q + d));
+        score = _mm_sub_epi32(_mm_set1_epi32((int32_t)0x80000000), sum4(sum[0], sum[1], sum[2], sum[3]));
+        _mm_mask_storeu_epi32(out + i, (__mmask8)(i + 4 <= n ? 15 : (1u << (n - i)) - 1), score);
+    }
+}
+
+static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+{
+    switch (dim) {
+    case 64:
+        dot_rows(query, base, ids, n, 64, out);
+        break;
+    case 128:
+        dot_rows(query, base, ids, n, 128, out);
+        break;
+    case 256:
+        dot_rows(query, base, ids, n, 256, out);
+        break;
+    default:
+        dot_rows(query, base, ids, n, dim, out);
+    }
+}
+
 static inline size_t count_not_above(const int32_t *values, size_t n, int32_t limit)
 {
     __m512i limit_i32x16 = _mm512_set1_epi32(limit);
@@ -73,5 +198,7 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
 }
 
 const struct graph_kernels graph_avx512 = {
+    .l2sq_u8 = l2sq_u8,
+    .dot_u8s8 = dot_u8s8,
     .smallest_i32 = smallest_i32,
 };
