@@ -1,129 +1,10 @@
-/* Searching and reading: search, query, get, count, filters. */
-#include "api/handle.h"
-#include "query/request.h"
-#include "query/select.h"
+/* Searching: into a result, into the caller's storage, hybrid, explained. */
+#include "api/answer.h"
+#include "query/hybrid.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
-
-static vecdb_status find_partition(void *context, const char *name, uint32_t *id)
-{
-    struct collection *collection = context;
-    vecdb_status status;
-
-    pthread_mutex_lock(&collection->snapshot_lock);
-    status = collection_find_partition(collection, name, id);
-    pthread_mutex_unlock(&collection->snapshot_lock);
-    return status;
-}
-
-static vecdb_status take_snapshot(vecdb_collection *handle, struct snapshot **out)
-{
-    TRY(collection_alive(handle->collection));
-    *out = collection_snapshot(handle->collection);
-    return VECDB_OK;
-}
-
-static vecdb_status wrap_result(struct result *result, vecdb_result **out)
-{
-    vecdb_result *handle = mem_alloc(sizeof *handle);
-
-    if (!handle) {
-        result_free(result);
-        return error_nomem("result");
-    }
-    handle->result = result;
-    *out = handle;
-    return VECDB_OK;
-}
-
-/* ---- search ---- */
-
-static void round_scores(struct found *found, size_t count, int32_t digits)
-{
-    double scale;
-
-    if (digits < 0)
-        return;
-    scale = pow(10, digits > 6 ? 6 : digits);
-    for (size_t i = 0; i < count; i++)
-        found[i].score = (float)(floor((double)found[i].score * scale + 0.5) / scale);
-}
-
-/* Cut the offset off the front of each query's hits; `first` receives where each query's begin in what is left. */
-static void apply_offset(struct found *found, size_t *counts, size_t query_count, size_t offset, size_t *first)
-{
-    size_t from = 0, to = 0;
-
-    for (size_t q = 0; q < query_count; q++) {
-        size_t kept = counts[q] > offset ? counts[q] - offset : 0;
-        first[q] = to;
-        memmove(found + to, found + from + (counts[q] - kept), kept * sizeof *found);
-        from += counts[q];
-        to += kept;
-    }
-    first[query_count] = to;
-}
-
-/* A search carried out: hits of all queries, offset applied. */
-struct answer {
-    struct snapshot *snapshot;
-    struct request request;
-    struct found *found;
-    size_t *first; /* query_count + 1 */
-    bool exhausted;
-    struct search_counters counters;
-};
-
-static void answer_deinit(struct answer *answer)
-{
-    request_deinit(&answer->request);
-    snapshot_release(answer->snapshot);
-    mem_free(answer->found);
-    mem_free(answer->first);
-}
-
-static vecdb_status run_search(vecdb_collection *handle, const vecdb_search_request *asked, struct answer *answer)
-{
-    const struct filter *compiled = asked->compiled ? asked->compiled->filter : NULL;
-    vecdb_metric index_metric = VECDB_METRIC_DEFAULT;
-    size_t *counts, field;
-    vecdb_status status;
-
-    memset(answer, 0, sizeof *answer);
-    TRY(take_snapshot(handle, &answer->snapshot));
-    if (asked->compiled && asked->compiled->schema != answer->snapshot->schema) {
-        snapshot_release(answer->snapshot);
-        return error_set(VECDB_ERR_MISUSE, "search: the filter was compiled for another collection, or an older schema");
-    }
-    status = request_find_field(answer->snapshot->schema, asked->field, &field);
-    if (status == VECDB_OK)
-        index_metric = collection_field_metric(handle->collection, answer->snapshot->schema->fields[field].name);
-    if (status == VECDB_OK)
-        status = request_init(&answer->request, answer->snapshot, asked, index_metric, compiled, find_partition,
-                              handle->collection);
-    if (status != VECDB_OK) {
-        snapshot_release(answer->snapshot);
-        return status;
-    }
-    answer->request.search.pool = handle->db->database->pool;
-    counts = mem_array_zalloc(asked->query_count + 1, sizeof *counts);
-    answer->first = mem_array_zalloc(asked->query_count + 1, sizeof *answer->first);
-    if (!counts || !answer->first)
-        status = error_nomem("search");
-    else
-        status = search_run(answer->snapshot, &answer->request.search, &answer->found, counts, &answer->counters);
-    if (status == VECDB_OK) {
-        apply_offset(answer->found, counts, asked->query_count, answer->request.offset, answer->first);
-        round_scores(answer->found, answer->first[asked->query_count], asked->round_decimal);
-        for (size_t q = 0; q < asked->query_count; q++)
-            answer->exhausted |= answer->first[q + 1] - answer->first[q] < answer->request.limit;
-    }
-    mem_free(counts);
-    if (status != VECDB_OK)
-        answer_deinit(answer);
-    return status;
-}
 
 vecdb_status vecdb_search(vecdb_collection *collection, const vecdb_search_request *request, vecdb_result **out)
 {
@@ -139,7 +20,7 @@ vecdb_status vecdb_search(vecdb_collection *collection, const vecdb_search_reque
     *out = NULL;
     TRY(call_begin_collection(&call, collection));
     if ((status = struct_read("search request", request, &read, sizeof read)) != VECDB_OK ||
-        (status = run_search(collection, &read, &answer)) != VECDB_OK)
+        (status = answer_run(collection, &read, &answer)) != VECDB_OK)
         return call_end(&call, status);
     status = output_init(&output, answer.snapshot->schema, read.output_fields, read.output_count);
     if (status == VECDB_OK)
@@ -171,7 +52,7 @@ vecdb_status vecdb_search_into(vecdb_collection *collection, const vecdb_search_
     if (!keys)
         return call_end(&call, error_set(VECDB_ERR_INVALID, "search: keys is NULL"));
     if ((status = struct_read("search request", request, &read, sizeof read)) != VECDB_OK ||
-        (status = run_search(collection, &read, &answer)) != VECDB_OK)
+        (status = answer_run(collection, &read, &answer)) != VECDB_OK)
         return call_end(&call, status);
     primary = answer.snapshot->schema->primary;
     if (answer.snapshot->schema->fields[primary].type != VECDB_TYPE_INT64)
@@ -211,205 +92,198 @@ vecdb_status vecdb_search_into(vecdb_collection *collection, const vecdb_search_
     return call_end(&call, status);
 }
 
-/* ---- by filter and by key ---- */
+/* ---- hybrid ---- */
 
-static vecdb_status compile(const struct schema *schema, const char *text, const char *params, struct filter **out)
+static vecdb_status read_hybrid(const vecdb_hybrid_request *request, vecdb_hybrid_request *read, struct ranker *ranker)
 {
-    *out = NULL;
-    return text && *text ? filter_compile(schema, text, strlen(text), params, out) : VECDB_OK;
-}
-
-vecdb_status vecdb_query(vecdb_collection *collection, const vecdb_query_request *request, vecdb_result **out)
-{
-    static const char *const everything[] = {"*"};
-    vecdb_query_request read = VECDB_QUERY_REQUEST_INIT;
-    struct filter_counters counters = {0};
-    struct snapshot *snapshot = NULL;
-    struct filter *filter = NULL;
-    struct output output = {0};
-    struct buf partitions = {0};
-    struct found *found = NULL;
-    struct result *result;
-    struct call call;
-    size_t first[2] = {0, 0};
-    vecdb_status status;
-
-    if (!out)
-        return error_set(VECDB_ERR_INVALID, "query: out is NULL");
-    *out = NULL;
-    TRY(call_begin_collection(&call, collection));
-    status = struct_read("query request", request, &read, sizeof read);
-    if (status == VECDB_OK)
-        status = take_snapshot(collection, &snapshot);
-    if (status == VECDB_OK)
-        status = compile(snapshot->schema, read.filter, read.filter_params, &filter);
-    if (status == VECDB_OK)
-        status = read.output_fields ? output_init(&output, snapshot->schema, read.output_fields, read.output_count)
-                                    : output_init(&output, snapshot->schema, everything, 1);
-    if (status == VECDB_OK && read.partitions) {
-        status = request_partitions(read.partitions, read.partition_count, find_partition, collection->collection,
-                                    &partitions);
-        if (status == VECDB_OK)
-            status = buf_reserve(&partitions, 4);
+    TRY(struct_read("hybrid request", request, read, sizeof *read));
+    if (!read->searches || read->search_count == 0)
+        return error_set(VECDB_ERR_INVALID, "hybrid search: no searches");
+    if (read->search_count > 1024)
+        return error_set(VECDB_ERR_LIMIT, "hybrid search: %zu searches are more than 1024", read->search_count);
+    if (read->limit == 0)
+        return error_set(VECDB_ERR_INVALID, "hybrid search: limit is 0, it must be at least 1");
+    if (!read->ranker || strcmp(read->ranker, "rrf") == 0) {
+        ranker->rrf_k = read->rrf_k != 0 ? read->rrf_k : 60;
+        if (!(ranker->rrf_k > 0 && ranker->rrf_k < 16384))
+            return error_set(VECDB_ERR_INVALID, "hybrid search: rrf_k is %g, it must be in (0, 16384)", ranker->rrf_k);
+        return VECDB_OK;
     }
-    if (status == VECDB_OK)
-        status = select_rows(snapshot, filter, (const uint32_t *)(const void *)partitions.data, read.partition_count,
-                           read.order_by, read.limit, read.offset, &found, &first[1], &counters);
-    if (status == VECDB_OK)
-        status = output_fetch(&output, snapshot, found, first, 1, false, &result);
-    if (status == VECDB_OK)
-        status = wrap_result(result, out);
-    buf_deinit(&partitions);
-    mem_free(found);
-    output_deinit(&output);
-    filter_free(filter);
-    snapshot_release(snapshot);
-    return call_end(&call, status);
-}
-
-vecdb_status vecdb_get(vecdb_collection *collection, const vecdb_column *keys, size_t key_count,
-                       const char *const *output_fields, size_t output_count, vecdb_result **out)
-{
-    static const char *const everything[] = {"*"};
-    struct snapshot *snapshot = NULL;
-    struct output output = {0};
-    struct found *found = NULL;
-    struct rows rows = {0};
-    struct result *result;
-    struct call call;
-    size_t first[2] = {0, 0};
-    vecdb_status status;
-
-    if (!out)
-        return error_set(VECDB_ERR_INVALID, "get: out is NULL");
-    *out = NULL;
-    TRY(call_begin_collection(&call, collection));
-    if (!keys)
-        return call_end(&call, error_set(VECDB_ERR_INVALID, "get: keys is NULL"));
-    status = take_snapshot(collection, &snapshot);
-    if (status == VECDB_OK)
-        status = output_fields ? output_init(&output, snapshot->schema, output_fields, output_count)
-                               : output_init(&output, snapshot->schema, everything, 1);
-    if (status == VECDB_OK)
-        status = rows_from_keys(snapshot->schema, keys, key_count, &rows);
-    if (status == VECDB_OK)
-        status = select_keys(snapshot, &rows, &found, &first[1]);
-    if (status == VECDB_OK)
-        status = output_fetch(&output, snapshot, found, first, 1, false, &result);
-    if (status == VECDB_OK)
-        status = wrap_result(result, out);
-    if (status == VECDB_OK && first[1] == 0)
-        status = VECDB_NOT_FOUND;
-    rows_deinit(&rows);
-    mem_free(found);
-    output_deinit(&output);
-    snapshot_release(snapshot);
-    return call_end(&call, status);
-}
-
-vecdb_status vecdb_count(vecdb_collection *collection, const char *text, const char *params, uint64_t *out)
-{
-    struct filter_counters counters = {0};
-    struct snapshot *snapshot = NULL;
-    struct filter *filter = NULL;
-    struct call call;
-    vecdb_status status;
-
-    if (!out)
-        return error_set(VECDB_ERR_INVALID, "count: out is NULL");
-    *out = 0;
-    TRY(call_begin_collection(&call, collection));
-    status = take_snapshot(collection, &snapshot);
-    if (status == VECDB_OK)
-        status = compile(snapshot->schema, text, params, &filter);
-    if (status == VECDB_OK && !filter)
-        *out = snapshot->live_rows;
-    else if (status == VECDB_OK)
-        status = select_count(snapshot, filter, NULL, 0, out, &counters);
-    filter_free(filter);
-    snapshot_release(snapshot);
-    return call_end(&call, status);
-}
-
-/* ---- filters ---- */
-
-vecdb_status vecdb_filter_compile(vecdb_collection *collection, const char *text, const char *params,
-                                  vecdb_filter **out)
-{
-    struct snapshot *snapshot = NULL;
-    vecdb_filter *handle = NULL;
-    struct call call;
-    vecdb_status status;
-
-    if (!out)
-        return error_set(VECDB_ERR_INVALID, "filter: out is NULL");
-    *out = NULL;
-    TRY(call_begin_collection(&call, collection));
-    status = take_snapshot(collection, &snapshot);
-    if (status == VECDB_OK && !(handle = mem_zalloc(sizeof *handle)))
-        status = error_nomem("filter");
-    if (status == VECDB_OK)
-        status = filter_compile(snapshot->schema, text ? text : "", text ? strlen(text) : 0, params, &handle->filter);
-    if (status == VECDB_OK) {
-        handle->collection = collection;
-        handle->schema = snapshot->schema;
-        atomic_fetch_add(&collection->children, 1);
-        *out = handle;
-    } else {
-        mem_free(handle);
-    }
-    snapshot_release(snapshot);
-    return call_end(&call, status);
-}
-
-void vecdb_filter_free(vecdb_filter **filter)
-{
-    if (!filter || !*filter)
-        return;
-    filter_free((*filter)->filter);
-    atomic_fetch_sub(&(*filter)->collection->children, 1);
-    mem_free(*filter);
-    *filter = NULL;
-}
-
-static vecdb_status rows_column(void *context, size_t field, size_t block, struct column_scratch *scratch,
-                                struct column *out)
-{
-    *out = ((const struct rows *)context)->columns[field];
+    if (strcmp(read->ranker, "weighted") != 0)
+        return error_set(VECDB_ERR_INVALID, "hybrid search: ranker %s is unknown; there are rrf and weighted", read->ranker);
+    if (!read->weights)
+        return error_set(VECDB_ERR_INVALID, "hybrid search: weights is NULL");
+    for (size_t i = 0; i < read->search_count; i++)
+        if (!(read->weights[i] >= 0 && read->weights[i] <= 1))
+            return error_set(VECDB_ERR_INVALID, "hybrid search: weight %zu is %g, it must be in [0, 1]", i, read->weights[i]);
+    ranker->weighted = true;
+    ranker->weights = read->weights;
+    ranker->raw_scores = read->raw_scores;
     return VECDB_OK;
 }
 
-vecdb_status vecdb_filter_match(const vecdb_filter *filter, const vecdb_batch *batch, uint8_t *matches)
+/* One of the searches, on the common snapshot. */
+struct hybrid_part {
+    struct request request;
+    bool ready;
+    struct found *found;
+    size_t *counts;
+};
+
+static vecdb_status run_part(vecdb_collection *collection, struct snapshot *snapshot, const vecdb_search_request *asked,
+                             size_t query_count, struct hybrid_part *part)
 {
-    vecdb_batch read = VECDB_BATCH_INIT;
-    struct filter_source source = {.column = rows_column};
-    uint64_t *words = NULL;
-    struct rows rows;
-    uint64_t bad_row;
+    vecdb_search_request read = VECDB_SEARCH_REQUEST_INIT;
+    struct search_counters counters = {0};
+
+    TRY(struct_read("search request", asked, &read, sizeof read));
+    if (query_count && read.query_count != query_count)
+        return error_set(VECDB_ERR_INVALID, "hybrid search: one search has %zu queries, another %zu", query_count,
+                         read.query_count);
+    if (read.group_by)
+        return error_set(VECDB_ERR_UNSUPPORTED, "hybrid search: its searches cannot be grouped");
+    TRY(answer_prepare(collection, snapshot, &read, &part->request));
+    part->ready = true;
+    part->counts = mem_array_zalloc(read.query_count + 1, sizeof *part->counts);
+    if (!part->counts)
+        return error_nomem("hybrid search");
+    return search_run(snapshot, &part->request.search, &part->found, part->counts, &counters);
+}
+
+static vecdb_status merge_parts(const struct snapshot *snapshot, const vecdb_hybrid_request *read,
+                                const struct ranker *ranker, const struct hybrid_part *parts, size_t query_count,
+                                struct buf *merged, size_t *first)
+{
+    struct ranked_list *lists = mem_array_alloc(read->search_count, sizeof *lists);
+    size_t *at = mem_array_zalloc(read->search_count, sizeof *at);
+    vecdb_status status = lists && at ? VECDB_OK : error_nomem("hybrid search");
+
+    for (size_t q = 0; q < query_count && status == VECDB_OK; q++) {
+        for (size_t i = 0; i < read->search_count; i++) {
+            lists[i] = (struct ranked_list){parts[i].found + at[i], parts[i].counts[q], parts[i].request.search.metric};
+            at[i] += parts[i].counts[q];
+        }
+        status = hybrid_merge(snapshot, lists, read->search_count, ranker, read->limit, read->offset, merged);
+        first[q + 1] = merged->size / sizeof(struct found);
+    }
+    mem_free(lists);
+    mem_free(at);
+    return status;
+}
+
+vecdb_status vecdb_hybrid_search(vecdb_collection *collection, const vecdb_hybrid_request *request, vecdb_result **out)
+{
+    vecdb_hybrid_request read = VECDB_HYBRID_REQUEST_INIT;
+    struct hybrid_part *parts = NULL;
+    struct snapshot *snapshot = NULL;
+    struct output output = {0};
+    struct ranker ranker = {0};
+    struct buf merged = {0};
+    size_t *first = NULL, query_count = 0;
+    struct result *result;
     struct call call;
     vecdb_status status;
 
-    if (!filter || !matches)
-        return error_set(VECDB_ERR_INVALID, "filter match: filter or matches is NULL");
-    TRY(call_begin_collection(&call, filter->collection));
-    status = struct_read("batch", batch, &read, sizeof read);
+    if (!out)
+        return error_set(VECDB_ERR_INVALID, "hybrid search: out is NULL");
+    *out = NULL;
+    TRY(call_begin_collection(&call, collection));
+    status = read_hybrid(request, &read, &ranker);
     if (status == VECDB_OK)
-        status = rows_from_batch(filter->schema, &read, 1, true, &rows, &bad_row);
-    if (status != VECDB_OK)
-        return call_end(&call, status);
-    source.context = &rows;
-    source.row_count = rows.row_count;
-    source.block_rows = align_up(rows.row_count + 1, 64);
-    words = mem_array_alloc(bitmap_words(rows.row_count) + 1, 8);
-    if (words) {
-        bitmap_fill(words, rows.row_count);
-        status = filter_eval(filter->filter, &source, words, NULL, NULL, NULL);
-    } else {
-        status = error_nomem("filter match");
+        status = take_snapshot(collection, &snapshot);
+    if (status == VECDB_OK && !(parts = mem_array_zalloc(read.search_count, sizeof *parts)))
+        status = error_nomem("hybrid search");
+    for (size_t i = 0; i < read.search_count && status == VECDB_OK; i++) {
+        status = run_part(collection, snapshot, read.searches[i], query_count, &parts[i]);
+        query_count = parts[i].request.search.query_count;
     }
-    for (size_t i = 0; i < rows.row_count && status == VECDB_OK; i++)
-        matches[i] = bitmap_get(words, i);
-    mem_free(words);
-    rows_deinit(&rows);
+    if (status == VECDB_OK && !(first = mem_array_zalloc(query_count + 1, sizeof *first)))
+        status = error_nomem("hybrid search");
+    if (status == VECDB_OK)
+        status = merge_parts(snapshot, &read, &ranker, parts, query_count, &merged, first);
+    if (status == VECDB_OK)
+        status = output_init(&output, snapshot->schema, read.output_fields, read.output_count);
+    if (status == VECDB_OK) {
+        answer_round((struct found *)(void *)merged.data, first[query_count], read.round_decimal);
+        status = output_fetch(&output, snapshot, (const struct found *)(const void *)merged.data, first, query_count, true,
+                              &result);
+    }
+    if (status == VECDB_OK)
+        status = wrap_result(result, out);
+    for (size_t i = 0; parts && i < read.search_count; i++) {
+        if (parts[i].ready)
+            request_deinit(&parts[i].request);
+        mem_free(parts[i].found);
+        mem_free(parts[i].counts);
+    }
+    mem_free(parts);
+    mem_free(first);
+    buf_deinit(&merged);
+    output_deinit(&output);
+    snapshot_release(snapshot);
+    return call_end(&call, status);
+}
+
+/* ---- explained ---- */
+
+static vecdb_status print_explanation(const struct answer *answer, double milliseconds, struct buf *text)
+{
+    const struct search_counters *counters = &answer->counters;
+    const struct schema *schema = answer->snapshot->schema;
+
+    TRY(buf_append_text(text, "{\"field\":"));
+    TRY(buf_append_json_string(text, schema->fields[answer->request.search.field].name,
+                               strlen(schema->fields[answer->request.search.field].name)));
+    TRY(buf_printf(text, ",\"metric\":\"%s\",\"rows\":%llu,\"rows_allowed\":%llu,\"segments\":%zu",
+                   metric_name(answer->request.search.metric), (unsigned long long)answer->snapshot->live_rows,
+                   (unsigned long long)counters->rows_allowed, answer->snapshot->view_count));
+    TRY(buf_printf(text, ",\"segments_indexed\":%u,\"segments_scanned\":%u,\"segments_detail\":[",
+                   counters->indexed_segments, counters->scanned_segments));
+    for (size_t v = 0; v < answer->snapshot->view_count; v++) {
+        const struct segment_view *view = &answer->snapshot->views[v];
+        size_t field = view_field(view, schema, answer->request.search.field);
+        const struct index_ref *ref = field == SCHEMA_NONE ? NULL : view_index(view, field);
+        TRY(buf_printf(text, "%s{\"rows\":%zu,\"live\":%zu,\"growing\":%s,\"index\":\"%s\",\"indexed_rows\":%zu}",
+                       v ? "," : "", view->row_count, view_live_rows(view), view->segment->growing ? "true" : "false",
+                       ref ? ref->index->ops->name : "none", ref ? atomic_load(&ref->covered) : 0));
+    }
+    TRY(buf_printf(text, "],\"rows_scored\":%llu,\"reranked\":%llu,\"hops\":%llu",
+                   (unsigned long long)counters->index.rows_scored, (unsigned long long)counters->index.reranked,
+                   (unsigned long long)counters->index.hops));
+    TRY(buf_printf(text, ",\"filter_blocks\":%llu,\"filter_blocks_skipped\":%llu,\"filter_index_lookups\":%llu",
+                   (unsigned long long)counters->filter.blocks, (unsigned long long)counters->filter.blocks_skipped,
+                   (unsigned long long)counters->filter.index_lookups));
+    if (answer->request.search.filter) {
+        TRY(buf_append_text(text, ",\"filter\":"));
+        TRY(filter_explain(answer->request.search.filter, NULL, text));
+    }
+    return buf_printf(text, ",\"hits\":%zu,\"exhausted\":%s,\"milliseconds\":%.3f}",
+                      answer->first[answer->request.search.query_count], answer->exhausted ? "true" : "false", milliseconds);
+}
+
+vecdb_status vecdb_explain(vecdb_collection *collection, const vecdb_search_request *request, char **out)
+{
+    vecdb_search_request read = VECDB_SEARCH_REQUEST_INIT;
+    struct timespec begin, end;
+    struct answer answer;
+    struct buf text = {0};
+    struct call call;
+    vecdb_status status;
+
+    if (!out)
+        return error_set(VECDB_ERR_INVALID, "explain: out is NULL");
+    *out = NULL;
+    TRY(call_begin_collection(&call, collection));
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    if ((status = struct_read("search request", request, &read, sizeof read)) != VECDB_OK ||
+        (status = answer_run(collection, &read, &answer)) != VECDB_OK)
+        return call_end(&call, status);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    status = print_explanation(&answer, (double)(end.tv_sec - begin.tv_sec) * 1e3 + (double)(end.tv_nsec - begin.tv_nsec) / 1e6,
+                               &text);
+    if (status == VECDB_OK && !(*out = buf_take_text(&text)))
+        status = error_nomem("explain");
+    buf_deinit(&text);
+    answer_deinit(&answer);
     return call_end(&call, status);
 }

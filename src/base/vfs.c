@@ -1,5 +1,7 @@
 #include "base/vfs.h"
 
+#include "base/plant.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -152,7 +154,12 @@ static int posix_stat(const struct vfs *vfs, int fd, struct vfs_stat *out)
 
 /* flock, not fcntl: it belongs to the open file, so a second opening in this process is refused too, and closing some
  * other descriptor of the file does not let go of it. */
-static int posix_lock(const struct vfs *vfs, int fd) { return result_of(flock(fd, LOCK_EX | LOCK_NB)); }
+static int posix_lock(const struct vfs *vfs, int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return PLANTED(22) ? result_of(fcntl(fd, F_SETLK, &whole)) : result_of(flock(fd, LOCK_EX | LOCK_NB));
+}
 
 static int posix_map(const struct vfs *vfs, int fd, size_t size, const uint8_t **out)
 {

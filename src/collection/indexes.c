@@ -206,8 +206,8 @@ static vecdb_status build_view(struct collection *collection, const struct snaps
                                           .progress_context = options ? options->context : NULL};
     struct params params = definition->params;
     struct vectors vectors;
-    struct index_ref *ref;
     uint64_t *present = NULL;
+    struct index *index;
     vecdb_status status;
 
     *out = NULL;
@@ -219,31 +219,20 @@ static vecdb_status build_view(struct collection *collection, const struct snaps
             return VECDB_OK;
         params_default(ops->build_params, &params);
     }
-    if (!(ref = mem_zalloc(sizeof *ref)))
-        return error_nomem("index");
-    atomic_init(&ref->references, 1);
-    ref->field = view_field(view, snapshot->schema, field);
-    ref->built_by = definition->id;
     if (snapshot->schema->fields[field].flags & VECDB_NULLABLE) {
-        if (!(present = mem_array_alloc(bitmap_words(vectors.row_count), 8))) {
-            mem_free(ref);
+        if (!(present = mem_array_alloc(bitmap_words(vectors.row_count), 8)))
             return error_nomem("index");
-        }
         bitmap_fill(present, vectors.row_count);
-        view->segment->ops->and_present(view->segment, ref->field, vectors.row_count, present);
+        view->segment->ops->and_present(view->segment, view_field(view, snapshot->schema, field), vectors.row_count,
+                                        present);
         vectors.present = present;
     }
-    status = ops->build(&vectors, definition->metric, &params, &context, &ref->index);
+    status = ops->build(&vectors, definition->metric, &params, &context, &index);
     mem_free(present);
-    if (status != VECDB_OK) {
-        mem_free(ref);
+    if (status != VECDB_OK)
         return status;
-    }
-    ref->index->vectors.present = NULL; /* which rows are there is the snapshot's to say from now on */
-    ref->segment = view->segment;
-    segment_retain(ref->segment);
-    *out = ref;
-    return VECDB_OK;
+    index->vectors.present = NULL; /* which rows are there is the snapshot's to say from now on */
+    return index_ref_create(index, view->segment, view_field(view, snapshot->schema, field), definition->id, out);
 }
 
 /* Show built indexes on the views of the current state that still have their segments. With write_lock. */

@@ -84,7 +84,7 @@ struct datum arithmetic_binary(enum token_kind op, const struct datum *a, const 
     case TOKEN_SLASH:
         return y == 0 ? none : real(x / y);
     case TOKEN_POWER:
-        return real(pow(x, y));
+        return x == 0 && y < 0 ? none : real(pow(x, y));
     default: /* the others are for integers */
         return none;
     }

@@ -441,6 +441,15 @@ static vecdb_status parse_operand(struct parser *parser, bool *operand)
         TRY(push_waiting(parser, waiting));
         *operand = false;
         return next(parser);
+    case TOKEN_NOT_MATCH: /* where an operand is due, !~ is a not and a complement */
+        waiting.op = TOKEN_NOT;
+        waiting.level = LEVEL_NOT;
+        TRY(push_waiting(parser, waiting));
+        *operand = false;
+        token->kind = TOKEN_TILDE;
+        token->at++;
+        token->length--;
+        return VECDB_OK;
     case TOKEN_EXISTS:
         waiting.level = LEVEL_TIGHT;
         TRY(push_waiting(parser, waiting));

@@ -47,7 +47,8 @@ struct index_search {
     size_t query_count;
     size_t query_stride;      /* bytes */
     size_t k;                 /* 1 .. row_count */
-    const uint64_t *allowed;  /* bitmap of rows that may be returned (filter and deletions); NULL: all */
+    const uint64_t *allowed;  /* bitmap of rows that may be returned (filter and deletions); NULL: all. May be longer than
+                                 the index has rows, never shorter */
     size_t allowed_count;     /* bits set in it */
     const struct params *params; /* checked search parameters */
     bool has_radius;          /* range search: only rows with distance < radius (IP, COSINE: already negated) */
@@ -114,6 +115,8 @@ struct index {
 
 /** Kind by name ("HNSW", capitals or not); NULL when there is none. */
 const struct index_ops *index_find(const char *name);
+/** Search parameters of all kinds together: a search over an index of one kind passes over what only others know. */
+const struct param_spec *index_known_search_params(void);
 /** The i-th kind; NULL past the last. */
 const struct index_ops *index_at(size_t i);
 

@@ -143,6 +143,27 @@ static vecdb_status take_range(struct search *search, const vecdb_search_request
     return VECDB_OK;
 }
 
+static vecdb_status take_group(struct request *request, const struct schema *schema, const vecdb_search_request *from)
+{
+    request->group_field = SCHEMA_NONE;
+    request->group_size = from->group_size ? from->group_size : 1;
+    request->strict_group_size = from->strict_group_size;
+    if (!from->group_by)
+        return VECDB_OK;
+    request->group_field = schema_find(schema, from->group_by, strlen(from->group_by));
+    if (request->group_field == SCHEMA_NONE)
+        return no_field(schema, from->group_by);
+    if (type_is_vector(schema->fields[request->group_field].type) ||
+        schema->fields[request->group_field].type == VECDB_TYPE_JSON ||
+        schema->fields[request->group_field].type == VECDB_TYPE_ARRAY ||
+        type_is_float(schema->fields[request->group_field].type))
+        return error_set(VECDB_ERR_TYPE, "group_by: field %s is %s; a BOOL, an integer or a VARCHAR is wanted",
+                         from->group_by, type_name(schema->fields[request->group_field].type));
+    if (from->has_radius)
+        return error_set(VECDB_ERR_UNSUPPORTED, "search: group_by does not go with a radius");
+    return VECDB_OK;
+}
+
 static vecdb_status prepare(struct request *request, const struct snapshot *snapshot, const vecdb_search_request *from,
                             vecdb_metric index_metric, const struct filter *compiled, partition_lookup find_partition,
                             void *context)
@@ -185,6 +206,7 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
         TRY(rows_from_keys(schema, from->within_keys, from->within_count, &request->within));
         search->within = &request->within;
     }
+    TRY(take_group(request, schema, from));
     if (from->timeout_ms) {
         deadline_start(&request->deadline, from->timeout_ms);
         search->deadline = &request->deadline;

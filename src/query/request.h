@@ -14,6 +14,8 @@ struct request {
     struct buf partitions;   /* u32 ids */
     struct deadline deadline;
     size_t limit, offset;
+    size_t group_field, group_size; /* SCHEMA_NONE: not grouped */
+    bool strict_group_size;
 };
 
 /** What to bring along with the rows. */

@@ -230,7 +230,8 @@ struct part {
 
 static bool scans(const struct index_ref *ref, const struct search *search)
 {
-    return !ref || search->exact || strcmp(ref->index->ops->name, "FLAT") == 0 || ref->index->metric != search->metric;
+    return !ref || search->exact || strcmp(ref->index->ops->name, "FLAT") == 0 ||
+           strcmp(ref->index->ops->name, "BIN_FLAT") == 0 || ref->index->metric != search->metric;
 }
 
 /* Where rows beyond the k-th are as near as the k-th and keys do not ascend with rows, the scan's choice among them was by
@@ -272,74 +273,229 @@ static vecdb_status choose_among_ties(const struct snapshot *snapshot, size_t vi
     return status;
 }
 
+/* What one segment's search works with. */
+struct view_search {
+    const struct snapshot *snapshot;
+    size_t view;
+    const struct search *search;
+    struct vectors vectors;
+    uint64_t *allowed;    /* NULL: all rows */
+    size_t allowed_count;
+    struct index_search asked;
+};
+
+/* Scan all allowed rows, and choose by key among those at the end that are equally near. */
+static vecdb_status scan_view(struct view_search *task, const struct index_ref *ref, struct part *part,
+                              struct search_counters *counters)
+{
+    struct index_search *asked = &task->asked;
+    size_t k = asked->k;
+    bool by_key = !task->snapshot->views[task->view].keys_ascend && k < task->allowed_count;
+    vecdb_status status;
+
+    asked->k = k + by_key;
+    part->k = asked->k;
+    part->hits = mem_array_alloc(asked->k * asked->query_count, sizeof *part->hits);
+    part->counts = mem_array_zalloc(asked->query_count, sizeof *part->counts);
+    if (!part->hits || !part->counts)
+        return error_nomem("search");
+    counters->scanned_segments++;
+    if (ref) {
+        struct params params;
+        params_default(ref->index->ops->search_params, &params);
+        asked->params = &params;
+        status = ref->index->ops->search(ref->index, asked, part->hits, part->counts, &counters->index);
+        asked->params = NULL;
+    } else {
+        status = flat_search(&task->vectors, task->search->metric, asked, part->hits, part->counts, &counters->index);
+    }
+    for (size_t q = 0; by_key && q < asked->query_count && status == VECDB_OK; q++)
+        status = choose_among_ties(task->snapshot, task->view, &task->vectors, task->search, asked, q,
+                                   part->hits + q * asked->k, &part->counts[q]);
+    return status;
+}
+
+/* Bits from .. to - 1 of the allowed rows, in a bitmap as long as the segment has room; *count receives how many. */
+static vecdb_status allowed_between(const struct view_search *task, size_t from, size_t to, uint64_t **out,
+                                    size_t *count)
+{
+    size_t room = task->snapshot->views[task->view].segment->row_count, words = bitmap_words(room);
+    uint64_t *rows = mem_zalloc(words * 8);
+
+    *out = rows;
+    if (!rows)
+        return error_nomem("search");
+    if (task->allowed)
+        memcpy(rows, task->allowed, bitmap_words(task->vectors.row_count) * 8);
+    else
+        bitmap_fill(rows, task->vectors.row_count);
+    memset(rows, 0, from / 64 * 8);
+    if (from % 64)
+        rows[from / 64] &= ~0ull << (from % 64);
+    if (to < room) {
+        rows[to / 64] &= to % 64 ? (1ull << (to % 64)) - 1 : 0;
+        for (size_t w = to / 64 + 1; w < words; w++)
+            rows[w] = 0;
+    }
+    *count = bitmap_count(rows, room);
+    return VECDB_OK;
+}
+
+/* Search by an index that has the segment's first `covered` rows, and scan those behind. */
+static vecdb_status index_view(struct view_search *task, const struct index_ref *ref, size_t covered,
+                               struct part *part, struct search_counters *counters)
+{
+    struct index_search by_index = task->asked, behind = task->asked;
+    bool whole = covered == task->vectors.row_count && !ref->segment->growing;
+    uint64_t *front = NULL, *tail = NULL;
+    size_t *tail_counts = NULL;
+    struct hit *tail_hits = NULL;
+    struct params params;
+    char owner[64];
+    vecdb_status status;
+
+    snprintf(owner, sizeof owner, "index %s", ref->index->ops->name);
+    TRY(params_parse(owner, ref->index->ops->search_params, index_known_search_params(), task->search->params, &params));
+    by_index.params = &params;
+    counters->indexed_segments++;
+    status = VECDB_OK;
+    behind.allowed_count = 0;
+    if (!whole) {
+        status = allowed_between(task, 0, covered, &front, &by_index.allowed_count);
+        if (status == VECDB_OK && covered < task->vectors.row_count)
+            status = allowed_between(task, covered, task->vectors.row_count, &tail, &behind.allowed_count);
+        by_index.allowed = front;
+        behind.allowed = tail;
+    }
+    by_index.k = by_index.k < by_index.allowed_count ? by_index.k : by_index.allowed_count;
+    behind.k = behind.k < behind.allowed_count ? behind.k : behind.allowed_count;
+    part->k = by_index.k + behind.k;
+    part->hits = mem_array_alloc(part->k * task->asked.query_count + 1, sizeof *part->hits);
+    part->counts = mem_array_zalloc(task->asked.query_count, sizeof *part->counts);
+    if (status == VECDB_OK && (!part->hits || !part->counts))
+        status = error_nomem("search");
+    if (status == VECDB_OK && by_index.k)
+        status = ref->index->ops->search(ref->index, &by_index, part->hits, part->counts, &counters->index);
+    if (status == VECDB_OK && behind.k) {
+        tail_hits = mem_array_alloc(behind.k * behind.query_count, sizeof *tail_hits);
+        tail_counts = mem_array_zalloc(behind.query_count, sizeof *tail_counts);
+        status = tail_hits && tail_counts ? flat_search(&task->vectors, task->search->metric, &behind, tail_hits,
+                                                        tail_counts, &counters->index)
+                                          : error_nomem("search");
+        for (size_t q = behind.query_count; status == VECDB_OK && q-- > 0;) { /* from k a query to part->k, in place */
+            memmove(part->hits + q * part->k, part->hits + q * by_index.k, part->counts[q] * sizeof *part->hits);
+            memcpy(part->hits + q * part->k + part->counts[q], tail_hits + q * behind.k,
+                   tail_counts[q] * sizeof *tail_hits);
+            part->counts[q] += tail_counts[q];
+        }
+    }
+    mem_free(front);
+    mem_free(tail);
+    mem_free(tail_hits);
+    mem_free(tail_counts);
+    return status;
+}
+
 static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at, const struct search *search,
                                 struct part *part, struct search_counters *counters)
 {
     const struct segment_view *view = &snapshot->views[view_at];
-    struct index_search asked = {.queries = search->queries,
-                                 .query_count = search->query_count,
-                                 .query_stride = search->query_stride,
-                                 .has_radius = search->has_radius,
-                                 .pool = search->pool,
-                                 .deadline = search->deadline};
-    struct vectors vectors;
+    struct view_search task = {.snapshot = snapshot, .view = view_at, .search = search};
     struct index_ref *ref;
-    uint64_t *allowed = NULL;
-    size_t allowed_count;
-    bool by_key;
     vecdb_status status;
 
-    if (!view_vectors(view, snapshot->schema, search->field, &vectors))
+    if (!view_vectors(view, snapshot->schema, search->field, &task.vectors))
         return VECDB_OK;
-    status = search_allowed(snapshot, view_at, search->filter, search->partitions, search->partition_count,
-                            search->deadline, &allowed, &allowed_count, &counters->filter);
-    if (status == VECDB_OK)
-        status = narrow(snapshot, view_at, search, &vectors, &allowed, &allowed_count);
-    if (status != VECDB_OK || allowed_count == 0)
-        goto done;
-    counters->rows_allowed += allowed_count;
-    ref = view_index(view, view_field(view, snapshot->schema, search->field));
-    if (search->has_radius)
-        asked.radius = distance_of(search->metric, search->radius);
-    asked.allowed = allowed;
-    asked.allowed_count = allowed_count;
-    by_key = scans(ref, search) && !view->keys_ascend && search->k < allowed_count;
-    part->k = search->k < allowed_count ? search->k : allowed_count;
-    if (search->has_range_filter) /* the nearest are left out afterwards, so all within the radius are wanted */
-        part->k = allowed_count;
-    asked.k = part->k + by_key;
-    part->hits = mem_array_alloc(asked.k * search->query_count, sizeof *part->hits);
-    part->counts = mem_array_zalloc(search->query_count, sizeof *part->counts);
-    if (!part->hits || !part->counts) {
-        status = error_nomem("search");
-        goto done;
-    }
-    if (scans(ref, search)) {
-        counters->scanned_segments++;
-        if (ref && strcmp(ref->index->ops->name, "FLAT") == 0 && ref->index->metric == search->metric) {
-            struct params params;
-            params_default(ref->index->ops->search_params, &params);
-            asked.params = &params;
-            status = ref->index->ops->search(ref->index, &asked, part->hits, part->counts, &counters->index);
-        } else {
-            status = flat_search(&vectors, search->metric, &asked, part->hits, part->counts, &counters->index);
-        }
-        for (size_t q = 0; by_key && q < search->query_count && status == VECDB_OK; q++)
-            status = choose_among_ties(snapshot, view_at, &vectors, search, &asked, q, part->hits + q * asked.k,
-                                       &part->counts[q]);
-        part->k = asked.k;
+    if (search->rows) {
+        task.allowed = search->rows->bitmaps[view_at];
+        task.allowed_count = search->rows->counts[view_at];
+        status = VECDB_OK;
     } else {
-        struct params params;
-        char owner[64];
-        snprintf(owner, sizeof owner, "index %s", ref->index->ops->name);
-        counters->indexed_segments++;
-        status = params_parse(owner, ref->index->ops->search_params, NULL, search->params, &params);
-        asked.params = &params;
+        status = search_allowed(snapshot, view_at, search->filter, search->partitions, search->partition_count,
+                                search->deadline, &task.allowed, &task.allowed_count, &counters->filter);
         if (status == VECDB_OK)
-            status = ref->index->ops->search(ref->index, &asked, part->hits, part->counts, &counters->index);
+            status = narrow(snapshot, view_at, search, &task.vectors, &task.allowed, &task.allowed_count);
     }
-done:
-    mem_free(allowed);
+    if (status == VECDB_OK && task.allowed_count) {
+        size_t covered;
+        counters->rows_allowed += task.allowed_count;
+        task.asked = (struct index_search){.queries = search->queries,
+                                           .query_count = search->query_count,
+                                           .query_stride = search->query_stride,
+                                           .k = search->k < task.allowed_count ? search->k : task.allowed_count,
+                                           .allowed = task.allowed,
+                                           .allowed_count = task.allowed_count,
+                                           .has_radius = search->has_radius,
+                                           .pool = search->pool,
+                                           .deadline = search->deadline};
+        if (search->has_radius)
+            task.asked.radius = distance_of(search->metric, search->radius);
+        if (search->has_range_filter) /* the nearest are left out afterwards, so all within the radius are wanted */
+            task.asked.k = task.allowed_count;
+        ref = view_index(view, view_field(view, snapshot->schema, search->field));
+        covered = ref ? atomic_load_explicit(&ref->covered, memory_order_acquire) : 0;
+        if (covered > task.vectors.row_count)
+            covered = task.vectors.row_count;
+        if (scans(ref, search)) {
+            bool of_index = ref && !search->exact && ref->index->metric == search->metric && !ref->segment->growing &&
+                            covered == task.vectors.row_count;
+            status = scan_view(&task, of_index ? ref : NULL, part, counters);
+        } else {
+            status = index_view(&task, ref, covered, part, counters);
+        }
+    }
+    if (!search->rows)
+        mem_free(task.allowed);
+    return status;
+}
+
+/* ---- rows chosen before ---- */
+
+void row_set_deinit(struct row_set *set)
+{
+    for (size_t v = 0; set->bitmaps && v < set->view_count; v++)
+        mem_free(set->bitmaps[v]);
+    mem_free(set->bitmaps);
+    mem_free(set->counts);
+    *set = (struct row_set){0};
+}
+
+void row_set_remove(struct row_set *set, size_t view, size_t row)
+{
+    if (!set->bitmaps[view] || !bitmap_get(set->bitmaps[view], row))
+        return;
+    bitmap_clear(set->bitmaps[view], row);
+    set->counts[view]--;
+}
+
+vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search *search, struct row_set *out,
+                            struct search_counters *counters)
+{
+    vecdb_status status = VECDB_OK;
+
+    *out = (struct row_set){.view_count = snapshot->view_count};
+    out->bitmaps = mem_array_zalloc(snapshot->view_count + 1, sizeof *out->bitmaps);
+    out->counts = mem_array_zalloc(snapshot->view_count + 1, sizeof *out->counts);
+    if (!out->bitmaps || !out->counts)
+        status = error_nomem("search");
+    for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
+        struct vectors vectors;
+        if (!view_vectors(&snapshot->views[v], snapshot->schema, search->field, &vectors))
+            continue;
+        status = search_allowed(snapshot, v, search->filter, search->partitions, search->partition_count,
+                                search->deadline, &out->bitmaps[v], &out->counts[v], &counters->filter);
+        if (status == VECDB_OK)
+            status = narrow(snapshot, v, search, &vectors, &out->bitmaps[v], &out->counts[v]);
+        if (status != VECDB_OK || out->bitmaps[v] || out->counts[v] == 0)
+            continue;
+        out->bitmaps[v] = mem_array_alloc(bitmap_words(vectors.row_count), 8);
+        if (!out->bitmaps[v])
+            status = error_nomem("search");
+        else
+            bitmap_fill(out->bitmaps[v], vectors.row_count);
+    }
+    if (status != VECDB_OK)
+        row_set_deinit(out);
     return status;
 }
 

@@ -18,12 +18,20 @@ struct search {
     const uint32_t *partitions;  /* ids; NULL: all */
     size_t partition_count;
     const struct rows *within; /* keys to search among; NULL: all */
+    const struct row_set *rows; /* instead of filter, partitions and within: rows chosen before; NULL: choose here */
     const char *params;        /* search parameters' text */
     bool has_radius, has_range_filter;
     double radius, range_filter; /* as the user gave them, in scores */
     bool exact;
     const struct deadline *deadline;
     struct pool *pool;
+};
+
+/** Rows of every view that a search may return, chosen once for several searches. */
+struct row_set {
+    uint64_t **bitmaps; /* view_count; NULL where no row is */
+    size_t *counts;
+    size_t view_count;
 };
 
 /** What a search did. */
@@ -40,6 +48,13 @@ struct search_counters {
  */
 vecdb_status search_run(const struct snapshot *snapshot, const struct search *search, struct found **found,
                         size_t *counts, struct search_counters *counters);
+
+/** The rows that a search's filter, partitions and keys leave, all with a value in its field. */
+vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search *search, struct row_set *out,
+                            struct search_counters *counters);
+void row_set_deinit(struct row_set *set);
+/** Take a row out. */
+void row_set_remove(struct row_set *set, size_t view, size_t row);
 
 /** The rows of a view that are live, in the partitions and match a filter, as a bitmap for mem_free(); NULL in *rows when
  * that is all of them. */

@@ -4,12 +4,35 @@
 
 #include <string.h>
 
+vecdb_status index_ref_create(struct index *index, struct segment *segment, size_t field, uint64_t built_by,
+                              struct index_ref **out)
+{
+    struct index_ref *ref = mem_zalloc(sizeof *ref);
+
+    *out = NULL;
+    if (!ref) {
+        index->ops->free(index);
+        return error_nomem("index");
+    }
+    atomic_init(&ref->references, 1);
+    atomic_init(&ref->covered, index->vectors.row_count);
+    pthread_mutex_init(&ref->growing, NULL);
+    ref->index = index;
+    ref->segment = segment;
+    ref->field = field;
+    ref->built_by = built_by;
+    segment_retain(segment);
+    *out = ref;
+    return VECDB_OK;
+}
+
 void index_ref_release(struct index_ref *ref)
 {
     if (!ref || atomic_fetch_sub_explicit(&ref->references, 1, memory_order_acq_rel) != 1)
         return;
     ref->index->ops->free(ref->index);
     segment_release(ref->segment);
+    pthread_mutex_destroy(&ref->growing);
     mem_free(ref);
 }
 

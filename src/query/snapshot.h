@@ -7,6 +7,8 @@
 #include "storage/segment.h"
 #include "storage/tombstones.h"
 
+#include <pthread.h>
+
 /** A segment's index on a field, counted. It holds on to the segment, whose vectors it reads. */
 struct index_ref {
     atomic_uint references;
@@ -14,8 +16,13 @@ struct index_ref {
     struct segment *segment;
     size_t field;      /* of the segment's schema */
     uint64_t built_by; /* id of the definition it was built for */
+    atomic_size_t covered; /* rows it has; fewer than the segment while that grows */
+    pthread_mutex_t growing; /* held by whoever adds rows to it */
 };
 
+/** Takes over the index and retains the segment; frees the index on failure. */
+vecdb_status index_ref_create(struct index *index, struct segment *segment, size_t field, uint64_t built_by,
+                              struct index_ref **out);
 static inline struct index_ref *index_ref_retain(struct index_ref *ref)
 {
     atomic_fetch_add_explicit(&ref->references, 1, memory_order_relaxed);

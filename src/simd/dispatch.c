@@ -54,6 +54,11 @@ static struct cpu cpu_detect(void)
     return cpu;
 }
 
+static bool has_avx2(void)
+{
+    return cpu_detect().avx2;
+}
+
 static bool has_avx512(void)
 {
     return cpu_detect().avx512;
@@ -64,6 +69,7 @@ static bool has_avx512(void)
 static const struct simd_row rows[] = { /* worst to best */
     {"scalar", always, &distance_scalar, &codes_scalar, &compare_scalar},
 #if defined(__x86_64__)
+    {"avx2", has_avx2, &distance_avx2, &codes_avx2, &compare_avx2},
     {"avx512", has_avx512, &distance_avx512, &codes_avx512, &compare_avx512},
 #endif
 };

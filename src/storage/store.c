@@ -507,6 +507,8 @@ void store_close(struct store *store)
 
 /* -- recovery */
 
+static vecdb_status next_log(struct store *store);
+
 struct replay {
     struct store *store;
     store_apply apply;
@@ -552,6 +554,24 @@ static vecdb_status carry_frame(struct replay *replay, const struct wal_frame *f
     return VECDB_OK;
 }
 
+/* Planted bug 25: replay logs that no manifest names. */
+static vecdb_status plant_replay_strays(struct store *store, struct replay *replay)
+{
+    EACH_NAME(store->listing, name) {
+        struct wal_scan scan = {.epoch = UINT64_MAX, .uuid = store->current.uuid, .last = true};
+        enum file_kind kind;
+        bool named = false;
+
+        if (!format_file_parse(name, &kind, &scan.id) || kind != FILE_WAL)
+            continue;
+        for (size_t i = 0; i < store->current.wal_count; i++)
+            named |= store->current.wals[i].id == scan.id;
+        if (!named)
+            (void)wal_read(&store->dir, &scan, replay_frame, replay);
+    }
+    return VECDB_OK;
+}
+
 /* Replay all logs of the manifest in force. *next_lsn is the number after the last frame found. */
 static vecdb_status replay_logs(struct store *store, struct replay *replay, uint64_t *next_lsn)
 {
@@ -583,7 +603,7 @@ static vecdb_status replay_logs(struct store *store, struct replay *replay, uint
         if (PLANTED(26) && scan.dropped_bytes)
             break;
     }
-    return VECDB_OK;
+    return PLANTED(25) ? plant_replay_strays(store, replay) : VECDB_OK;
 }
 
 /* Whether the directory holds files of ours that the manifest does not name. */
@@ -665,10 +685,19 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
     }
     TRY(wal_create(&store->dir, store->current.uuid, store->epoch, store->current.checkpoint_lsn + 1,
                    &store->options.wal, &store->wal));
-    replay.carry = carry_frame;
+    replay.carry = PLANTED(5) || PLANTED(26) ? NULL : carry_frame;
     status = replay_logs(store, &replay, &next_lsn);
+#ifdef VECDB_PLANT
+    if ((PLANTED(5) || PLANTED(26)) && status == VECDB_OK && store->current.wal_count) {
+        status = wal_plant_reopen(store->wal, store->current.wals[store->current.wal_count - 1].id, next_lsn);
+        store->has_log = true;
+        store->epoch = store->current.epoch;
+        store->recovered = true;
+        return PLANTED(26) && status == VECDB_OK ? next_log(store) : status;
+    }
+#endif
     if (status == VECDB_OK)
-        assert(next_lsn == wal_next_lsn(store->wal));
+        assert(PLANTED(25) || next_lsn == wal_next_lsn(store->wal));
     if (status == VECDB_OK)
         status = publish_recovered(store, &replay);
     if (status != VECDB_OK) {

@@ -390,6 +390,24 @@ LOCKED_GETTER(wal_next_lsn, wal->next_lsn)
 LOCKED_GETTER(wal_durable_lsn, wal->durable_lsn)
 LOCKED_GETTER(wal_size, wal->file.fd > 0 ? wal->end : 0)
 
+#ifdef VECDB_PLANT
+vecdb_status wal_plant_reopen(struct wal *wal, uint64_t id, uint64_t next_lsn)
+{
+    char name[FILE_NAME_SIZE];
+    uint8_t header[WAL_HEADER_SIZE];
+
+    format_file_name(FILE_WAL, id, name);
+    TRY(file_open(wal->dir, name, VFS_WRITE, &wal->file));
+    TRY(file_read(&wal->file, 0, header, sizeof header));
+    TRY(file_size(&wal->file, &wal->end));
+    wal->end = align_up(wal->end, wal->options.align);
+    wal->salt = load_u64(header + 80);
+    wal->next_lsn = next_lsn;
+    wal->durable_lsn = next_lsn - 1;
+    return VECDB_OK;
+}
+#endif
+
 /* -- reading */
 
 #define WINDOW_SIZE ((size_t)256 << 10)
@@ -498,7 +516,7 @@ static vecdb_status look_ahead(struct reader *reader, uint64_t offset, uint64_t 
     return VECDB_OK;
 }
 
-static vecdb_status check_header(struct reader *reader, const struct wal_scan *scan, uint64_t *first_offset)
+static vecdb_status check_header(struct reader *reader, struct wal_scan *scan, uint64_t *first_offset)
 {
     const char *name = reader->file.name;
     struct format_header common;
@@ -515,7 +533,9 @@ static vecdb_status check_header(struct reader *reader, const struct wal_scan *s
     if (scan->epoch != UINT64_MAX && load_u64(header + 64) != scan->epoch)
         return error_set(VECDB_ERR_CORRUPT, "%s: written in epoch %llu, expected %llu", name,
                          (unsigned long long)load_u64(header + 64), (unsigned long long)scan->epoch);
-    if (load_u64(header + 72) != scan->first_lsn)
+    if (scan->first_lsn == 0)
+        scan->first_lsn = load_u64(header + 72);
+    if (load_u64(header + 72) != scan->first_lsn || scan->first_lsn == 0)
         return error_set(VECDB_ERR_CORRUPT, "%s: begins with write %llu, expected %llu", name,
                          (unsigned long long)load_u64(header + 72), (unsigned long long)scan->first_lsn);
     reader->salt = load_u64(header + 80);

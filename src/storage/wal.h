@@ -84,6 +84,11 @@ uint64_t wal_durable_lsn(struct wal *wal);
 /** Bytes in the current file; 0 without one. */
 uint64_t wal_size(struct wal *wal);
 
+#ifdef VECDB_PLANT
+/** Planted bug 5: go on in a file that was recovered from, at its end. */
+vecdb_status wal_plant_reopen(struct wal *wal, uint64_t id, uint64_t next_lsn);
+#endif
+
 /* -- reading */
 
 struct wal_frame {
@@ -98,7 +103,7 @@ struct wal_scan {
     /* in */
     uint64_t id, epoch;      /* what the header must say; epoch UINT64_MAX: anything */
     const uint8_t *uuid;
-    uint64_t first_lsn;      /* what the header must say */
+    uint64_t first_lsn;      /* what the header must say; 0: anything, and is set to it */
     bool last;               /* the newest file, which may end torn; of others everything was promised */
     uint64_t end_lsn;        /* not last: number of its last frame */
     bool growing;            /* another process may be writing it: an incomplete end is no finding */

@@ -49,7 +49,8 @@ static vecdb_status make_schema(struct json from, struct schema **out)
 {
     struct json list = member(from, "fields");
     size_t count = json_count(list);
-    vecdb_field *fields = calloc(count, sizeof *fields);
+    bool vector = false;
+    vecdb_field *fields = calloc(count + 1, sizeof *fields);
     vecdb_schema schema = VECDB_SCHEMA_INIT;
     vecdb_status status;
 
@@ -64,8 +65,15 @@ static vecdb_status make_schema(struct json from, struct schema **out)
         fields[i].element_type = element ? type_from_name(element) : VECDB_TYPE_NONE;
         fields[i].flags = (flag(field, "primary") ? VECDB_PRIMARY_KEY : 0) | (flag(field, "nullable") ? VECDB_NULLABLE : 0);
         fields[i].dim = number(field, "dim");
+        vector = vector || type_is_vector(fields[i].type);
         free(type);
         free(element);
+    }
+    if (!vector) { /* which a collection must have */
+        fields[count].name = strdup("embedding");
+        fields[count].type = VECDB_TYPE_FLOAT_VECTOR;
+        fields[count].dim = 2;
+        count++;
     }
     schema.name = "test";
     schema.fields = fields;

@@ -377,7 +377,7 @@ def to_json(value: Any) -> str:
 
 def _missing(values: Sequence[Any]) -> Optional[bytearray]:
     """A byte a row, 0 where the value is None; None when all are there."""
-    if None not in values:
+    if type(None) not in set(map(type, values)):
         return None
     return bytearray(0 if value is None else 1 for value in values)
 
@@ -409,6 +409,8 @@ def _fixed_list(field: Field, kind: DataType, values: List[Any]) -> Any:
                     raise _type_error(field, value, i)
             values = [value.__index__() for value in values]
         return array.array(layout.code, values)
+    except FieldTypeError:
+        raise
     except OverflowError:
         for i, value in enumerate(values):
             if kind.is_integer and not layout.low <= value <= layout.high:
@@ -562,6 +564,15 @@ def row_count_of(values: Any) -> int:
         raise FieldTypeError(f"expected a column of values, got {type(values).__name__}: {values!r}"[:200]) from None
 
 
+def _listed(field: Field, values: Any) -> List[Any]:
+    try:
+        return list(values)
+    except TypeError:
+        raise FieldTypeError(
+            f"field {field.name!r}: expected a column of values, got {type(values).__name__}: {values!r}"[:300]
+        ) from None
+
+
 def encode_column(field: Field, values: Any) -> Column:
     """One field's values for a batch of rows."""
     if isinstance(values, (str, bytes, bytearray, Mapping)) or values is None:
@@ -570,7 +581,7 @@ def encode_column(field: Field, values: Any) -> Column:
         return _encode_vector_column(field, values)
     np = numpy()
     if not hasattr(values, "__len__"):
-        values = list(values)
+        values = _listed(field, values)
     rows = row_count_of(values)
     column = Column(field, rows)
     if _encode_arrow(field, column, values):
@@ -630,7 +641,7 @@ def _encode_vector_column(field: Field, values: Any) -> Column:
     if hasattr(values, "to_pylist") and not is_array_like(values):
         values = values.to_pylist()
     if not is_array_like(values) or getattr(values, "dtype", None) == object:
-        values = values if isinstance(values, (list, tuple)) else list(values)
+        values = values if isinstance(values, (list, tuple)) else _listed(field, values)
         if any(value is None for value in values):
             valid = bytearray(0 if value is None else 1 for value in values)
             kept = [value for value in values if value is not None]

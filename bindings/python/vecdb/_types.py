@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import operator
 import sys
 from typing import Any, Dict, NamedTuple, Optional, Union
 
@@ -89,7 +90,7 @@ def data_type(value: Union[str, int, DataType]) -> DataType:
     try:
         if isinstance(value, str):
             return DataType[value.upper()]
-        return DataType(int(value))
+        return DataType(operator.index(value))
     except (KeyError, ValueError, TypeError):
         names = ", ".join(t.name for t in DataType if t)
         raise InvalidError(f"no field type {value!r}; there are {names}") from None
@@ -102,7 +103,7 @@ def metric(value: Union[str, int, Metric, None]) -> Metric:
     try:
         if isinstance(value, str):
             return Metric[value.upper()]
-        return Metric(int(value))
+        return Metric(operator.index(value))
     except (KeyError, ValueError, TypeError):
         names = ", ".join(m.name for m in Metric if m)
         raise InvalidError(f"no metric {value!r}; there are {names}") from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import db, exceptions, orm, schema, types, utility
 from .client import AsyncMilvusClient, MilvusClient
-from .connections import Connections, connections
+from ._connections import Connections, connections
 from .engine import close_memory
 from .exceptions import (
     CollectionNotExistException,
@@ -25,7 +25,7 @@ from .exceptions import (
     MilvusUnavailableException,
     ParamError,
 )
-from .install import install, uninstall
+from ._install import install, uninstall
 from .iterators import QueryIterator, SearchIterator
 from .orm import Collection, Index, Partition
 from .results import (

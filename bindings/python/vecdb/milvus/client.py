@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeV
 
 from .. import _errors as native
 from . import engine
-from .connections import Connection, connections
+from ._connections import Connection, connections
 from .exceptions import (
     DataTypeNotMatchException,
     ExceptionsMessage,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from .connections import connections
+from ._connections import connections
 
 
 def using_database(db_name: str, using: str = "default") -> None:

@@ -1154,7 +1154,7 @@ def native_field(field: FieldSchema) -> vecdb.Field:
         raise ParamError(message=f"element_type is not set for ARRAY field {field.name!r}")
     if field.dtype == DataType.ARRAY and not params.get("max_capacity"):
         raise ParamError(message=f"max_capacity is not set for ARRAY field {field.name!r}")
-    default = field.default_value
+    default: Any = field.default_value
     with translated():
         return vecdb.Field(
             field.name,

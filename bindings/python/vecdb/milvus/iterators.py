@@ -67,7 +67,7 @@ class QueryIterator:
         if self._pages is None:
             return []
         with translated():
-            rows = next(self._pages, [])
+            rows: List[Dict[str, Any]] = next(self._pages, [])
         if not rows:
             self.close()
         return self._base._plain(self._collection, rows, self._output)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from . import engine
 from .client import compact, flush, order_text
-from .connections import connections
+from ._connections import connections
 from .exceptions import (
     DataNotMatchException,
     DataTypeNotSupportException,

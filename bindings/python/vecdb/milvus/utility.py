@@ -6,7 +6,7 @@ import datetime
 from typing import Any, Callable, Dict, List, Optional
 
 from .client import flush, server_version
-from .connections import connections
+from ._connections import connections
 from .engine import Base
 from .exceptions import IndexNotExistException, MilvusException, unsupported
 from .types import LoadState

@@ -33,7 +33,8 @@ def install() -> ModuleType:
         return current
     for name in [name for name in sys.modules if name == "pymilvus" or name.startswith("pymilvus.")]:
         _saved[name] = sys.modules.pop(name)
-    from . import client, connections, db, engine, exceptions, iterators, orm, results, schema, types, utility
+    from . import _connections as connections
+    from . import client, db, exceptions, iterators, orm, results, schema, types, utility
 
     public = {name: getattr(root, name) for name in root.__all__}
     pymilvus = _module("pymilvus", None, **public)
@@ -90,7 +91,6 @@ def install() -> ModuleType:
     # These two are objects and functions in pymilvus, as well as modules below pymilvus.orm.
     pymilvus.connections = connections.connections  # type: ignore[attr-defined]
     pymilvus.db, pymilvus.utility = db, utility  # type: ignore[attr-defined]
-    assert engine is not None
     return pymilvus
 
 

@@ -1,0 +1,124 @@
+#include "api/answer.h"
+#include "query/group.h"
+
+#include <math.h>
+#include <string.h>
+
+vecdb_status find_partition(void *context, const char *name, uint32_t *id)
+{
+    struct collection *collection = context;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->snapshot_lock);
+    status = collection_find_partition(collection, name, id);
+    pthread_mutex_unlock(&collection->snapshot_lock);
+    return status;
+}
+
+vecdb_status take_snapshot(vecdb_collection *handle, struct snapshot **out)
+{
+    *out = NULL;
+    TRY(collection_alive(handle->collection));
+    *out = collection_snapshot(handle->collection);
+    return VECDB_OK;
+}
+
+vecdb_status wrap_result(struct result *result, vecdb_result **out)
+{
+    vecdb_result *handle = mem_alloc(sizeof *handle);
+
+    if (!handle) {
+        result_free(result);
+        return error_nomem("result");
+    }
+    handle->result = result;
+    *out = handle;
+    return VECDB_OK;
+}
+
+void answer_round(struct found *found, size_t count, int32_t digits)
+{
+    double scale;
+
+    if (digits < 0)
+        return;
+    scale = pow(10, digits > 6 ? 6 : digits);
+    for (size_t i = 0; i < count; i++)
+        found[i].score = (float)(floor((double)found[i].score * scale + 0.5) / scale);
+}
+
+/* Cut the offset off the front of each query's hits; `first` receives where each query's begin in what is left. */
+static void apply_offset(struct found *found, size_t *counts, size_t query_count, size_t offset, size_t *first)
+{
+    size_t from = 0, to = 0;
+
+    for (size_t q = 0; q < query_count; q++) {
+        size_t kept = counts[q] > offset ? counts[q] - offset : 0;
+        first[q] = to;
+        memmove(found + to, found + from + (counts[q] - kept), kept * sizeof *found);
+        from += counts[q];
+        to += kept;
+    }
+    first[query_count] = to;
+}
+
+void answer_deinit(struct answer *answer)
+{
+    request_deinit(&answer->request);
+    snapshot_release(answer->snapshot);
+    mem_free(answer->found);
+    mem_free(answer->first);
+}
+
+vecdb_status answer_prepare(vecdb_collection *handle, struct snapshot *snapshot, const vecdb_search_request *asked,
+                            struct request *request)
+{
+    vecdb_metric index_metric;
+    size_t field;
+
+    if (asked->compiled && asked->compiled->schema != snapshot->schema)
+        return error_set(VECDB_ERR_MISUSE, "search: the filter was compiled for another collection, or an older schema");
+    TRY(request_find_field(snapshot->schema, asked->field, &field));
+    index_metric = collection_field_metric(handle->collection, snapshot->schema->fields[field].name);
+    TRY(request_init(request, snapshot, asked, index_metric, asked->compiled ? asked->compiled->filter : NULL,
+                     find_partition, handle->collection));
+    request->search.pool = handle->db->database->pool;
+    return VECDB_OK;
+}
+
+static vecdb_status run(struct answer *answer, size_t *counts)
+{
+    struct request *request = &answer->request;
+
+    if (request->group_field == SCHEMA_NONE)
+        return search_run(answer->snapshot, &request->search, &answer->found, counts, &answer->counters);
+    struct group_search group = {request->group_field, request->group_size, request->strict_group_size,
+                                 request->limit + request->offset};
+    return group_search_run(answer->snapshot, &request->search, &group, &answer->found, counts, &answer->counters);
+}
+
+vecdb_status answer_run(vecdb_collection *handle, const vecdb_search_request *asked, struct answer *answer)
+{
+    size_t *counts;
+    vecdb_status status;
+
+    memset(answer, 0, sizeof *answer);
+    TRY(take_snapshot(handle, &answer->snapshot));
+    if ((status = answer_prepare(handle, answer->snapshot, asked, &answer->request)) != VECDB_OK) {
+        snapshot_release(answer->snapshot);
+        return status;
+    }
+    counts = mem_array_zalloc(asked->query_count + 1, sizeof *counts);
+    answer->first = mem_array_zalloc(asked->query_count + 1, sizeof *answer->first);
+    status = counts && answer->first ? run(answer, counts) : error_nomem("search");
+    if (status == VECDB_OK) {
+        apply_offset(answer->found, counts, asked->query_count, answer->request.offset, answer->first);
+        answer_round(answer->found, answer->first[asked->query_count], asked->round_decimal);
+        for (size_t q = 0; q < asked->query_count; q++)
+            answer->exhausted |= answer->first[q + 1] - answer->first[q] < answer->request.limit;
+    }
+    mem_free(counts);
+    if (status != VECDB_OK)
+        answer_deinit(answer);
+    return status;
+}
