@@ -253,10 +253,6 @@ static vecdb_status print_explanation(const struct answer *answer, double millis
     TRY(buf_printf(text, ",\"filter_blocks\":%llu,\"filter_blocks_skipped\":%llu,\"filter_index_lookups\":%llu",
                    (unsigned long long)counters->filter.blocks, (unsigned long long)counters->filter.blocks_skipped,
                    (unsigned long long)counters->filter.index_lookups));
-    if (answer->request.search.filter) {
-        TRY(buf_append_text(text, ",\"filter\":"));
-        TRY(filter_explain(answer->request.search.filter, NULL, text));
-    }
     return buf_printf(text, ",\"hits\":%zu,\"exhausted\":%s,\"milliseconds\":%.3f}",
                       answer->first[answer->request.search.query_count], answer->exhausted ? "true" : "false", milliseconds);
 }
