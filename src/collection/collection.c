@@ -20,6 +20,7 @@ void collection_release(struct collection *collection)
     mem_free(collection->indexes);
     mem_free(collection->partitions);
     mem_free(collection->schemas);
+    pthread_mutex_destroy(&collection->upkeep_lock);
     pthread_mutex_destroy(&collection->write_lock);
     pthread_mutex_destroy(&collection->snapshot_lock);
     mem_free(collection);
@@ -48,6 +49,7 @@ vecdb_status collection_create(struct database *database, uint64_t id, struct sc
         return error_nomem("collection");
     }
     atomic_init(&collection->references, 1);
+    pthread_mutex_init(&collection->upkeep_lock, NULL);
     pthread_mutex_init(&collection->write_lock, NULL);
     pthread_mutex_init(&collection->snapshot_lock, NULL);
     collection->database = database;

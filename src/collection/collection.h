@@ -36,6 +36,7 @@ struct collection {
     uint64_t id;
     atomic_bool dropped;
 
+    pthread_mutex_t upkeep_lock; /* held while segments are written anew or indexes built; taken before all others */
     pthread_mutex_t write_lock;  /* held by whoever changes anything below */
     struct schema **schemas;     /* all there have been, newest last; segments and snapshots point to them */
     size_t schema_count;
@@ -145,6 +146,39 @@ const struct index_definition *collection_find_index(const struct collection *co
 vecdb_status collection_describe_index(struct collection *collection, const char *name, struct buf *out);
 /** The metric of the index on a field, VECDB_METRIC_DEFAULT when there is none. */
 vecdb_metric collection_field_metric(struct collection *collection, const char *field);
+
+/* Build the index of one view's rows; *out stays NULL where there is nothing to build. `options` for its progress. */
+vecdb_status collection_build_index(struct collection *collection, const struct snapshot *snapshot,
+                                    const struct segment_view *view, const struct index_definition *definition,
+                                    const vecdb_index_options *options, struct index_ref **out);
+
+/* build.c */
+/** Write an index of a sealed segment to a file. `out->kind` is for mem_free(). */
+vecdb_status collection_save_index(struct collection *collection, const struct index_ref *ref,
+                                   const struct index_definition *definition, struct manifest_index_file *out);
+/** Open an index that the manifest names for a segment, over the view's rows. *out stays NULL when it is not worth trusting:
+ * it is built anew then. `in_heap`: read the file instead of mapping it. */
+vecdb_status collection_open_index(struct collection *collection, const struct segment_view *view,
+                                   const struct index_definition *definition, const struct manifest_index_file *from,
+                                   bool in_heap, struct index_ref **out);
+/** Show indexes that were built; those of sealed segments are saved and named by the manifest first. With upkeep_lock. */
+vecdb_status collection_publish_indexes(struct collection *collection, const struct index_definition *definition,
+                                        struct index_ref **refs, size_t count);
+/** Build what indexes are defined and sealed segments lack. With upkeep_lock. */
+vecdb_status collection_build_missing(struct collection *collection, vecdb_progress progress, void *context);
+
+/* flush.c, compact.c */
+vecdb_status collection_flush(struct collection *collection);
+/** One segment for each partition where one fits, without deleted rows, with all indexes. */
+vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context);
+/** Merge segments of a size, and write those anew that are mostly deleted. */
+vecdb_status collection_compact(struct collection *collection);
+
+/* load.c */
+/** Bring vectors, keys and indexes of sealed segments into memory, or back to their files. */
+vecdb_status collection_load(struct collection *collection, bool load, vecdb_progress progress, void *context);
+/** Facts as JSON. */
+vecdb_status collection_print_stats(struct collection *collection, struct buf *out);
 
 /* partitions.c */
 vecdb_status collection_create_partition(struct collection *collection, const char *name);

@@ -193,10 +193,9 @@ static vecdb_status check_no_zero(const struct snapshot *snapshot, size_t field)
     return VECDB_OK;
 }
 
-/* Build the index of one view's rows; *out stays NULL where there is nothing to build. */
-static vecdb_status build_view(struct collection *collection, const struct snapshot *snapshot,
-                               const struct segment_view *view, const struct index_definition *definition,
-                               const vecdb_index_options *options, struct index_ref **out)
+vecdb_status collection_build_index(struct collection *collection, const struct snapshot *snapshot,
+                                    const struct segment_view *view, const struct index_definition *definition,
+                                    const vecdb_index_options *options, struct index_ref **out)
 {
     size_t field = schema_find(snapshot->schema, definition->field, strlen(definition->field));
     const struct index_ops *ops = definition->ops;
@@ -233,30 +232,6 @@ static vecdb_status build_view(struct collection *collection, const struct snaps
         return status;
     index->vectors.present = NULL; /* which rows are there is the snapshot's to say from now on */
     return index_ref_create(index, view->segment, view_field(view, snapshot->schema, field), definition->id, out);
-}
-
-/* Show built indexes on the views of the current state that still have their segments. With write_lock. */
-static vecdb_status publish_indexes(struct collection *collection, struct index_ref **refs, size_t count)
-{
-    struct snapshot *next;
-    vecdb_status status = snapshot_copy(collection->latest, collection->latest->schema,
-                                        collection->latest->view_count, &next);
-
-    if (status != VECDB_OK)
-        return status;
-    for (size_t i = 0; i < count && status == VECDB_OK; i++)
-        for (size_t v = 0; refs[i] && v < next->view_count; v++)
-            if (next->views[v].segment == refs[i]->segment) {
-                status = view_set_index(&next->views[v], index_ref_retain(refs[i]));
-                if (status != VECDB_OK)
-                    index_ref_release(refs[i]);
-                break;
-            }
-    if (status == VECDB_OK)
-        collection_publish(collection, next);
-    else
-        snapshot_release(next);
-    return status;
 }
 
 static void remove_definition(struct collection *collection, uint64_t id)
@@ -317,7 +292,7 @@ static vecdb_status forget_definition(struct collection *collection, uint64_t id
     return VECDB_OK;
 }
 
-vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options)
+static vecdb_status create_index(struct collection *collection, const vecdb_index_options *options)
 {
     struct index_definition definition = {0};
     struct snapshot *snapshot = NULL;
@@ -350,18 +325,16 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
     refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
     status = refs ? VECDB_OK : error_nomem("index");
     for (; built < snapshot->view_count && status == VECDB_OK; built++)
-        status = build_view(collection, snapshot, &snapshot->views[built], &definition, options, &refs[built]);
-    pthread_mutex_lock(&collection->write_lock);
+        status = collection_build_index(collection, snapshot, &snapshot->views[built], &definition, options, &refs[built]);
     if (status == VECDB_OK)
-        status = collection_settle(collection);
-    if (status == VECDB_OK)
-        status = publish_indexes(collection, refs, snapshot->view_count);
+        status = collection_publish_indexes(collection, &definition, refs, snapshot->view_count);
     if (status != VECDB_OK) {
         vecdb_error failure = *error_last();
+        pthread_mutex_lock(&collection->write_lock);
         (void)forget_definition(collection, definition.id); /* if that fails too, the index is there and will be built later */
+        pthread_mutex_unlock(&collection->write_lock);
         error_adopt(&failure);
     }
-    pthread_mutex_unlock(&collection->write_lock);
     for (size_t i = 0; refs && i < built; i++)
         index_ref_release(refs[i]);
     mem_free(refs);
@@ -370,7 +343,17 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
     return status;
 }
 
-vecdb_status collection_drop_index(struct collection *collection, const char *name)
+vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options)
+{
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->upkeep_lock);
+    status = create_index(collection, options);
+    pthread_mutex_unlock(&collection->upkeep_lock);
+    return status;
+}
+
+static vecdb_status drop_index(struct collection *collection, const char *name)
 {
     const struct index_definition *definition;
     struct snapshot *next = NULL;
@@ -398,6 +381,16 @@ vecdb_status collection_drop_index(struct collection *collection, const char *na
     else
         snapshot_release(next);
     pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}
+
+vecdb_status collection_drop_index(struct collection *collection, const char *name)
+{
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->upkeep_lock);
+    status = drop_index(collection, name);
+    pthread_mutex_unlock(&collection->upkeep_lock);
     return status;
 }
 

@@ -7,6 +7,26 @@ static struct container_id file_id(const struct manifest_file *file)
     return (struct container_id){file->id, file->size, file->checksum};
 }
 
+/* The segment's indexes; one that cannot be trusted is left out, searched without, and built anew by the next optimize(). */
+static vecdb_status restore_indexes(struct collection *collection, const struct manifest_segment *from,
+                                    struct segment_view *view)
+{
+    for (size_t i = 0; i < from->index_count; i++)
+        for (size_t d = 0; d < collection->index_count; d++) {
+            struct index_ref *ref;
+            vecdb_status status;
+            if (collection->indexes[d].id != from->indexes[i].index_id)
+                continue;
+            TRY(collection_open_index(collection, view, &collection->indexes[d], &from->indexes[i],
+                                      collection->database->in_heap, &ref));
+            if (ref && (status = view_set_index(view, ref)) != VECDB_OK) {
+                index_ref_release(ref);
+                return status;
+            }
+        }
+    return VECDB_OK;
+}
+
 /* A sealed segment and which of its rows are deleted, as a view. */
 static vecdb_status restore_view(struct collection *collection, const struct manifest_segment *from,
                                  struct segment_view *view)
@@ -25,14 +45,15 @@ static vecdb_status restore_view(struct collection *collection, const struct man
     view->row_count = view->segment->row_count;
     view->keys_ascend = view->segment->keys_ascend;
     view->partition = (uint32_t)from->partition_id;
+    view->saved_tombstones = from->deleted_count;
     if (!tombstones.file_id)
-        return VECDB_OK;
+        return restore_indexes(collection, from, view);
     TRY(tombstones_open(dir, uuid, &tombstones, from->file.id, view->row_count, &view->tombstones));
     if (tombstones_count(view->tombstones) != from->deleted_count)
         return error_set(VECDB_ERR_CORRUPT, "%s: %zu rows are deleted, the manifest says %llu",
                          segment_file_name(view->segment), tombstones_count(view->tombstones),
                          (unsigned long long)from->deleted_count);
-    return VECDB_OK;
+    return restore_indexes(collection, from, view);
 }
 
 static vecdb_status restore_views(struct collection *collection, const struct manifest_collection *from)

@@ -192,7 +192,7 @@ static vecdb_status growing_view(struct collection *collection, struct snapshot 
 
     for (size_t v = snapshot->view_count; v-- > 0;) {
         struct segment_view *view = &snapshot->views[v];
-        if (view->segment->growing && view->partition == partition && view->segment->schema == rows->schema &&
+        if (view->segment->growing && !view->segment->closed && view->partition == partition && view->segment->schema == rows->schema &&
             growing_bytes(view->segment) < GROWING_BYTES && growing_row_count(view->segment) == view->row_count &&
             growing_room(view->segment, rows, first, rows->row_count - first) > 0) {
             *out = view;

@@ -31,6 +31,7 @@ void index_ref_release(struct index_ref *ref)
     if (!ref || atomic_fetch_sub_explicit(&ref->references, 1, memory_order_acq_rel) != 1)
         return;
     ref->index->ops->free(ref->index);
+    index_file_close(ref->file);
     segment_release(ref->segment);
     pthread_mutex_destroy(&ref->growing);
     mem_free(ref);
@@ -94,6 +95,34 @@ vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *sch
         }
     }
     snapshot->view_count = view_count;
+    *out = snapshot;
+    return VECDB_OK;
+}
+
+vecdb_status snapshot_select(const struct snapshot *from, const bool *keep, size_t extra, struct snapshot **out)
+{
+    struct snapshot *snapshot;
+    size_t kept = 0, at = 0;
+
+    *out = NULL;
+    for (size_t i = 0; i < from->view_count; i++)
+        kept += keep[i];
+    snapshot = mem_zalloc(sizeof *snapshot + (kept + extra) * sizeof *snapshot->views);
+    if (!snapshot)
+        return error_nomem("snapshot");
+    atomic_init(&snapshot->references, 1);
+    snapshot->schema = from->schema;
+    snapshot->lsn = from->lsn;
+    for (size_t i = 0; i < from->view_count; i++) {
+        vecdb_status status = keep[i] ? view_copy(&from->views[i], &snapshot->views[at]) : VECDB_OK;
+        if (status != VECDB_OK) {
+            snapshot->view_count = at;
+            snapshot_release(snapshot);
+            return status;
+        }
+        at += keep[i];
+    }
+    snapshot->view_count = kept + extra;
     *out = snapshot;
     return VECDB_OK;
 }

@@ -4,6 +4,7 @@
 #define VECDB_QUERY_SNAPSHOT_H
 
 #include "index/index.h"
+#include "storage/index_file.h"
 #include "storage/segment.h"
 #include "storage/tombstones.h"
 
@@ -14,6 +15,7 @@ struct index_ref {
     atomic_uint references;
     struct index *index;
     struct segment *segment;
+    struct index_file *file; /* whose bytes the index reads; NULL: built in memory */
     size_t field;      /* of the segment's schema */
     uint64_t built_by; /* id of the definition it was built for */
     atomic_size_t covered; /* rows it has; fewer than the segment while that grows */
@@ -35,6 +37,7 @@ struct segment_view {
     struct segment *segment;
     size_t row_count;
     struct tombstones *tombstones; /* NULL: none is deleted */
+    size_t saved_tombstones;     /* of them, how many the manifest's file has; the log has the others */
     bool keys_ascend;
     uint32_t partition;          /* id */
     struct index_ref **indexes;  /* index_count */
@@ -61,6 +64,8 @@ void snapshot_release(struct snapshot *snapshot);
  * retained; those beyond are zero. Set row counts, then call snapshot_count(). */
 vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *schema, size_t view_count,
                            struct snapshot **out);
+/** The views of `from` that are to be kept, retained, and `extra` zeroed ones behind them. */
+vecdb_status snapshot_select(const struct snapshot *from, const bool *keep, size_t extra, struct snapshot **out);
 /** Give up a view's tombstones or indexes for others; takes over the reference. */
 void view_set_tombstones(struct segment_view *view, struct tombstones *tombstones);
 vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref);

@@ -41,6 +41,7 @@ struct segment {
     size_t block_rows;           /* a power of two, 64 .. 65536 */
     size_t row_count;            /* sealed: of rows; growing: room for rows, see the snapshot for how many there are */
     bool growing;
+    bool closed;                 /* growing: takes no more rows, for it is being sealed; for the writer */
     bool keys_ascend;            /* later rows have larger keys, so that row order is key order */
     atomic_uint references;
 };

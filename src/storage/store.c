@@ -851,6 +851,8 @@ uint64_t store_log_size(struct store *store)
 
 /* -- files */
 
+uint64_t store_new_id(struct store *store) { return atomic_fetch_add(&store->next_id, 1); }
+
 vecdb_status store_create_file(struct store *store, enum file_kind kind, uint64_t *id, struct file *out)
 {
     char name[FILE_NAME_SIZE];

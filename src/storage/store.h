@@ -87,6 +87,8 @@ uint64_t store_log_size(struct store *store);
 
 /* -- files */
 
+/** An id for a file that the caller makes himself; it is never given twice. */
+uint64_t store_new_id(struct store *store);
 /** A new file under a new id, to be filled, synced with file_sync(), closed, and named by a manifest. */
 vecdb_status store_create_file(struct store *store, enum file_kind kind, uint64_t *id, struct file *out);
 /** Remove a file that no manifest named. Failing is no harm: the next opening removes it. */

@@ -1,0 +1,244 @@
+/* Indexes of sealed segments as files: saved once built, opened with their segments, built anew when there is any doubt. */
+#include "base/mem.h"
+#include "collection/database.h"
+#include "storage/segment_file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct index_binding binding_of(const struct segment *segment, size_t field, const struct index_ops *ops,
+                                       const struct index_definition *definition)
+{
+    struct index_binding binding = {.segment_id = segment->id,
+                                    .row_count = segment->row_count,
+                                    .data_checksum = segment_field_checksum(segment, field),
+                                    .definition = definition->id,
+                                    .field = (uint32_t)field,
+                                    .type = segment->schema->fields[field].type,
+                                    .dim = segment->schema->fields[field].dim,
+                                    .metric = definition->metric,
+                                    .format = ops->format,
+                                    .params = definition->params_text};
+
+    snprintf(binding.kind, sizeof binding.kind, "%s", ops->name);
+    return binding;
+}
+
+vecdb_status collection_save_index(struct collection *collection, const struct index_ref *ref,
+                                   const struct index_definition *definition, struct manifest_index_file *out)
+{
+    struct store *store = collection->database->store;
+    struct index_binding binding = binding_of(ref->segment, ref->field, ref->index->ops, definition);
+    struct container_id file;
+    struct buf bytes = {0};
+    vecdb_status status;
+
+    *out = (struct manifest_index_file){.index_id = definition->id};
+    if (!(out->kind = mem_strdup(ref->index->ops->name)))
+        return error_nomem("index");
+    status = ref->index->ops->save(ref->index, &bytes);
+    if (status == VECDB_OK) {
+        uint64_t id = store_new_id(store);
+        status = index_file_write(store_dir(store), store_manifest(store)->uuid, id, &binding, bytes.data, bytes.size,
+                                  &file);
+    }
+    buf_deinit(&bytes);
+    if (status != VECDB_OK) {
+        mem_free(out->kind);
+        *out = (struct manifest_index_file){0};
+        return status;
+    }
+    out->file = (struct manifest_file){file.file_id, file.size, file.checksum};
+    return VECDB_OK;
+}
+
+/* Any failure but want of memory means: not to be trusted. */
+static vecdb_status open_file(struct collection *collection, const struct segment_view *view, size_t field,
+                              const struct index_ops *ops, const struct index_definition *definition,
+                              const struct manifest_index_file *from, bool in_heap, struct index_file **file,
+                              struct index **index)
+{
+    struct store *store = collection->database->store;
+    struct index_binding binding = binding_of(view->segment, field, ops, definition);
+    struct container_id id = {from->file.id, from->file.size, from->file.checksum};
+    const struct field *described = &view->segment->schema->fields[field];
+    struct vectors vectors = {.type = described->type, .dim = described->dim, .width = described->width,
+                              .stride = described->width, .row_count = view->row_count};
+    struct params params = definition->params;
+    const void *data;
+    size_t size;
+    uint64_t *present = NULL;
+    vecdb_status status;
+
+    if (ops != definition->ops) /* AUTOINDEX chose another kind for a small segment */
+        params_default(ops->build_params, &params);
+    vectors.blocks = view->segment->ops->vector_blocks(view->segment, field, &vectors.block_shift);
+    TRY(index_file_open(store_dir(store), store_manifest(store)->uuid, &id, &binding, in_heap, file));
+    data = index_file_data(*file, &size);
+    if (described->flags & VECDB_NULLABLE) {
+        if (!(present = mem_array_alloc(bitmap_words(view->row_count) + 1, sizeof *present)))
+            return error_nomem("index");
+        bitmap_fill(present, view->row_count);
+        view->segment->ops->and_present(view->segment, field, view->row_count, present);
+        vectors.present = present;
+    }
+    status = ops->open(data, size, &vectors, definition->metric, &params, index);
+    if (status == VECDB_OK)
+        (*index)->vectors.present = NULL; /* which rows are there is the snapshot's to say */
+    mem_free(present);
+    return status;
+}
+
+vecdb_status collection_open_index(struct collection *collection, const struct segment_view *view,
+                                   const struct index_definition *definition, const struct manifest_index_file *from,
+                                   bool in_heap, struct index_ref **out)
+{
+    const struct index_ops *ops = index_find(from->kind);
+    size_t field = schema_find(view->segment->schema, definition->field, strlen(definition->field));
+    struct index_file *file = NULL;
+    struct index *index = NULL;
+    vecdb_status status;
+
+    *out = NULL;
+    if (!ops || field == SCHEMA_NONE)
+        return VECDB_OK;
+    status = open_file(collection, view, field, ops, definition, from, in_heap, &file, &index);
+    if (status == VECDB_OK)
+        status = index_ref_create(index, view->segment, field, definition->id, out);
+    if (status == VECDB_OK) {
+        (*out)->file = file;
+        return VECDB_OK;
+    }
+    index_file_close(file);
+    if (status == VECDB_ERR_NOMEM)
+        return status;
+    error_clear();
+    return VECDB_OK;
+}
+
+/* Put refs into the latest state and their files into the manifest. With write_lock. */
+static vecdb_status put_in_place(struct collection *collection, struct index_ref **refs, size_t count,
+                                 const struct manifest_index_file *files)
+{
+    struct store *store = collection->database->store;
+    struct manifest_collection *described = NULL;
+    struct manifest *draft = NULL;
+    struct snapshot *next;
+    vecdb_status status;
+
+    TRY(collection_settle(collection));
+    TRY(snapshot_copy(collection->latest, collection->latest->schema, collection->latest->view_count, &next));
+    status = VECDB_OK;
+    for (size_t i = 0; i < count && status == VECDB_OK; i++)
+        for (size_t v = 0; refs[i] && v < next->view_count; v++)
+            if (next->views[v].segment == refs[i]->segment) {
+                status = view_set_index(&next->views[v], index_ref_retain(refs[i]));
+                if (status != VECDB_OK)
+                    index_ref_release(refs[i]);
+                break;
+            }
+    if (status == VECDB_OK && store)
+        status = collection_begin_change(collection, &draft, &described);
+    if (status == VECDB_OK && draft) {
+        for (size_t i = 0; i < count && status == VECDB_OK; i++) {
+            struct manifest_segment *segment =
+                files[i].file.id ? manifest_find_segment(described, refs[i]->segment->id) : NULL;
+            if (segment)
+                status = manifest_set_index_file(segment, files[i].index_id, files[i].kind, files[i].file);
+        }
+        if (status == VECDB_OK)
+            status = store_publish(store);
+        else
+            store_abandon(store);
+    }
+    if (status == VECDB_OK)
+        collection_publish(collection, next);
+    else
+        snapshot_release(next);
+    return status;
+}
+
+/* Whether the manifest now names a file. */
+static bool is_named(const struct collection *collection, const struct index_ref *ref, uint64_t file)
+{
+    const struct manifest_collection *described =
+        manifest_find(store_manifest(collection->database->store), collection->id);
+    const struct manifest_segment *segment = described ? manifest_find_segment(described, ref->segment->id) : NULL;
+
+    for (size_t i = 0; segment && i < segment->index_count; i++)
+        if (segment->indexes[i].file.id == file)
+            return true;
+    return false;
+}
+
+vecdb_status collection_publish_indexes(struct collection *collection, const struct index_definition *definition,
+                                        struct index_ref **refs, size_t count)
+{
+    struct store *store = collection->database->store;
+    struct manifest_index_file *files = mem_array_zalloc(count + 1, sizeof *files);
+    vecdb_status status = files ? VECDB_OK : error_nomem("index");
+    vecdb_error failure;
+
+    for (size_t i = 0; i < count && status == VECDB_OK && store; i++)
+        if (refs[i] && segment_is_file(refs[i]->segment))
+            status = collection_save_index(collection, refs[i], definition, &files[i]);
+    pthread_mutex_lock(&collection->write_lock);
+    if (status == VECDB_OK && (status = collection_alive(collection)) == VECDB_OK)
+        status = put_in_place(collection, refs, count, files);
+    failure = *error_last();
+    for (size_t i = 0; files && i < count; i++) {
+        if (files[i].file.id && status != VECDB_ERR_POISONED && !is_named(collection, refs[i], files[i].file.id))
+            store_discard_file(store, FILE_INDEX, files[i].file.id);
+        mem_free(files[i].kind);
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    mem_free(files);
+    if (status != VECDB_OK)
+        error_adopt(&failure);
+    return status;
+}
+
+static bool has_index(const struct segment_view *view, uint64_t definition)
+{
+    for (size_t i = 0; i < view->index_count; i++)
+        if (view->indexes[i]->built_by == definition)
+            return true;
+    return false;
+}
+
+/* Build one definition's index wherever a sealed segment lacks it. */
+static vecdb_status build_definition(struct collection *collection, const struct index_definition *definition,
+                                     const vecdb_index_options *options)
+{
+    struct snapshot *snapshot = collection_snapshot(collection);
+    struct index_ref **refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
+    vecdb_status status = refs ? VECDB_OK : error_nomem("index");
+    size_t built = 0;
+
+    for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
+        if (snapshot->views[v].segment->growing || has_index(&snapshot->views[v], definition->id))
+            continue;
+        status = collection_build_index(collection, snapshot, &snapshot->views[v], definition, options, &refs[v]);
+        built += refs[v] != NULL;
+    }
+    if (status == VECDB_OK && built)
+        status = collection_publish_indexes(collection, definition, refs, snapshot->view_count);
+    for (size_t v = 0; refs && v < snapshot->view_count; v++)
+        index_ref_release(refs[v]);
+    mem_free(refs);
+    snapshot_release(snapshot);
+    return status;
+}
+
+vecdb_status collection_build_missing(struct collection *collection, vecdb_progress progress, void *context)
+{
+    vecdb_index_options options = VECDB_INDEX_OPTIONS_INIT;
+    vecdb_status status = VECDB_OK;
+
+    options.progress = progress;
+    options.context = context;
+    /* definitions only change with upkeep_lock, which we have */
+    for (size_t i = 0; i < collection->index_count && status == VECDB_OK; i++)
+        status = build_definition(collection, &collection->indexes[i], &options);
+    return status;
+}
