@@ -153,6 +153,10 @@ class Collection:
         batch = encode_batch(self._schema, data)
         np = numpy()
         made: Any = None
+        if not batch.rows:
+            durability_code(durability)
+            with self._gate:
+                return np.empty(0, np.int64) if np is not None and primary.type == DataType.INT64 else []
         if primary.auto_id and not (upsert and any(col.name == c.text(primary.name) for col in batch.columns)):
             import array as arrays
 
