@@ -54,12 +54,13 @@ class Hnswlib(Adapter):
         if mask is not None:
             passes = mask.tolist()
             self.filter = passes.__getitem__
+            self.passing = int(mask.sum())
 
     def query(self, one, k):
         if self.filter:
             try:
-                return self.index_.knn_query(one, k, 1, self.filter)
-            except RuntimeError:    # it raises when fewer than k rows were found, and gives none
+                return self.index_.knn_query(one, min(k, self.passing), 1, self.filter)
+            except RuntimeError:    # it raises when it found fewer than asked, and gives none of them
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
         return self.index_.knn_query(one, k, 1)
 

@@ -132,10 +132,11 @@ class QdrantEdge(Adapter):
         b = self.build
         quantize = q.ScalarQuantizationConfig(q.ScalarType.Int8) if b["quantize"] else None
         os.makedirs(self._path(), exist_ok=True)
-        # thresholds are kilobytes; a single segment searches fastest
+        # thresholds are kilobytes: 10000 is its own default for when a filter leaves so little that it scans;
+        # a single segment searches fastest
         self.shard = q.EdgeShard.create(self._path(), q.EdgeConfig(
             vectors=q.EdgeVectorParams(self.dim, kind, quantization_config=quantize),
-            hnsw_config=q.HnswIndexConfig(b["m"], b["ef_construct"], 10, self.threads),
+            hnsw_config=q.HnswIndexConfig(b["m"], b["ef_construct"], 10000, self.threads),
             optimizers=q.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=1000,
                                               max_segment_size=100000000)))
         self.filter = None

@@ -32,7 +32,8 @@ class Voyager(Adapter):
         self.index_ = voyager.Index(space[self.metric], num_dimensions=self.dim, M=self.build["M"],
                                     ef_construction=self.build["ef_construction"], max_elements=len(base),
                                     storage_data_type=kind)
-        self.index_.add_items(base, num_threads=self.threads)       # numbers them 0, 1, 2, ...
+        # without ids it numbers rows as its threads get to them
+        self.index_.add_items(base, list(range(len(base))), num_threads=self.threads)
 
     def save(self):
         self.index_.save(path_in(self.folder, "index.voy"))

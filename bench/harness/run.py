@@ -175,6 +175,8 @@ class Run:
         key = (id(candidate), threads)
         if key in self.workers:
             return self.workers[key]
+        # a database is open in one process at a time
+        self.drop(candidate)
         need = max(2 << 30, candidate.peak_rss)
         while self.workers and available_memory() < need + (1 << 30):
             oldest = next(iter(self.workers))
