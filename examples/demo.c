@@ -66,7 +66,7 @@ static const uint8_t *base, *test;
 static int32_t (*truth)[K]; /* the K smallest distances of each query, ascending */
 
 #if defined(__x86_64__)
-__attribute__((target_clones("avx512bw", "avx2", "default")))
+__attribute__((target_clones("avx2", "default")))
 #endif
 static int32_t distance(const uint8_t *a, const uint8_t *b)
 {
