@@ -646,7 +646,7 @@ void crash_kills(const struct driver *driver, uint64_t seed, size_t count, const
         void *db;
 
         if (at == 0) {
-            snprintf(moved.base, sizeof moved.base, "%s/kill-%zu", directory, round++);
+            snprintf(moved.base, sizeof moved.base, "%s/%s-%zu", directory, driver->name, round++);
             if (vfs_posix.make_dir(&vfs_posix, moved.base) < 0 || pipe(ends) != 0) {
                 crash_violation(counters, driver, seed, "cannot make %s", moved.base);
                 break;
