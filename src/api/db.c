@@ -217,11 +217,3 @@ vecdb_status vecdb_alias_drop(vecdb_db *db, const char *alias)
     TRY(call_begin_db(&call, db));
     return call_end(&call, database_drop_alias(db->database, alias));
 }
-
-vecdb_status vecdb_sync(vecdb_db *db)
-{
-    struct call call;
-
-    TRY(call_begin_db(&call, db));
-    return call_end(&call, database_sync(db->database));
-}
