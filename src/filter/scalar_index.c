@@ -753,7 +753,7 @@ static vecdb_status number_runs(const struct scalar_index *index, const struct b
 
     /* few probes on either side; comparing datums keeps integers against doubles exact */
     for (int part = 0; part < 2; part++) {
-        uint32_t low = part ? middle : first, high = part ? end : middle, from, to;
+        uint32_t low = part ? middle : first, high = part ? end : middle, from = low, to = high;
 
         for (int side = 0; side < 2; side++) {
             const struct datum *bound = side ? &bounds->high : &bounds->low;
