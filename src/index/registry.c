@@ -3,10 +3,10 @@
 
 #include <strings.h>
 
-extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops;
+extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops, hnsw_sq_ops, hnsw_pq_ops, hnsw_prq_ops, nsg_ops, rnsg_ops;
 
 static const struct index_ops *const kinds[] = {
-    &flat_ops, &bin_flat_ops, &hnsw_ops,
+    &flat_ops, &bin_flat_ops, &hnsw_ops, &hnsw_sq_ops, &hnsw_pq_ops, &hnsw_prq_ops, &nsg_ops, &rnsg_ops,
 };
 static const size_t kind_count = sizeof kinds / sizeof kinds[0];
 
