@@ -388,9 +388,24 @@ static void describe_checkpoint(const struct rewrite *rewrite, struct manifest *
         draft->checkpoint_lsn = lowest;
 }
 
+/* Segments that a truncate took away, which so far only the log knows. */
+static void forget_truncated(const struct rewrite *rewrite, struct manifest_collection *described)
+{
+    for (size_t i = described->segment_count; i-- > 0;) {
+        uint64_t id = described->segments[i].file.id;
+        bool there = false;
+        for (size_t v = 0; v < rewrite->from->view_count; v++)
+            there |= !rewrite->from->views[v].segment->growing && rewrite->from->views[v].segment->id == id;
+        if (!there)
+            manifest_remove_segment(described, id);
+    }
+}
+
 static vecdb_status describe(struct rewrite *rewrite, const bool *valid, struct manifest *draft,
                              struct manifest_collection *described)
 {
+    if (rewrite->seals)
+        forget_truncated(rewrite, described);
     for (size_t g = 0; g < rewrite->group_count; g++)
         if (valid[g])
             TRY(describe_group(rewrite, &rewrite->groups[g], described));
