@@ -104,6 +104,10 @@ class Adapter:
     def unpack_range(self, raw):
         return self.unpack(raw, None)
 
+    def work(self, one, k):
+        """What one query costs, {"hops", "rows_scored", "reranked"}, for the ratio to the machine's limit."""
+        raise Unsupported("it does not count its work")
+
     # -- living collections
 
     def create(self, durability):

@@ -81,7 +81,7 @@ class Lancedb(Adapter):
         if "nprobes" in p:
             q = q.nprobes(p["nprobes"])
         if p.get("ef"):
-            q = q.ef(p["ef"])
+            q = q.ef(max(p["ef"], k * (p.get("refine") or 1)))     # less is an error
         if p.get("refine"):
             q = q.refine_factor(p["refine"])
         if self.filter:
@@ -100,7 +100,7 @@ class Lancedb(Adapter):
     def range_query(self, one, radius):
         limit = radius + 1 if self.metric == "ip" else radius
         upper = float(np.nextafter(np.float32(limit), np.float32(np.inf)))
-        return self._ask(one, 100000).distance_range(upper_bound=upper).to_arrow()
+        return self._ask(one, 16384).distance_range(upper_bound=upper).to_arrow()
 
     def create(self, durability):
         self._connect()

@@ -142,6 +142,10 @@ class Vecdb(Adapter):
         keep = ids >= 0
         return ids[keep], self.distance(np.asarray(raw.distances).reshape(-1)[keep])
 
+    def work(self, one, k):
+        told = self.collection.explain(one, k, **self.options)
+        return {name: told[name] for name in ("hops", "rows_scored", "reranked")}
+
     def create(self, durability):
         self._create(None, durability=durability)
         self._index()

@@ -168,6 +168,9 @@ def show(record):
         print(tables.search_table(rows, threads, batched, record["caught"]))
     for line in flat_lines(record):
         print(line)
+    table = tables.limit_table(record)
+    if table:
+        print("\nAgainst the machine's limit for the work that was done\n" + table)
     for title, table in tables.section_tables(record["sections"]):
         print("\n%s, %s\n%s" % (title, record["settings"]["dataset"], table))
     for kind in ("absent", "failed", "caught"):

@@ -183,6 +183,12 @@ def page(records, pictures):
         flat = flat_text(r)
         if flat:
             out += ["### Exact search against the limits", "", flat]
+        against = tables.limit_table(r, tables.markdown)
+        if against:
+            out += ["### Against the machine's limit for the work that was done", "",
+                    "Work is what the library counts itself; the limit is its cache lines over the lines a second that "
+                    "the machine fetches (graphs), or its bytes over the read bandwidth (lists and scans). Data that "
+                    "stays in the caches can beat it.", "", against, ""]
         for title, table in tables.section_tables(r["sections"], tables.markdown):
             out += ["### " + title, "", table, ""]
     out += ["## Absent, failed, caught", ""]

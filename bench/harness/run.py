@@ -279,6 +279,7 @@ class Run:
                 self._search_mode(threads, batch, nq, slices, truth)
         for c in self.alive():
             self._check_repeats(c, self.threads_list[0], nq)
+            self._count_work(c)
 
     def _search_mode(self, threads, batch, nq, slices, truth):
         samples = {}
@@ -373,6 +374,24 @@ class Run:
             self.fail(c, e)
             return
         self.catch(c, judge.repeat_fault(reply["first_s"], reply["again_s"]), "repeated questions")
+
+    def _count_work(self, c):
+        """Rows scored and nodes visited, where a library tells: the machine's limit follows from them."""
+        measured = [r["search_params"] for r in self.rows if r["library"] == c.library and
+                    r["index"] == c.plan.index and r["build_params"] == c.plan.build and r["batch"] == 1]
+        counts = []
+        try:
+            for params in measured:
+                reply = self.opened(c, self.threads_list[0]).call(
+                    "counting work", 120, do="work", params=params, queries=self.dataset.queries_path,
+                    count=min(50, len(self.dataset.queries)), k=self.k)
+                counts.append(dict(reply, library=c.library, index=c.plan.index, build_params=c.plan.build,
+                                   search_params=params))
+        except Failed as e:
+            if not e.unsupported:
+                self.fail(c, e)
+            return
+        self.sections.setdefault("work", []).extend(counts)
 
     def _add_row(self, c, params, threads, batch, got):
         asked = sum(g["asked"] for g in got)

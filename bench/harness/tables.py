@@ -1,5 +1,9 @@
 """The tables that a person reads, as aligned text or as Markdown."""
+from . import limits
 from .curve import TARGETS, frontier, qps_at
+
+# a fault in another workload does not take away the search curve
+SEARCH_STAGES = ("search", "repeated questions")
 
 
 def number(x):
@@ -55,7 +59,7 @@ def reference(points_by_curve, target, caught=()):
 def search_table(rows, threads, batched, caught=(), style=aligned):
     """Per library and index: QPS at each recall with its ratio, build seconds, memory, disk."""
     by_curve = curves(rows, threads, batched)
-    bad = {(c["library"], c["index"]) for c in caught}
+    bad = {(c["library"], c["index"]) for c in caught if c["stage"] in SEARCH_STAGES}
     refs = {t: reference({k: v for k, v in by_curve.items() if k not in bad}, t) for t in TARGETS}
     name = next((r[0] for r in refs.values() if r[0]), None)
     header = ["library:index"] + ["QPS@%g" % t for t in TARGETS] + ["x %s" % (name or "?")] + \
@@ -82,7 +86,7 @@ def search_table(rows, threads, batched, caught=(), style=aligned):
 def where_behind(rows, threads, batched, caught=()):
     """[(rival, target, rival's QPS / vecdb's best QPS)] above 1, worst first; and targets vecdb does not reach."""
     by_curve = curves(rows, threads, batched)
-    bad = {(c["library"], c["index"]) for c in caught}
+    bad = {(c["library"], c["index"]) for c in caught if c["stage"] in SEARCH_STAGES}
     by_curve = {k: v for k, v in by_curve.items() if k not in bad}
     if not any(lib == "vecdb" for lib, _ in by_curve):
         return None
@@ -149,6 +153,25 @@ def section_tables(sections, style=aligned):
             ("library:index", name), ("about", "target"), ("parameters", lambda r: params_text(r["search_params"])),
             ("recall", lambda r: "%.4f" % r["recall"]), ("QPS", "qps"), ("p99 us", "p99_us")], style)))
     return out
+
+
+def limit_table(record, style=aligned):
+    """Searches whose work was counted against what the machine allows for that work; None without either."""
+    probe, dim = record["probe"], record["settings"]["dim"]
+    body = []
+    for w in record["sections"].get("work", []):
+        for r in record["results"]:
+            if all(r[key] == w[key] for key in ("library", "index", "build_params", "search_params")):
+                limit = limits.limit_qps(probe, w["index"], w["build_params"], dim, w, r["threads"])
+                if limit:
+                    body.append(["%s:%s" % (r["library"], r["index"]), params_text(r["search_params"]), r["threads"],
+                                 "batch" if r["batch"] > 1 else "single", "%.4f" % r["recall"], number(w["hops"]),
+                                 number(w["rows_scored"]), number(w["reranked"]), number(r["qps"]), number(limit),
+                                 "%.2f" % (r["qps"] / limit)])
+    if not body:
+        return None
+    return style(["library:index", "parameters", "threads", "mode", "recall", "hops", "rows scored", "reranked", "QPS",
+                  "limit", "ratio"], body)
 
 
 def curve_edges(rows, threads, batched):

@@ -296,6 +296,12 @@ class Session:
             query(fresh[i], k)
         return {"first_s": first_s, "again_s": time.perf_counter() - start}
 
+    def work(self, params, queries, count, k):
+        """The mean over some queries of what the library says a query costs."""
+        self.adapter.set_query_arguments(**params)
+        told = [self.adapter.work(one, k) for one in self.adapter.prepare(load_rows(queries, count))]
+        return {name: float(np.mean([t[name] for t in told])) for name in told[0]}
+
     # -- filters and ranges
 
     def filtered(self, params, queries, numbers, k, expression, columns, out, max_s):

@@ -75,6 +75,11 @@ void vecdb_free(void *memory) { mem_free(memory); }
 
 vecdb_status vecdb_open(const char *path, const vecdb_open_options *options, vecdb_db **out)
 {
+    return db_open_with_vfs(&vfs_posix, path, options, out);
+}
+
+vecdb_status db_open_with_vfs(const struct vfs *vfs, const char *path, const vecdb_open_options *options, vecdb_db **out)
+{
     vecdb_open_options read = VECDB_OPEN_OPTIONS_INIT;
     struct mem_account *account, *before;
     struct database *database;
@@ -103,7 +108,7 @@ vecdb_status vecdb_open(const char *path, const vecdb_open_options *options, vec
         return error_nomem("database");
     }
     before = mem_account_enter(account);
-    status = database_open(&vfs_posix, path, &read, account, &database);
+    status = database_open(vfs, path, &read, account, &database);
     mem_account_enter(before);
     if (status != VECDB_OK) {
         mem_account_release(account);

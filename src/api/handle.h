@@ -51,6 +51,9 @@ struct call {
     struct mem_account *before;
 };
 
+/** vecdb_open() on other files than the system's: for tests. */
+vecdb_status db_open_with_vfs(const struct vfs *vfs, const char *path, const vecdb_open_options *options, vecdb_db **out);
+
 /** Begin a call on a handle. On failure (closed, forked, NULL) there is nothing to end. */
 vecdb_status call_begin_db(struct call *call, vecdb_db *db);
 vecdb_status call_begin_collection(struct call *call, vecdb_collection *collection);

@@ -1,6 +1,14 @@
-/* Flush, optimize, load, release, stats; verify, backup, repair. */
+/* Sync, flush, optimize, load, release, stats; verify, backup, repair. */
 #include "api/handle.h"
 #include "collection/verify.h"
+
+vecdb_status vecdb_sync(vecdb_db *db)
+{
+    struct call call;
+
+    TRY(call_begin_db(&call, db));
+    return call_end(&call, database_sync(db->database));
+}
 
 vecdb_status vecdb_flush(vecdb_collection *collection)
 {

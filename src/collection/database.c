@@ -202,8 +202,9 @@ static vecdb_status describe_collection(struct database *database, const struct 
         *partition = 1;
         return VECDB_OK;
     }
-    TRY(schema_encode(schema, &bytes));
-    status = store_begin(database->store, &draft);
+    status = schema_encode(schema, &bytes);
+    if (status == VECDB_OK)
+        status = store_begin(database->store, &draft);
     if (status == VECDB_OK) {
         status = manifest_add_collection(draft, bytes.data, bytes.size, &described);
         if (status == VECDB_OK)

@@ -388,8 +388,8 @@ static void describe_checkpoint(const struct rewrite *rewrite, struct manifest *
         draft->checkpoint_lsn = lowest;
 }
 
-/* Segments that a truncate took away, which so far only the log knows. */
-static void forget_truncated(const struct rewrite *rewrite, struct manifest_collection *described)
+/* Segments that a truncate took away before we started: once the log is not needed up to there, nothing else says so. */
+static void describe_truncated(const struct rewrite *rewrite, struct manifest_collection *described)
 {
     for (size_t i = described->segment_count; i-- > 0;) {
         uint64_t id = described->segments[i].file.id;
@@ -405,7 +405,7 @@ static vecdb_status describe(struct rewrite *rewrite, const bool *valid, struct 
                              struct manifest_collection *described)
 {
     if (rewrite->seals)
-        forget_truncated(rewrite, described);
+        describe_truncated(rewrite, described);
     for (size_t g = 0; g < rewrite->group_count; g++)
         if (valid[g])
             TRY(describe_group(rewrite, &rewrite->groups[g], described));

@@ -29,6 +29,10 @@ void eval_deinit(struct eval *eval)
     mem_free(eval->frames);
     mem_free(eval->stack);
     mem_free(eval->found);
+    for (size_t i = 0; eval->access && i < eval->filter->node_count; i++)
+        mem_free(eval->access[i].bits);
+    mem_free(eval->access);
+    mem_free(eval->items);
 }
 
 vecdb_status eval_init(struct eval *eval, const struct filter *filter, const struct filter_source *source)
@@ -525,10 +529,26 @@ static void eval_sample(struct eval *eval, const struct condition *condition, ui
     }
 }
 
-static vecdb_status eval_condition(struct eval *eval, const struct condition *condition, uint64_t *mask)
+static bool is_empty(const uint64_t *mask, size_t words)
 {
+    uint64_t any = 0;
+
+    for (size_t w = 0; w < words && !any; w++)
+        any = mask[w];
+    return !any;
+}
+
+static vecdb_status eval_condition(struct eval *eval, uint32_t node, uint64_t *mask)
+{
+    const struct condition *condition = eval->filter->nodes[node].condition;
+    const struct access *access = &eval->access[node];
     bool column = condition->operand.kind == OPERAND_COLUMN;
 
+    if (access->bits) {
+        simd_compare()->bits_and(mask, access->bits + eval->block * (eval->source->block_rows / 64), eval->words, mask);
+        if (access->lookup.exact || is_empty(mask, eval->words))
+            return VECDB_OK;
+    }
     switch (judge(eval, condition)) {
     case VERDICT_ALL:
         return VECDB_OK;
@@ -557,15 +577,6 @@ static vecdb_status eval_condition(struct eval *eval, const struct condition *co
     return eval_rows(eval, condition, mask);
 }
 
-static bool is_empty(const uint64_t *mask, size_t words)
-{
-    uint64_t any = 0;
-
-    for (size_t w = 0; w < words && !any; w++)
-        any = mask[w];
-    return !any;
-}
-
 static vecdb_status eval_block(struct eval *eval, uint64_t *rows)
 {
     const struct filter *filter = eval->filter;
@@ -574,25 +585,29 @@ static vecdb_status eval_block(struct eval *eval, uint64_t *rows)
 
     frames[0] = (struct frame){filter->root, 0, rows};
     while (height) {
+        size_t before = height;
         struct frame *top = &frames[height - 1];
+        struct access *access = &eval->access[top->node];
         const struct plan_node *node = &filter->nodes[top->node];
         uint64_t *taken = eval->levels + (height - 1) * 2 * eval->block_words, *tried = taken + eval->block_words;
         uint64_t *mask = top->mask;
 
+        if (eval->counting && top->next == 0)
+            access->rows_in += bitmap_count(mask, eval->row_count);
         switch (node->kind) {
         case PLAN_NONE:
             memset(mask, 0, words * 8);
             height--;
             break;
         case PLAN_CONDITION:
-            TRY(eval_condition(eval, node->condition, mask));
+            TRY(eval_condition(eval, top->node, mask));
             height--;
             break;
         case PLAN_AND:
             if (top->next == node->count || (top->next && is_empty(mask, words)))
                 height--;
             else
-                frames[height++] = (struct frame){filter->items[node->first + top->next++], 0, mask};
+                frames[height++] = (struct frame){eval->items[node->first + top->next++], 0, mask};
             break;
         case PLAN_OR:
             if (top->next == 0)
@@ -607,13 +622,15 @@ static vecdb_status eval_block(struct eval *eval, uint64_t *rows)
                 height--;
             } else {
                 memcpy(tried, mask, words * 8);
-                frames[height++] = (struct frame){filter->items[node->first + top->next++], 0, tried};
+                frames[height++] = (struct frame){eval->items[node->first + top->next++], 0, tried};
             }
             break;
         default: /* ALL */
             height--;
             break;
         }
+        if (eval->counting && height < before)
+            access->rows_out += bitmap_count(mask, eval->row_count);
     }
     return VECDB_OK;
 }

@@ -78,6 +78,8 @@ vecdb_status filter_eval(const struct filter *filter, const struct filter_source
     eval.check = check;
     eval.check_context = check_context;
     if (status == VECDB_OK)
+        status = eval_plan(&eval, counters);
+    if (status == VECDB_OK)
         status = eval_run(&eval, rows, counters);
     eval_deinit(&eval);
     return status;

@@ -261,7 +261,7 @@ static vecdb_status read_number(struct lexer *lexer, struct token *token)
                                                           : "");
         if (__builtin_mul_overflow(value, (uint64_t)base, &value) || __builtin_add_overflow(value, digit, &value) ||
             value > (uint64_t)INT64_MAX + 1)
-            return number_error(lexer, token, "integers end at 9223372036854775807; add .0 for a DOUBLE");
+            return number_error(lexer, token, "integers are -9223372036854775808 to 9223372036854775807; add .0 for a DOUBLE");
     }
     token->kind = TOKEN_INT;
     token->integer = value;

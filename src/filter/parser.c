@@ -279,8 +279,8 @@ static vecdb_status parse_number(struct parser *parser, bool negative)
         return put_constant(parser, (struct datum){DATUM_DOUBLE, {.real = negative ? -token->real : token->real}});
     if (token->integer > INT64_MAX && !negative)
         return lexer_error(parser->lexer, VECDB_ERR_FILTER, token->at,
-                           "9223372036854775808 is no number: integers end at 9223372036854775807; add .0 for a "
-                           "DOUBLE");
+                           "9223372036854775808 is no number: integers are -9223372036854775808 to "
+                           "9223372036854775807; add .0 for a DOUBLE");
     return put_constant(parser, (struct datum){DATUM_INT, {.integer = (int64_t)(negative ? -token->integer
                                                                                          : token->integer)}});
 }

@@ -61,8 +61,12 @@ struct graph_calibration {
 struct graph_settings {
     uint32_t degree;          /* of the base layer; half of it above, at least 8 */
     uint32_t ef_construction; /* as the user gave it */
-    bool refine;              /* score the best again on the vectors */
+    bool refine;              /* score more than k again on the vectors, for the k best of them */
     uint64_t seed;
+    /* of bulk building only; 0: as efConstruction and degree suggest */
+    uint32_t neighbours;      /* from leaves */
+    uint32_t beam, candidates; /* of refining: its width, and how many finds are pruned */
+    float alpha2;
 };
 
 struct graph_scratch;
@@ -104,8 +108,14 @@ void *graph_array(size_t count, size_t size);
 vecdb_status graph_check(const struct index *index);
 size_t graph_memory(const struct index *index);
 
-/** All rows of an empty graph at once (graph_build.c). */
-vecdb_status graph_build(struct graph *graph, const struct index_build_context *context);
+/** A graph of all rows, built at once (graph_build.c). */
+vecdb_status graph_create_built(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
+                                const struct graph_settings *settings, const struct index_build_context *context,
+                                struct index **out);
+/** As index_ops.merge; settings are those of the largest part (graph_merge.c). */
+vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
+                         struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,
+                         const struct index_build_context *context, struct index **out);
 /** Rows one batch after another (graph_insert.c). */
 vecdb_status graph_add(struct index *index, const struct vectors *vectors, const struct index_build_context *context);
 

@@ -131,9 +131,10 @@ static vecdb_status fill_layer(struct graph *graph, struct graph_state *state, u
     return VECDB_OK;
 }
 
-static vecdb_status link_layers(struct graph *graph, struct graph_state *state, uint32_t *rows, size_t node_count,
-                                const struct index_build_context *context)
+vecdb_status graph_link_layers(struct graph *graph, bool base, uint32_t *rows, size_t node_count,
+                               const struct index_build_context *context)
 {
+    struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     uint32_t *numbers = mem_dup(rows, node_count * sizeof *rows);
     vecdb_status status = numbers ? VECDB_OK : error_nomem("graph index");
 
@@ -146,7 +147,7 @@ static vecdb_status link_layers(struct graph *graph, struct graph_state *state, 
             for (size_t i = 0; i < node_count; i++)
                 numbers[i] = (uint32_t)i;
         }
-        if ((status = graph_link(&linker)) != VECDB_OK)
+        if ((e || base) && (status = graph_link(&linker)) != VECDB_OK)
             break;
         for (size_t i = 0; i < node_count; i++)
             if (!i || graph_height(graph->settings.seed, rows[i]) > e) {
@@ -175,11 +176,23 @@ static size_t hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_
     return n;
 }
 
-vecdb_status graph_build(struct graph *graph, const struct index_build_context *context)
+vecdb_status graph_fill_base(struct graph *graph, const struct index_build_context *context, uint32_t *nodes,
+                             size_t *node_count)
 {
     struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
-    struct graph_layer *base = &state->layers[0];
-    size_t row_count = state->vectors.row_count, node_count = 0, held_count = 0;
+    size_t row_count = state->vectors.row_count;
+
+    *node_count = 0;
+    TRY(graph_layer_alloc(&state->layers[0], 0, state->codec.stride, row_count));
+    state->layers[0].count = (uint32_t)row_count;
+    TRY(graph_encode_rows(state, 0, row_count, context->pool));
+    return find_nodes(graph, state, context->pool, nodes, node_count);
+}
+
+static vecdb_status build_all(struct graph *graph, const struct index_build_context *context)
+{
+    struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
+    size_t row_count = state->vectors.row_count, node_count, held_count = 0;
     uint32_t *nodes, held[GRAPH_CALIBRATION_QUERIES];
     vecdb_status status;
 
@@ -192,20 +205,34 @@ vecdb_status graph_build(struct graph *graph, const struct index_build_context *
         graph->growing = false;
         return VECDB_OK;
     }
-    TRY(graph_layer_alloc(base, 0, state->codec.stride, row_count));
-    base->count = (uint32_t)row_count;
-    TRY(graph_encode_rows(state, 0, row_count, context->pool));
     if (!(nodes = mem_array_alloc(row_count, sizeof *nodes)))
         return error_nomem("graph index");
-    status = find_nodes(graph, state, context->pool, nodes, &node_count);
+    status = graph_fill_base(graph, context, nodes, &node_count);
     if (status == VECDB_OK)
         held_count = hold_out(graph, nodes, &node_count, held);
     if (status == VECDB_OK && node_count)
-        status = link_layers(graph, state, nodes, node_count, context);
+        status = graph_link_layers(graph, true, nodes, node_count, context);
     mem_free(nodes);
     if (status == VECDB_OK && held_count) {
         TRY(graph_calibrate(graph, held, held_count, context));
         status = graph_insert_rows(graph, held, held_count, context);
     }
     return status;
+}
+
+vecdb_status graph_create_built(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
+                                const struct graph_settings *settings, const struct index_build_context *context,
+                                struct index **out)
+{
+    struct graph *graph;
+    vecdb_status status;
+
+    *out = NULL;
+    TRY(graph_create(ops, vectors, metric, settings, &graph));
+    if ((status = build_all(graph, context)) != VECDB_OK) {
+        graph_free(&graph->base);
+        return status;
+    }
+    *out = &graph->base;
+    return VECDB_OK;
 }

@@ -27,6 +27,7 @@ struct batch {
     struct graph_state *state;
     const struct index_build_context *context;
     size_t from, count; /* rows */
+    bool base_only;     /* no row of these goes into the layers above */
     size_t beam, room;  /* keys kept per row */
     uint64_t *keys;     /* room per row */
     uint32_t *key_counts;
@@ -302,7 +303,7 @@ static vecdb_status insert_batch(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         uint32_t row = (uint32_t)(batch->from + i);
         unsigned height = graph_height(batch->graph->settings.seed, row);
-        if (!is_node(batch, row))
+        if (!is_node(batch, row) || batch->base_only)
             continue;
         if (batch->graph->first == GRAPH_NONE) {
             height = GRAPH_LAYERS - 1;
@@ -512,6 +513,7 @@ vecdb_status graph_insert_rows(struct graph *graph, const uint32_t *rows, size_t
     vecdb_status status = VECDB_OK;
 
     TRY(batch_init(&batch, graph, atomic_load_explicit(&graph->state, memory_order_relaxed), context));
+    batch.base_only = true; /* those have no room to spare */
     for (size_t i = 0; i < count && status == VECDB_OK; i++) {
         batch.from = rows[i];
         batch.count = 1;

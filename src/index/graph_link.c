@@ -34,8 +34,11 @@ struct pass {
     size_t first;            /* block of task 0 */
     struct knn_lists *lists;
     uint32_t *out;           /* new links, layer->degree per node */
-    size_t beam, keep;
+    size_t beam, keep, candidates;
     float alpha2;
+    const uint8_t *part_of;    /* merging: of each row, and of each part a node to begin at */
+    const uint32_t *part_first;
+    size_t part_count;
     uint32_t *in_offsets, *in; /* incoming links: of node i in[in_offsets[i] .. in_offsets[i + 1]) */
     size_t in_most;
 };
@@ -197,11 +200,13 @@ static vecdb_status add_reverse(struct pass *pass)
         for (size_t i = 0; i < count; i++) {
             pass->in_most = pass->in_offsets[i] > pass->in_most ? pass->in_offsets[i] : pass->in_most;
             total += pass->in_offsets[i];
-            if (total > UINT32_MAX)
-                return error_set(VECDB_ERR_LIMIT, "building the graph: more than 2^32 links");
             pass->in_offsets[i] = (uint32_t)total;
         }
         pass->in_offsets[count] = (uint32_t)total;
+        if (total > UINT32_MAX)
+            status = error_set(VECDB_ERR_LIMIT, "building the graph: more than 2^32 links");
+    }
+    if (status == VECDB_OK) {
         pass->in = mem_array_alloc(total + 1, sizeof *pass->in);
         status = pass->in ? run_pass(pass, "reversing links", fill_task) : error_nomem("linking");
     }
@@ -241,7 +246,8 @@ static size_t refine_one(struct pass *pass, struct graph_scratch *scratch, uint3
     for (size_t i = 0; i < pool->count; i++)
         keys[n++] = pool->keys[i] & ~1ull;
     n = graph_sort_keys(keys, n);
-    return graph_prune(pass->codec, layer->codes, keys, n, pass->alpha2, pass->keep, links);
+    return graph_prune(pass->codec, layer->codes, keys, n < pass->candidates ? n : pass->candidates, pass->alpha2, pass->keep,
+                       links);
 }
 
 static vecdb_status refine_task(void *context, size_t i, unsigned worker)
@@ -273,16 +279,142 @@ static vecdb_status refine_task(void *context, size_t i, unsigned worker)
 /* Searching wider than about 50 changes little (feasibility measured 24 to 64): the user's efConstruction of 200 is 40. */
 static size_t refine_beam(const struct graph *graph)
 {
-    size_t beam = graph->settings.ef_construction / 5;
+    size_t beam = graph->settings.beam ? graph->settings.beam : graph->settings.ef_construction / 5;
 
     return beam < 16 ? 16 : beam > 256 ? 256 : beam;
 }
 
-static vecdb_status clear_unlinked(struct pass *pass)
+static void clear_unlinked(struct pass *pass)
 {
     memset(pass->out, 0xFF, (size_t)pass->linker->layer->count * pass->linker->layer->degree * sizeof *pass->out);
-    return VECDB_OK;
 }
+
+/* ---- merging ---- */
+
+#define MERGE_BEAM 16
+#define MERGE_ENTRIES 16
+#define MERGE_SEEDS 2
+
+/* Nodes of layer 1 near the query, as rows, nearest first. */
+static size_t enter(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *self,
+                    uint32_t *rows)
+{
+    struct index_counters counters = {0};
+    uint32_t seeds[GRAPH_ENTRY];
+    size_t n = graph_descend(state, scratch, self, 1, seeds, &counters);
+
+    scratch->pool.count = scratch->pool.cursor = 0;
+    scratch->pool.capacity = MERGE_ENTRIES;
+    for (size_t s = 0; s < n; s++)
+        graph_seed(scratch, &state->layers[1], self, seeds[s], &counters);
+    graph_walk(scratch, &state->layers[1], self, (struct graph_stop){.ef = MERGE_ENTRIES}, &counters);
+    graph_scratch_clear(scratch);
+    for (size_t i = 0; i < scratch->pool.count; i++)
+        rows[i] = state->layers[1].lower[graph_key_node(scratch->pool.keys[i])];
+    return scratch->pool.count;
+}
+
+/* The node's own links and what it finds in each of the other parts, pruned together. */
+static size_t merge_one(struct pass *pass, struct graph_scratch *scratch, uint32_t node, uint64_t *keys, uint32_t *links)
+{
+    const struct graph_state *state = pass->linker->state;
+    const struct graph_layer *layer = pass->linker->layer;
+    struct index_counters counters = {0};
+    uint32_t own[GRAPH_DEGREE_MAX], scores[GRAPH_DEGREE_MAX], rows[MERGE_ENTRIES];
+    size_t n = graph_links(layer, node, own), entries;
+    struct graph_query self;
+
+    graph_codec_self(pass->codec, graph_code(layer, pass->codec->stride, node), &self);
+    graph_scores(&self, layer->codes, own, n, scores);
+    for (size_t i = 0; i < n; i++)
+        keys[i] = graph_key(scores[i], own[i]);
+    entries = enter(state, scratch, &self, rows);
+    for (size_t part = 0; part < pass->part_count; part++) {
+        size_t seeds = 0;
+        if (part == pass->part_of[node] || pass->part_first[part] == GRAPH_NONE)
+            continue;
+        scratch->pool.count = scratch->pool.cursor = 0;
+        scratch->pool.capacity = MERGE_BEAM;
+        for (size_t i = 0; i < entries && seeds < MERGE_SEEDS; i++)
+            if (pass->part_of[rows[i]] == part) {
+                graph_seed(scratch, layer, &self, rows[i], &counters);
+                seeds++;
+            }
+        if (!seeds)
+            graph_seed(scratch, layer, &self, pass->part_first[part], &counters);
+        graph_walk(scratch, layer, &self, (struct graph_stop){.ef = MERGE_BEAM}, &counters);
+        graph_scratch_clear(scratch);
+        for (size_t i = 0; i < scratch->pool.count; i++)
+            keys[n++] = scratch->pool.keys[i] & ~1ull;
+    }
+    n = graph_sort_keys(keys, n);
+    return graph_prune(pass->codec, layer->codes, keys, n, pass->alpha2, pass->keep, links);
+}
+
+static vecdb_status merge_task(void *context, size_t i, unsigned worker)
+{
+    struct pass *pass = context;
+    const struct graph_layer *layer = pass->linker->layer;
+    uint64_t *keys = mem_array_alloc(GRAPH_DEGREE_MAX + pass->part_count * MERGE_BEAM, sizeof *keys);
+    uint32_t links[GRAPH_DEGREE_MAX];
+    struct graph_scratch *scratch;
+    size_t at, end;
+    vecdb_status status;
+
+    if (!keys)
+        return error_nomem("merging");
+    status = graph_scratch_take(pass->linker->graph, pass->linker->state, MERGE_BEAM, &scratch);
+    if (status == VECDB_OK) {
+        for (block_range(pass, i, &at, &end); at < end; at++) {
+            uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
+            size_t n = merge_one(pass, scratch, pass->order[at], keys, links);
+            for (size_t l = 0; l < layer->degree; l++)
+                out[l] = l < n ? links[l] : GRAPH_NONE;
+        }
+        graph_scratch_give(pass->linker->graph, scratch);
+    }
+    mem_free(keys);
+    return status;
+}
+
+/* Leave the layer with the block of links it came with. */
+static void settle_links(struct pass *pass, uint32_t *original)
+{
+    const struct graph_layer *layer = pass->linker->layer;
+
+    if (pass->out && layer->links != original) {
+        memcpy(original, layer->links, (size_t)layer->count * layer->degree * sizeof *original);
+        swap_links(pass);
+    }
+    mem_free(pass->out);
+}
+
+vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, const uint32_t *part_first,
+                              size_t part_count)
+{
+    struct graph_layer *layer = linker->layer;
+    struct pass pass = {.linker = linker, .codec = &linker->state->codec, .order = linker->nodes, .part_of = part_of,
+                        .part_first = part_first, .part_count = part_count, .keep = layer->degree, .alpha2 = ALPHA2_REFINED};
+    uint32_t *original = layer->links;
+    vecdb_status status;
+
+    pass.out = mem_aligned_alloc(1 << 21, (size_t)layer->count * layer->degree * sizeof *pass.out);
+    if (!pass.out)
+        return error_nomem("merging");
+    clear_unlinked(&pass);
+    status = run_pass(&pass, "merging", merge_task);
+    if (status == VECDB_OK) {
+        swap_links(&pass);
+        clear_unlinked(&pass);
+        status = add_reverse(&pass);
+    }
+    if (status == VECDB_OK)
+        status = graph_repair(linker);
+    settle_links(&pass, original);
+    return status;
+}
+
+/* ---- from nothing ---- */
 
 vecdb_status graph_link(const struct graph_linker *linker)
 {
@@ -295,11 +427,14 @@ vecdb_status graph_link(const struct graph_linker *linker)
     struct cluster cluster = {0};
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;
+    const struct graph_settings *settings = &linker->graph->settings;
     size_t k = NEIGHBOURS > layer->degree + layer->degree / 4 ? NEIGHBOURS : layer->degree + layer->degree / 4;
     vecdb_status status;
 
     if (linker->node_count < 2)
         return VECDB_OK;
+    if (settings->neighbours)
+        k = settings->neighbours;
     TRY(graph_progress(linker->context, "clustering", 0, 1));
     TRY(cluster_create(&input, linker->context->pool, &cluster));
     status = knn_lists_create(&knn, &cluster, k, linker->context, &lists);
@@ -320,7 +455,8 @@ vecdb_status graph_link(const struct graph_linker *linker)
     if ((status = add_reverse(&pass)) != VECDB_OK)
         goto out;
     pass.beam = refine_beam(linker->graph);
-    pass.alpha2 = ALPHA2_REFINED;
+    pass.alpha2 = settings->alpha2 > 0 ? settings->alpha2 : ALPHA2_REFINED;
+    pass.candidates = settings->candidates ? settings->candidates : SIZE_MAX;
     clear_unlinked(&pass);
     if ((status = run_pass(&pass, "refining", refine_task)) != VECDB_OK)
         goto out;
@@ -330,13 +466,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
         goto out;
     status = graph_repair(linker);
 out:
-    if (pass.out) { /* the layer keeps the block it came with */
-        if (layer->links != original) {
-            memcpy(original, layer->links, (size_t)layer->count * layer->degree * sizeof *original);
-            swap_links(&pass);
-        }
-        mem_free(pass.out);
-    }
+    settle_links(&pass, original);
     knn_lists_deinit(&lists);
     cluster_deinit(&cluster);
     return status;

@@ -652,6 +652,21 @@ static void settle_effort(const struct graph_calibration *calibration, const str
         task->gamma = interpolate(calibration->gamma, true, recall);
 }
 
+vecdb_status graph_effort_read(const struct index *index, const struct index_search *search, const char *ef_name,
+                               struct graph_effort *effort)
+{
+    *effort = (struct graph_effort){
+        .ef = (size_t)params_get(search->params, ef_name),
+        .recall = (float)params_get(search->params, "recall"),
+        .gamma = (float)params_get(search->params, "gamma"),
+        .refine_k = (float)params_get(search->params, "refine_k"),
+    };
+    if (effort->ef && effort->ef < search->k)
+        return error_set(VECDB_ERR_INVALID, "index %s: %s is %zu, but must be at least k, which is %zu", index->ops->name,
+                         ef_name, effort->ef, search->k);
+    return VECDB_OK;
+}
+
 vecdb_status graph_search(const struct index *index, const struct index_search *search, const struct graph_effort *effort,
                           struct hit *hits, size_t *counts, struct index_counters *counters)
 {

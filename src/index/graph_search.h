@@ -123,6 +123,9 @@ struct graph_effort {
     float gamma;
     float refine_k; /* rows scored exactly, as a multiple of k */
 };
+/** Effort of the parameters ef (or another name for it), recall, gamma and refine_k; VECDB_ERR_INVALID when ef is below k. */
+vecdb_status graph_effort_read(const struct index *index, const struct index_search *search, const char *ef_name,
+                               struct graph_effort *effort);
 vecdb_status graph_search(const struct index *index, const struct index_search *search, const struct graph_effort *effort,
                           struct hit *hits, size_t *counts, struct index_counters *counters);
 

@@ -1,81 +1,102 @@
 /* HNSW: Malkov & Yashunin, arXiv:1603.09320, as a user sees it (M, efConstruction, ef). Inside, links are made by leaves
- * rather than one insertion after another, and the layers above the base hold one node in 32; see graph.h. */
+ * rather than one insertion after another, and the layers above the base hold one node in 32; see graph.h.
+ *
+ * HNSW_SQ, HNSW_PQ and HNSW_PRQ are Milvus' names for walking on codes and scoring the best again on the vectors. HNSW itself
+ * does so here, on codes of a byte per dimension; the three take Milvus' parameters and differ in `refine` only, which
+ * they can switch off: then no more than k rows are scored again. */
 #include "index/hnsw.h"
 
 #include "index/graph.h"
 #include "index/graph_search.h"
 
-static const struct param_spec build_params[] = {
-    {"M", 16, 2, 2048, "links per node; twice as many at the base, and at most 512", NULL, false},
-    {"efConstruction", 200, 1, 2147483647, "effort of linking a node", NULL, false},
+#define GRAPH_PARAMS                                                                                                   \
+    {"M", 16, 2, 2048, "links per node; twice as many at the base, and at most 512", NULL, false},                     \
+    {"efConstruction", 200, 1, 2147483647, "effort of linking a node", NULL, false}
+#define REFINE_PARAMS                                                                                                  \
+    {"refine", 1, 0, 1, "score more than k rows again on the vectors", "false|true", false},                           \
+    {"refine_type", 4, 0, 4, "accepted; rows are scored again as they are", "SQ6|SQ8|BF16|FP16|FP32", false}
+
+static const struct param_spec hnsw_build_params[] = {GRAPH_PARAMS, PARAM_END};
+static const struct param_spec sq_build_params[] = {
+    GRAPH_PARAMS,
+    {"sq_type", 1, 0, 4, "accepted; codes have a byte per dimension", "SQ6|SQ8|BF16|FP16|SQ4U", false},
+    REFINE_PARAMS,
     PARAM_END,
 };
-
+static const struct param_spec pq_build_params[] = {
+    GRAPH_PARAMS,
+    {"m", 32, 1, 65536, "accepted; codes have a byte per dimension", NULL, false},
+    {"nbits", 8, 1, 24, "accepted", NULL, false},
+    {"nrq", 2, 1, 16, "accepted", NULL, false},
+    REFINE_PARAMS,
+    PARAM_END,
+};
 static const struct param_spec search_params[] = {
     {"ef", 0, 0, 2147483647, "candidates kept while searching; at least k. 0: as the recall asks", NULL, false},
     {"recall", 0.95, 0.5, 1, "recall wished for, when ef is not given", NULL, true},
-    {"gamma", 0, 0, 10, "stop at (1 + gamma) times the k-th distance, even before ef; 0: do not", NULL, true},
-    {"refine_k", 2, 1, 1000, "rows scored again exactly, as a multiple of k", NULL, true},
+    {"gamma", 0, 0, 10, "stop at (1 + gamma) times the k-th distance, even before ef; 0: as calibrated", NULL, true},
+    {"refine_k", 2, 1, 1000, "rows scored again on the vectors, as a multiple of k", NULL, true},
     PARAM_END,
 };
 
-static vecdb_status hnsw_build(const struct vectors *vectors, vecdb_metric metric, const struct params *params,
-                               const struct index_build_context *context, struct index **out)
+static vecdb_status build_kind(const struct index_ops *ops, bool refine, const struct vectors *vectors, vecdb_metric metric,
+                               const struct params *params, const struct index_build_context *context, struct index **out)
 {
     double links = 2 * params_get(params, "M");
     struct graph_settings settings = {
         .degree = links > GRAPH_DEGREE_MAX ? GRAPH_DEGREE_MAX : (uint32_t)links,
         .ef_construction = (uint32_t)params_get(params, "efConstruction"),
-        .refine = true,
+        .refine = refine,
         .seed = context->seed,
     };
-    struct graph *graph;
-    vecdb_status status;
 
-    *out = NULL;
-    TRY(graph_create(&hnsw_ops, vectors, metric, &settings, &graph));
-    if ((status = graph_build(graph, context)) != VECDB_OK) {
-        graph_free(&graph->base);
-        return status;
-    }
-    *out = &graph->base;
-    return VECDB_OK;
+    return graph_create_built(ops, vectors, metric, &settings, context, out);
 }
 
 static vecdb_status hnsw_search(const struct index *index, const struct index_search *search, struct hit *hits,
                                 size_t *counts, struct index_counters *counters)
 {
-    struct graph_effort effort = {
-        .ef = (size_t)params_get(search->params, "ef"),
-        .recall = (float)params_get(search->params, "recall"),
-        .gamma = (float)params_get(search->params, "gamma"),
-        .refine_k = (float)params_get(search->params, "refine_k"),
-    };
+    struct graph_effort effort;
 
-    if (effort.ef && effort.ef < search->k)
-        return error_set(VECDB_ERR_INVALID, "index %s: ef is %zu, but must be at least k, which is %zu", index->ops->name,
-                         effort.ef, search->k);
+    TRY(graph_effort_read(index, search, "ef", &effort));
     return graph_search(index, search, &effort, hits, counts, counters);
 }
 
-static vecdb_status hnsw_open(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,
-                              const struct params *params, struct index **out)
-{
-    return graph_open(&hnsw_ops, data, size, vectors, metric, out);
-}
+#define HNSW_KIND(id, kind_name, build_table, refined)                                                                 \
+    static vecdb_status id##_build(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
+                                   const struct index_build_context *context, struct index **out)                      \
+    {                                                                                                                  \
+        return build_kind(&id##_ops, refined, vectors, metric, params, context, out);                                  \
+    }                                                                                                                  \
+    static vecdb_status id##_open(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,   \
+                                  const struct params *params, struct index **out)                                     \
+    {                                                                                                                  \
+        return graph_open(&id##_ops, data, size, vectors, metric, out);                                                \
+    }                                                                                                                  \
+    static vecdb_status id##_merge(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
+                                   struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,     \
+                                   const struct index_build_context *context, struct index **out)                      \
+    {                                                                                                                  \
+        return graph_merge(&id##_ops, vectors, metric, parts, row_maps, part_count, context, out);                     \
+    }                                                                                                                  \
+    const struct index_ops id##_ops = {                                                                                \
+        .name = kind_name,                                                                                             \
+        .format = 1,                                                                                                   \
+        .types = 0x2F,                                                                                                 \
+        .build_params = build_table,                                                                                   \
+        .search_params = search_params,                                                                                \
+        .build = id##_build,                                                                                           \
+        .add = graph_add,                                                                                              \
+        .merge = id##_merge,                                                                                           \
+        .search = hnsw_search,                                                                                         \
+        .save = graph_save,                                                                                            \
+        .open = id##_open,                                                                                             \
+        .free = graph_free,                                                                                            \
+        .check = graph_check,                                                                                          \
+        .memory = graph_memory,                                                                                        \
+    }
 
-const struct index_ops hnsw_ops = {
-    .name = "HNSW",
-    .format = 1,
-    .types = 0x2F,
-    .build_params = build_params,
-    .search_params = search_params,
-    .build = hnsw_build,
-    .add = graph_add,
-    .search = hnsw_search,
-    .save = graph_save,
-    .open = hnsw_open,
-    .free = graph_free,
-    .check = graph_check,
-    .memory = graph_memory,
-};
+HNSW_KIND(hnsw, "HNSW", hnsw_build_params, true);
+HNSW_KIND(hnsw_sq, "HNSW_SQ", sq_build_params, params_get(params, "refine") != 0);
+HNSW_KIND(hnsw_pq, "HNSW_PQ", pq_build_params, params_get(params, "refine") != 0);
+HNSW_KIND(hnsw_prq, "HNSW_PRQ", pq_build_params, params_get(params, "refine") != 0);

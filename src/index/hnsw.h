@@ -4,6 +4,6 @@
 
 #include "index/index.h"
 
-extern const struct index_ops hnsw_ops, hnsw_sq_ops, hnsw_pq_ops, nsg_ops, rnsg_ops;
+extern const struct index_ops hnsw_ops, hnsw_sq_ops, hnsw_pq_ops, hnsw_prq_ops, nsg_ops, rnsg_ops;
 
 #endif

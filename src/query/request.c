@@ -164,6 +164,14 @@ static vecdb_status take_group(struct request *request, const struct schema *sch
     return VECDB_OK;
 }
 
+/* Names that no index kind knows are mistakes, whatever the segments have; values are checked by the index that uses them. */
+static vecdb_status check_params(const char *text)
+{
+    struct params params;
+
+    return params_parse("search", index_find("FLAT")->search_params, index_known_search_params(), text, &params);
+}
+
 static vecdb_status prepare(struct request *request, const struct snapshot *snapshot, const vecdb_search_request *from,
                             vecdb_metric index_metric, const struct filter *compiled, partition_lookup find_partition,
                             void *context)
@@ -211,6 +219,7 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
         deadline_start(&request->deadline, from->timeout_ms);
         search->deadline = &request->deadline;
     }
+    TRY(check_params(from->params));
     search->params = from->params;
     search->exact = from->exact;
     return VECDB_OK;

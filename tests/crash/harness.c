@@ -98,8 +98,10 @@ static void check_afterlife(struct exploration *exploration, struct simfs *image
                 crash_violation(exploration->counters, driver, exploration->seed, "%s: step of kind %u afterwards: %s", what,
                                 step.kind, error_last()->message);
         }
+        error_clear();
         if (driver->state(db, &hash) != VECDB_OK || hash != oracle.hashes[oracle.count])
-            crash_violation(exploration->counters, driver, exploration->seed, "%s: wrong state after going on", what);
+            crash_violation(exploration->counters, driver, exploration->seed, "%s: wrong state after going on: %s", what,
+                            error_last()->message);
         driver->close(db);
     }
 }
@@ -556,10 +558,12 @@ void crash_model(const struct driver *driver, uint64_t seed, size_t steps, struc
                 simfs_free(fs);
                 fs = next;
             }
+            error_clear();
             db = driver->open(simfs_vfs(fs), &status);
             prefix = db && driver->state(db, &hash) == VECDB_OK ? oracle_find(oracle, hash) : -1;
             if (prefix < 0) {
-                crash_violation(counters, driver, seed, "step %zu: wrong after opening", i);
+                crash_violation(counters, driver, seed, "step %zu: wrong after %s: %s", i,
+                                next ? "a power cut" : "closing", error_last()->message);
                 break;
             }
             oracle_settle(oracle, (size_t)prefix);
@@ -646,7 +650,7 @@ void crash_kills(const struct driver *driver, uint64_t seed, size_t count, const
         void *db;
 
         if (at == 0) {
-            snprintf(moved.base, sizeof moved.base, "%s/kill-%zu", directory, round++);
+            snprintf(moved.base, sizeof moved.base, "%s/%s-%zu", directory, driver->name, round++);
             if (vfs_posix.make_dir(&vfs_posix, moved.base) < 0 || pipe(ends) != 0) {
                 crash_violation(counters, driver, seed, "cannot make %s", moved.base);
                 break;

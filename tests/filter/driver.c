@@ -1,5 +1,5 @@
 /* What tests/python/test_filter_oracle.py talks to. A line in, a line out:
- *   {"schema": {...}, "rows": [...], "block": 64}   a new table: "ok"
+ *   {"schema": {...}, "rows": [...], "block": 64, "indexes": [["field", "kind", {...}], ...]}   a new table: "ok"
  *   {"filter": "...", "params": {...}}              a 0 or 1 per row, or "!" and the message
  * Every filter is run plainly, and with statistics and indexes; if they differ the line is "?" and both. */
 #include "base/mem.h"
@@ -35,6 +35,27 @@ static void print_bits(const uint64_t *bits, size_t count)
         putchar(bitmap_get(bits, i) ? '1' : '0');
 }
 
+static void add_indexes(struct test_table *table, struct json list)
+{
+    for (size_t i = 0; json_exists(list) && i < json_count(list); i++) {
+        size_t length, kind_length;
+        const char *field = json_string(json_at(json_at(list, i), 0), &length);
+        const char *kind = json_string(json_at(json_at(list, i), 1), &kind_length);
+        struct buf params = {0};
+        char name[64], what[64], *text;
+
+        snprintf(name, sizeof name, "%.*s", (int)length, field);
+        snprintf(what, sizeof what, "%.*s", (int)kind_length, kind);
+        if (json_print(json_at(json_at(list, i), 2), &params) != VECDB_OK || !(text = buf_take_text(&params)))
+            abort();
+        if (test_table_add_index(table, name, what, text) != VECDB_OK) {
+            fprintf(stderr, "index %s on %s: %s\n", what, name, error_last()->message);
+            exit(1);
+        }
+        mem_free(text);
+    }
+}
+
 int main(void)
 {
     struct test_table *table = NULL;
@@ -65,6 +86,7 @@ int main(void)
             }
             bits = realloc(bits, bitmap_words(test_table_rows(table)) * 8 + 8);
             again = realloc(again, bitmap_words(test_table_rows(table)) * 8 + 8);
+            add_indexes(table, json_member(message, "indexes", 7));
             puts("ok");
             mem_free(schema);
             mem_free(rows);

@@ -214,6 +214,13 @@ class Curve(unittest.TestCase):
         self.assertAlmostEqual(limits.flat_batch_qps(probe, 1000000, 128), 390.625)
         self.assertAlmostEqual(limits.graph_qps(probe, 50, 1000, 128, 128), 1e8 / (50 * 2 + 1000 * 2))
         self.assertIsNone(limits.flat_single_qps({}, 1, 1))
+        work = {"hops": 50, "rows_scored": 1000, "reranked": 20}
+        self.assertAlmostEqual(limits.limit_qps(probe, "HNSW", {"M": 16}, 128, work),
+                               1e8 / (50 * 2 + 1000 * 2 + 20 * 8))
+        self.assertAlmostEqual(limits.limit_qps(probe, "IVF_SQ8", {"nlist": 100}, 128, dict(work, reranked=0)),
+                               20e9 / (100 * 512 + 1000 * 128))
+        self.assertAlmostEqual(limits.limit_qps(probe, "FLAT", {}, 128, dict(work, rows_scored=1e6)), 39.0625)
+        self.assertIsNone(limits.limit_qps({}, "HNSW", {}, 128, work))
 
 
 class Cheats(Scratch):
@@ -495,6 +502,64 @@ class CommandLine(Scratch):
         self.assertEqual({a["library"]: a["reason"] for a in run.absent}, {
             "hnswlib": "pip install hnswlib: no compiler", "faiss": "not installed (make bench-setup)"})
         self.assertEqual([c.library for c in run.candidates], ["numpy"])
+
+
+class Wrapper(unittest.TestCase):
+    """What the ann-benchmarks runner calls, on a stand-in for vecdb."""
+
+    def setUp(self):
+        import types
+        calls = self.calls = []
+
+        class Collection:
+            def insert(self, rows):
+                calls.append(("insert", len(rows["id"]), rows["v"].dtype.name))
+
+            def create_index(self, field, kind, metric_type, **params):
+                calls.append(("index", kind, metric_type, params))
+
+            def optimize(self):
+                calls.append(("optimize",))
+
+            def load(self):
+                calls.append(("load",))
+
+            def search(self, queries, limit, **params):
+                calls.append(("search", np.shape(queries), limit, params))
+                nq = 1 if np.ndim(queries) == 1 else len(queries)
+                return types.SimpleNamespace(ids=np.arange(nq * limit).reshape(nq, limit))
+
+        database = types.SimpleNamespace(create_collection=lambda name, fields: Collection(),
+                                         close=lambda: calls.append(("close",)))
+        module = types.ModuleType("vecdb")
+        module.open = lambda: database
+        module.Field = lambda *a, **k: (a, k)
+        old = sys.modules.get("vecdb")
+        sys.modules["vecdb"] = module
+        self.addCleanup(lambda: sys.modules.pop("vecdb") if old is None else sys.modules.update(vecdb=old))
+
+    def test_fit_query_batch(self):
+        from bench.ann_benchmarks.module import VecDB
+        index = VecDB("angular", "HNSW", {"M": 16})
+        index.fit(np.zeros((30000, 4)))
+        self.assertEqual(self.calls, [("insert", 20000, "float32"), ("insert", 10000, "float32"),
+                                      ("index", "HNSW", "COSINE", {"M": 16}), ("optimize",), ("load",)])
+        index.set_query_arguments(64)
+        self.assertEqual(index.query(np.zeros(4), 10).tolist(), list(range(10)))
+        self.assertEqual(self.calls[-1], ("search", (4,), 10, {"ef": 64}))
+        index.batch_query(np.zeros((3, 4)), 10)
+        self.assertEqual(index.get_batch_results().shape, (3, 10))
+        self.assertIn("ef=64", str(index))
+        index.done()
+        self.assertEqual(self.calls[-1], ("close",))
+
+    def test_the_swept_parameter_follows_the_index(self):
+        from bench.ann_benchmarks.module import VecDB
+        index = VecDB("euclidean", "IVF_FLAT", {"nlist": 16})
+        index.set_query_arguments(8)
+        self.assertIn("nprobe=8", str(index))
+        with self.assertRaises(NotImplementedError):
+            VecDB("jaccard")
 
 
 class Report(Scratch):

@@ -649,6 +649,24 @@ def make_rows(dice, count):
     return rows
 
 
+def make_indexes(dice):
+    """Some of everything; which one a filter then uses is for the planner to say."""
+    choices = [[name, kind, {}] for name in ("id", "i8", "i16", "i32", "i64", "b", "s", "t", "ai", "as", "ab")
+               for kind in ("INVERTED", "BITMAP", "AUTOINDEX")]
+    choices += [[name, kind, {}] for name in ("id", "i8", "i32", "i64", "f", "d", "s") for kind in ("STL_SORT", "AUTOINDEX")]
+    choices += [[name, "INVERTED", {}] for name in ("f", "d", "af")]
+    choices += [["s", "TRIE", {}], ["t", "TRIE", {}]]
+    choices += [[name, "NGRAM", {"min_gram": low, "max_gram": low + more}]
+                for name in ("s", "t") for low in (1, 2) for more in (0, 1)]
+    for path in ('j["a"]', "j['b']", 'j["o"]["x"]', 'j["l"][0]', 'j["l"][1]', "j", 'j["l"]'):
+        for cast in ("bool", "double", "varchar", "array_bool", "array_double", "array_varchar", "JSON"):
+            choices.append(["j", "INVERTED", {"json_path": path, "json_cast_type": cast}])
+    choices.append(["j", "NGRAM", {"json_path": 'j["a"]', "json_cast_type": "varchar", "min_gram": 1, "max_gram": 2}])
+    for path in ("dk", '$meta["dk"]', 'dk2["x"]'):
+        choices.append(["$meta", "AUTOINDEX", {"json_path": path}])
+    return dice.sample(choices, dice.randint(0, len(choices) // 2))
+
+
 def load_sqlite(rows):
     names = ["id", "i8", "i16", "i32", "i64", "f", "d", "b", "s", "t"]
     database = sqlite3.connect(":memory:")
@@ -710,7 +728,7 @@ def main():
         rows = make_rows(dice, options.rows)
         database = load_sqlite(rows)
         block = dice.choice([64, 128, 1024])
-        assert ask({"schema": SCHEMA, "rows": rows, "block": block}) == "ok"
+        assert ask({"schema": SCHEMA, "rows": rows, "block": block, "indexes": make_indexes(dice)}) == "ok"
         batch = []
         for number in range(start, min(start + per_table, options.expressions)):
             maker = Maker(dice)

@@ -11,7 +11,15 @@ struct test_column {
     struct buf data, offsets, valid;
 };
 
+struct test_index {
+    size_t field;
+    struct buf bytes;
+    struct scalar_index *index;
+};
+
 struct test_table {
+    struct test_index *indexes;
+    size_t index_count;
     struct schema *schema;
     struct test_column *columns;
     size_t row_count, block_rows;
@@ -180,6 +188,11 @@ void test_table_free(struct test_table *table)
         buf_deinit(&table->columns[i].offsets);
         buf_deinit(&table->columns[i].valid);
     }
+    for (size_t i = 0; i < table->index_count; i++) {
+        scalar_index_free(table->indexes[i].index);
+        buf_deinit(&table->indexes[i].bytes);
+    }
+    free(table->indexes);
     schema_free(table->schema);
     free(table->columns);
     free(table);
@@ -261,6 +274,36 @@ static bool read_stats(void *context, size_t field, size_t block, struct column_
     return true;
 }
 
+static const struct scalar_index *read_index(void *context, size_t field, size_t i)
+{
+    struct test_table *table = context;
+
+    for (size_t at = 0; at < table->index_count; at++)
+        if (table->indexes[at].field == field && i-- == 0)
+            return table->indexes[at].index;
+    return NULL;
+}
+
+vecdb_status test_table_add_index(struct test_table *table, const char *field, const char *kind, const char *params)
+{
+    struct filter_source source = test_table_source(table, true);
+    struct test_index made = {.field = schema_find(table->schema, field, strlen(field))};
+    struct scalar_index *built = NULL;
+
+    TRY(scalar_index_build(table->schema, made.field, kind, params, &source, &built));
+    if (scalar_index_save(built, &made.bytes) != VECDB_OK ||
+        scalar_index_open(made.bytes.data, made.bytes.size, &made.index) != VECDB_OK ||
+        scalar_index_check(made.index) != VECDB_OK) {
+        scalar_index_free(built);
+        buf_deinit(&made.bytes);
+        return error_last()->status;
+    }
+    scalar_index_free(built);
+    table->indexes = realloc(table->indexes, (table->index_count + 1) * sizeof *table->indexes);
+    table->indexes[table->index_count++] = made;
+    return VECDB_OK;
+}
+
 struct filter_source test_table_source(struct test_table *table, bool plain)
 {
     struct filter_source source = {.context = table,
@@ -268,6 +311,7 @@ struct filter_source test_table_source(struct test_table *table, bool plain)
                                    .block_rows = table->block_rows,
                                    .column = read_column,
                                    .stats = plain ? NULL : read_stats,
+                                   .index = plain ? NULL : read_index,
                                    .seed = 7};
     return source;
 }

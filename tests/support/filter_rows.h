@@ -6,6 +6,7 @@
 #define VECDB_TESTS_FILTER_ROWS_H
 
 #include "filter/filter.h"
+#include "filter/scalar_index.h"
 
 struct test_table;
 
@@ -14,6 +15,8 @@ vecdb_status test_table_create(const char *schema, const char *rows, size_t bloc
 void test_table_free(struct test_table *table);
 const struct schema *test_table_schema(const struct test_table *table);
 size_t test_table_rows(const struct test_table *table);
+/** Build a scalar index, save it, open it again from the bytes, and let sources show that one. */
+vecdb_status test_table_add_index(struct test_table *table, const char *field, const char *kind, const char *params);
 /** The table as a source; without statistics and indexes when `plain`. Valid as long as the table. */
 struct filter_source test_table_source(struct test_table *table, bool plain);
 /** Compile and run; `bits` has room for all rows. */

@@ -470,6 +470,98 @@ static void test_grown_row_by_row(void **state)
     }
 }
 
+/* ---- merging ---- */
+
+static void check_merge(struct rng *rng, size_t space, size_t rows_wanted, size_t part_count, double dropped, bool halves_equal)
+{
+    struct test_rows rows = test_rows_make(rng, spaces[space].type, spaces[space].dim, rows_wanted + 30, TEST_CLUSTERS, 0, false);
+    struct vectors queries = take_queries(&rows, 30), parts_vectors[8], merged = rows.vectors;
+    struct index_build_context context = {.pool = pool, .seed = 5};
+    struct index *parts[8], *index = NULL;
+    uint32_t *maps[8];
+    uint8_t *data[8], *all = mem_array_alloc(rows_wanted, rows.vectors.stride);
+    const uint8_t *blocks[9];
+    struct params params;
+    struct answer answer = {0};
+    size_t kept = 0;
+
+    if (halves_equal) /* rows that both parts have */
+        for (size_t i = 1; i < rows_wanted; i += 2)
+            memcpy(rows.data + i * rows.vectors.stride, rows.data + (i - 1) * rows.vectors.stride, rows.vectors.stride);
+    for (size_t p = 0; p < part_count; p++) {
+        size_t n = 0;
+        data[p] = mem_array_alloc(rows_wanted / part_count + 1, rows.vectors.stride);
+        maps[p] = mem_array_alloc(rows_wanted / part_count + 1, sizeof *maps[p]);
+        for (size_t i = p; i < rows_wanted; i += part_count, n++) {
+            memcpy(data[p] + n * rows.vectors.stride, rows.data + i * rows.vectors.stride, rows.vectors.stride);
+            maps[p][n] = UINT32_MAX;
+            if (rng_unit(rng) >= dropped) {
+                memcpy(all + kept * rows.vectors.stride, rows.data + i * rows.vectors.stride, rows.vectors.stride);
+                maps[p][n] = (uint32_t)kept++;
+            }
+        }
+        parts_vectors[p] = rows.vectors;
+        parts_vectors[p].row_count = n;
+        blocks[p] = data[p];
+        parts_vectors[p].blocks = &blocks[p];
+        parts[p] = build(&hnsw_ops, &parts_vectors[p], spaces[space].metric, "", pool);
+    }
+    merged.row_count = kept;
+    blocks[8] = all;
+    merged.blocks = &blocks[8];
+    params_default(hnsw_ops.build_params, &params);
+    if (hnsw_ops.merge(&merged, spaces[space].metric, &params, parts, (const uint32_t *const *)maps, part_count, &context,
+                       &index) != VECDB_OK ||
+        hnsw_ops.check(index) != VECDB_OK)
+        fail_msg("merge: %s", error_last()->message);
+    ask(index, &answer, &queries, 10, "ef=100");
+    check_answer(&merged, spaces[space].metric, &answer, 0.95);
+    answer_free(&answer);
+    hnsw_ops.free(index);
+    for (size_t p = 0; p < part_count; p++) {
+        hnsw_ops.free(parts[p]);
+        mem_free(data[p]);
+        mem_free(maps[p]);
+    }
+    mem_free(all);
+    test_rows_free(&rows);
+}
+
+static void test_merged(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s += 2)
+        check_merge(&rng, s, 3000, 2, 0, false);
+    check_merge(&rng, 0, 4000, 3, 0.3, false);
+    check_merge(&rng, 2, 4000, 2, 0.9, false);
+    check_merge(&rng, 0, 3000, 2, 0.1, true);
+    check_merge(&rng, 0, 40, 2, 0.1, true);
+    check_merge(&rng, 0, 3000, 8, 0, false);
+}
+
+static void test_other_kinds(void **state)
+{
+    const struct index_ops *kinds[] = {&hnsw_sq_ops, &hnsw_pq_ops, &hnsw_prq_ops, &nsg_ops, &rnsg_ops};
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 24, 3030, TEST_CLUSTERS, 0, false);
+    struct vectors queries = take_queries(&rows, 30);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct index *index = build(kinds[i], &rows.vectors, VECDB_METRIC_COSINE, "", pool);
+        struct answer answer = {0};
+        assert_ptr_equal(index->ops, kinds[i]);
+        assert_ptr_equal(index_find(kinds[i]->name), kinds[i]);
+        ask(index, &answer, &queries, 10, i < 3 ? "ef=80" : "search_length=80");
+        check_answer(&rows.vectors, VECDB_METRIC_COSINE, &answer, 0.95);
+        answer_free(&answer);
+        kinds[i]->free(index);
+    }
+    test_rows_free(&rows);
+}
+
 static bool stop_at_once(void *context, const char *stage, uint64_t done, uint64_t total)
 {
     size_t *left = context;
@@ -525,6 +617,8 @@ int main(void)
         cmocka_unit_test(test_threads_do_not_matter),
         cmocka_unit_test(test_saved_and_opened),
         cmocka_unit_test(test_grown_row_by_row),
+        cmocka_unit_test(test_merged),
+        cmocka_unit_test(test_other_kinds),
         cmocka_unit_test(test_cancelled),
     };
 

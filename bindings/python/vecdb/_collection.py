@@ -109,8 +109,9 @@ class Collection:
         """Take all plans out of use, waiting for those that a thread is searching with."""
         import time
 
+        plans, self._plans = self._plans, {}  # whoever searches next finds none, and then the gate shut
         while self._plan_count:
-            for stack in list(self._plans.values()):
+            for stack in plans.values():
                 while stack:
                     try:
                         stack.pop()
@@ -120,7 +121,6 @@ class Collection:
                         self._plan_count -= 1
             if self._plan_count > 0:
                 time.sleep(0.0005)
-        self._plans = {}
 
     def __enter__(self) -> "Collection":
         return self

@@ -553,6 +553,24 @@ def _encode_arrow(field: Field, column: Column, values: Any) -> bool:
     return True
 
 
+def _from_arrow(field: Field, values: Any) -> Any:
+    """A pyarrow column as numpy, or as a list where values are missing; other things as they are."""
+    if not type(values).__module__.startswith("pyarrow"):
+        return values
+    if values.null_count or numpy() is None:
+        return values.to_pylist()
+    if field.type.is_vector:
+        if hasattr(values, "combine_chunks"):
+            values = values.combine_chunks()
+        size = getattr(values.type, "list_size", 0)
+        if size and not hasattr(values, "chunks"):
+            return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), size)
+        return values.to_pylist()
+    if field.type in LAYOUTS:
+        return values.to_numpy() if hasattr(values, "chunks") else values.to_numpy(zero_copy_only=False)
+    return values.to_pylist()
+
+
 def row_count_of(values: Any) -> int:
     """Rows in a column that a user gave."""
     shape = getattr(values, "shape", None)
@@ -578,7 +596,7 @@ def encode_column(field: Field, values: Any) -> Column:
     if isinstance(values, (str, bytes, bytearray, Mapping)) or values is None:
         raise FieldTypeError(f"field {field.name!r}: expected a column of values, got {type(values).__name__}")
     if field.type.is_vector:
-        return _encode_vector_column(field, values)
+        return _encode_vector_column(field, _from_arrow(field, values))
     np = numpy()
     if not hasattr(values, "__len__"):
         values = _listed(field, values)
@@ -586,6 +604,7 @@ def encode_column(field: Field, values: Any) -> Column:
     column = Column(field, rows)
     if _encode_arrow(field, column, values):
         return column
+    values = _from_arrow(field, values)
     valid: Optional[bytearray] = None
     if np is not None and field.type in LAYOUTS and is_array_like(values):
         arr = as_array(values)

@@ -1,0 +1,273 @@
+/* Merging graphs: every row keeps its links within its part, where they still lead to rows, finds its neighbours in the other
+ * parts by searching those, and is pruned anew. A link to a dropped row is replaced by that row's links (FreshDiskANN,
+ * arXiv:2105.09613). The layers above are small and made afresh. */
+#include "index/graph_build.h"
+
+#include "base/mem.h"
+#include "index/graph_prune.h"
+
+#define PARTS_MAX 8        /* more would be searched for longer than building anew takes */
+#define LEAST_SHARE 4      /* at least one row in so many comes from the parts, else they are not worth it */
+#define BLOCK 256
+
+struct merge {
+    struct graph *graph;
+    struct graph_state *state;
+    const struct graph_state *parts[PARTS_MAX];
+    const uint32_t *const *row_maps;
+    size_t part_count;
+    const uint32_t *nodes;
+    size_t node_count;
+    uint8_t *part_of;       /* of each new row; PARTS_MAX: none */
+    uint32_t *old_row;      /* its number in its part */
+    uint32_t *head;         /* the node a new row is, or hangs at */
+    uint32_t *old_head[PARTS_MAX]; /* the same in a part; NULL: all rows are nodes */
+};
+
+static void merge_deinit(struct merge *merge)
+{
+    mem_free(merge->part_of);
+    mem_free(merge->old_row);
+    mem_free(merge->head);
+    for (size_t i = 0; i < merge->part_count; i++)
+        mem_free(merge->old_head[i]);
+}
+
+/* Of every row, the head of its chain. */
+static vecdb_status find_heads(const uint32_t *next, size_t rows, uint32_t **out)
+{
+    uint64_t *follows = mem_array_zalloc(bitmap_words(rows) + 1, sizeof *follows);
+    uint32_t *head = mem_array_alloc(rows + 1, sizeof *head);
+
+    if (!follows || !head) {
+        mem_free(follows);
+        mem_free(head);
+        return error_nomem("merging");
+    }
+    for (size_t row = 0; row < rows; row++) {
+        head[row] = (uint32_t)row;
+        if (next && next[row] != GRAPH_NONE)
+            bitmap_set(follows, next[row]);
+    }
+    for (size_t row = 0; next && row < rows; row++)
+        if (!bitmap_get(follows, row))
+            for (uint32_t at = next[row]; at != GRAPH_NONE; at = next[at])
+                head[at] = (uint32_t)row;
+    mem_free(follows);
+    *out = head;
+    return VECDB_OK;
+}
+
+static vecdb_status merge_init(struct merge *merge)
+{
+    size_t rows = merge->state->layers[0].count;
+
+    merge->part_of = mem_array_alloc(rows + 1, sizeof *merge->part_of);
+    merge->old_row = mem_array_alloc(rows + 1, sizeof *merge->old_row);
+    if (!merge->part_of || !merge->old_row)
+        return error_nomem("merging");
+    memset(merge->part_of, PARTS_MAX, rows);
+    TRY(find_heads(merge->state->dup_next, rows, &merge->head));
+    for (size_t i = 0; i < merge->part_count; i++) {
+        const struct graph_state *part = merge->parts[i];
+        for (size_t row = 0; row < part->layers[0].count; row++)
+            if (merge->row_maps[i][row] < rows) {
+                merge->part_of[merge->row_maps[i][row]] = (uint8_t)i;
+                merge->old_row[merge->row_maps[i][row]] = (uint32_t)row;
+            }
+        if (part->dup_next)
+            TRY(find_heads(part->dup_next, part->layers[0].count, &merge->old_head[i]));
+    }
+    return VECDB_OK;
+}
+
+struct gathering {
+    uint32_t ids[GRAPH_DEGREE_MAX * 4];
+    uint32_t scores[GRAPH_DEGREE_MAX * 4];
+    uint64_t keys[GRAPH_DEGREE_MAX * 4];
+    size_t count;
+};
+
+/* A row of a part as a node of the merged graph; GRAPH_NONE when it was dropped. A dropped head may have followers that
+ * were not: those are other nodes, found by searching. */
+static uint32_t renumber(const struct merge *merge, size_t part, uint32_t old)
+{
+    uint32_t row = merge->row_maps[part][old];
+
+    return row < merge->state->layers[0].count ? merge->head[row] : GRAPH_NONE;
+}
+
+static void gather(const struct merge *merge, size_t part, uint32_t old, uint32_t self, bool through,
+                   struct gathering *gathering)
+{
+    const struct graph_layer *layer = &merge->parts[part]->layers[0];
+    uint32_t links[GRAPH_DEGREE_MAX];
+    size_t n = graph_links(layer, old, links);
+
+    for (size_t l = 0; l < n; l++) {
+        uint32_t node = renumber(merge, part, links[l]);
+        bool known = node == self;
+        if (node == GRAPH_NONE) {
+            if (through)
+                gather(merge, part, links[l], self, false, gathering); /* one step only */
+            continue;
+        }
+        for (size_t i = 0; i < gathering->count && !known; i++)
+            known = gathering->ids[i] == node;
+        /* within its own part only: the parts' graphs are searched apart */
+        if (!known && merge->part_of[node] == part && gathering->count < GRAPH_DEGREE_MAX * 4)
+            gathering->ids[gathering->count++] = node;
+    }
+}
+
+static vecdb_status keep_task(void *context, size_t block, unsigned worker)
+{
+    struct merge *merge = context;
+    const struct graph_layer *layer = &merge->state->layers[0];
+    const struct graph_codec *codec = &merge->state->codec;
+    size_t end = (block + 1) * BLOCK < merge->node_count ? (block + 1) * BLOCK : merge->node_count;
+    struct gathering *gathering = mem_alloc(sizeof *gathering);
+    uint32_t links[GRAPH_DEGREE_MAX];
+
+    if (!gathering)
+        return error_nomem("merging");
+    for (size_t at = block * BLOCK; at < end; at++) {
+        uint32_t node = merge->nodes[at], old = merge->old_row[node];
+        size_t part = merge->part_of[node], n;
+        struct graph_query self;
+        if (part == PARTS_MAX)
+            continue;
+        gathering->count = 0;
+        gather(merge, part, merge->old_head[part] ? merge->old_head[part][old] : old, node, true, gathering);
+        n = gathering->count;
+        if (n > layer->degree) {
+            graph_codec_self(codec, graph_code(layer, codec->stride, node), &self);
+            graph_scores(&self, layer->codes, gathering->ids, n, gathering->scores);
+            for (size_t i = 0; i < n; i++)
+                gathering->keys[i] = graph_key(gathering->scores[i], gathering->ids[i]);
+            n = graph_sort_keys(gathering->keys, n);
+            n = graph_prune(codec, layer->codes, gathering->keys, n, 1.2f, layer->degree, links);
+            graph_set_links(layer, node, links, n);
+        } else
+            graph_set_links(layer, node, gathering->ids, n);
+    }
+    mem_free(gathering);
+    return VECDB_OK;
+}
+
+/* Rows that no part knows are left out of `nodes`, for insertion. */
+static size_t split_new(struct merge *merge, uint32_t *nodes, uint32_t *fresh)
+{
+    size_t kept = 0, fresh_count = 0;
+
+    for (size_t i = 0; i < merge->node_count; i++)
+        if (merge->part_of[nodes[i]] == PARTS_MAX)
+            fresh[fresh_count++] = nodes[i];
+        else
+            nodes[kept++] = nodes[i];
+    merge->node_count = kept;
+    return fresh_count;
+}
+
+/* *useless when no row that is left was linked before. */
+static vecdb_status merge_parts(struct merge *merge, uint32_t *nodes, const struct index_build_context *context, bool *useless)
+{
+    struct graph_linker linker = {merge->graph, merge->state, &merge->state->layers[0], nodes, 0, context};
+    uint32_t first[PARTS_MAX], *fresh = mem_array_alloc(merge->node_count + 1, sizeof *fresh), *rows = NULL;
+    size_t fresh_count = 0;
+    vecdb_status status = fresh ? VECDB_OK : error_nomem("merging");
+
+    if (status == VECDB_OK) {
+        fresh_count = split_new(merge, nodes, fresh);
+        merge->nodes = nodes;
+        linker.node_count = merge->node_count;
+        if (!merge->node_count) {
+            *useless = true;
+            mem_free(fresh);
+            return VECDB_OK;
+        }
+        merge->graph->first = nodes[0];
+        for (size_t i = 0; i < PARTS_MAX; i++)
+            first[i] = GRAPH_NONE;
+        for (size_t i = merge->node_count; i-- > 0;)
+            first[merge->part_of[nodes[i]]] = nodes[i];
+        status = pool_run(context->pool, (merge->node_count + BLOCK - 1) / BLOCK, keep_task, merge);
+    }
+    if (status == VECDB_OK && !(rows = mem_dup(nodes, (merge->node_count + 1) * sizeof *nodes)))
+        status = error_nomem("merging");
+    if (status == VECDB_OK)
+        status = graph_link_layers(merge->graph, false, rows, merge->node_count, context);
+    if (status == VECDB_OK)
+        status = graph_link_parts(&linker, merge->part_of, first, merge->part_count);
+    if (status == VECDB_OK && fresh_count)
+        status = graph_insert_rows(merge->graph, fresh, fresh_count, context);
+    mem_free(rows);
+    mem_free(fresh);
+    return status;
+}
+
+/* The part with most rows, whose settings and calibration go on; NULL when merging is not worth it. */
+static const struct graph *choose_main(struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,
+                                       const struct vectors *vectors)
+{
+    const struct graph *best = NULL;
+    size_t most = 0, kept = 0;
+
+    if (part_count > PARTS_MAX || vectors->type == VECDB_TYPE_BINARY_VECTOR)
+        return NULL;
+    for (size_t i = 0; i < part_count; i++) {
+        const struct graph *part = (const struct graph *)parts[i];
+        size_t rows = atomic_load_explicit(&part->state, memory_order_acquire)->layers[0].count;
+        for (size_t row = 0; row < rows; row++)
+            kept += row_maps[i][row] < vectors->row_count;
+        if (!best || rows > most) {
+            best = part;
+            most = rows;
+        }
+    }
+    return kept * LEAST_SHARE >= vectors->row_count ? best : NULL;
+}
+
+vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
+                         struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,
+                         const struct index_build_context *context, struct index **out)
+{
+    const struct graph *main = choose_main(parts, row_maps, part_count, vectors);
+    struct merge merge = {.row_maps = row_maps, .part_count = part_count};
+    struct graph_settings settings;
+    uint32_t *nodes = NULL;
+    bool useless = false;
+    vecdb_status status;
+
+    *out = NULL;
+    if (!part_count)
+        return error_set(VECDB_ERR_INVALID, "index %s: nothing to merge", ops->name);
+    settings = ((const struct graph *)parts[0])->settings;
+    settings.seed = context->seed;
+    if (!main || !vectors->row_count)
+        return graph_create_built(ops, vectors, metric, &settings, context, out);
+    settings = main->settings;
+    settings.seed = context->seed;
+    TRY(graph_create(ops, vectors, metric, &settings, &merge.graph));
+    merge.state = atomic_load_explicit(&merge.graph->state, memory_order_relaxed);
+    for (size_t i = 0; i < part_count; i++)
+        merge.parts[i] = atomic_load_explicit(&((const struct graph *)parts[i])->state, memory_order_acquire);
+    status = graph_codec_train(&merge.state->codec, vectors, metric, settings.seed);
+    if (status == VECDB_OK && !(nodes = mem_array_alloc(vectors->row_count + 1, sizeof *nodes)))
+        status = error_nomem("merging");
+    if (status == VECDB_OK)
+        status = graph_fill_base(merge.graph, context, nodes, &merge.node_count);
+    if (status == VECDB_OK)
+        status = merge_init(&merge);
+    if (status == VECDB_OK && merge.node_count)
+        status = merge_parts(&merge, nodes, context, &useless);
+    merge_deinit(&merge);
+    mem_free(nodes);
+    if (status != VECDB_OK || useless) {
+        graph_free(&merge.graph->base);
+        return status == VECDB_OK ? graph_create_built(ops, vectors, metric, &settings, context, out) : status;
+    }
+    merge.graph->calibration = main->calibration;
+    *out = &merge.graph->base;
+    return VECDB_OK;
+}

@@ -1,0 +1,85 @@
+/* NSG: Fu, Xiang, Wang & Cai, arXiv:1707.00143: a graph of near neighbours, thinned by the rule of relative neighbourhoods
+ * (alpha 1) over what a search for each row comes by. Departs from the paper in that searches start at the row's own
+ * neighbours and enter by layers, as HNSW's do (graph.h), not at one navigating node. */
+#include "index/graph.h"
+#include "index/graph_search.h"
+#include "index/hnsw.h"
+
+static const struct param_spec build_params[] = {
+    {"knng", 40, 5, 300, "near neighbours per row to begin with", NULL, false},
+    {"out_degree", 32, 5, 300, "links per node at most", NULL, false},
+    {"candidate_pool_size", 100, 50, 1000, "finds of a row's search that are thinned to its links", NULL, false},
+    {"search_length", 60, 10, 300, "width of that search", NULL, false},
+    PARAM_END,
+};
+
+static const struct param_spec search_params[] = {
+    {"search_length", 0, 0, 2147483647, "candidates kept while searching; at least k. 0: as the recall asks", NULL, false},
+    {"recall", 0.95, 0.5, 1, "recall wished for, when search_length is not given", NULL, true},
+    {"gamma", 0, 0, 10, "stop at (1 + gamma) times the k-th distance, even before; 0: as calibrated", NULL, true},
+    {"refine_k", 2, 1, 1000, "rows scored again on the vectors, as a multiple of k", NULL, true},
+    PARAM_END,
+};
+
+static vecdb_status build_kind(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
+                               const struct params *params, const struct index_build_context *context, struct index **out)
+{
+    struct graph_settings settings = {
+        .degree = (uint32_t)params_get(params, "out_degree"),
+        .ef_construction = 5 * (uint32_t)params_get(params, "search_length"),
+        .refine = true,
+        .seed = context->seed,
+        .neighbours = (uint32_t)params_get(params, "knng"),
+        .beam = (uint32_t)params_get(params, "search_length"),
+        .candidates = (uint32_t)params_get(params, "candidate_pool_size"),
+        .alpha2 = 1,
+    };
+
+    return graph_create_built(ops, vectors, metric, &settings, context, out);
+}
+
+static vecdb_status nsg_search(const struct index *index, const struct index_search *search, struct hit *hits,
+                               size_t *counts, struct index_counters *counters)
+{
+    struct graph_effort effort;
+
+    TRY(graph_effort_read(index, search, "search_length", &effort));
+    return graph_search(index, search, &effort, hits, counts, counters);
+}
+
+#define NSG_KIND(id, kind_name)                                                                                        \
+    static vecdb_status id##_build(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
+                                   const struct index_build_context *context, struct index **out)                      \
+    {                                                                                                                  \
+        return build_kind(&id##_ops, vectors, metric, params, context, out);                                           \
+    }                                                                                                                  \
+    static vecdb_status id##_open(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,   \
+                                  const struct params *params, struct index **out)                                     \
+    {                                                                                                                  \
+        return graph_open(&id##_ops, data, size, vectors, metric, out);                                                \
+    }                                                                                                                  \
+    static vecdb_status id##_merge(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
+                                   struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,     \
+                                   const struct index_build_context *context, struct index **out)                      \
+    {                                                                                                                  \
+        return graph_merge(&id##_ops, vectors, metric, parts, row_maps, part_count, context, out);                     \
+    }                                                                                                                  \
+    const struct index_ops id##_ops = {                                                                                \
+        .name = kind_name,                                                                                             \
+        .format = 1,                                                                                                   \
+        .types = 0x2F,                                                                                                 \
+        .build_params = build_params,                                                                                  \
+        .search_params = search_params,                                                                                \
+        .build = id##_build,                                                                                           \
+        .add = graph_add,                                                                                              \
+        .merge = id##_merge,                                                                                           \
+        .search = nsg_search,                                                                                          \
+        .save = graph_save,                                                                                            \
+        .open = id##_open,                                                                                             \
+        .free = graph_free,                                                                                            \
+        .check = graph_check,                                                                                          \
+        .memory = graph_memory,                                                                                        \
+    }
+
+NSG_KIND(nsg, "NSG");
+NSG_KIND(rnsg, "RNSG");
