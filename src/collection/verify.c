@@ -44,7 +44,7 @@ static void report(void *context, const char *file, uint64_t offset, const char 
 /* A failure that is the file's fault is reported, with the offset if the message has one; any other is returned. */
 static vecdb_status judge(struct verification *check, vecdb_status status, const char *file)
 {
-    const char *message = error_last()->message, *byte = strstr(message, ", byte ");
+    const char *message = error_last()->message, *byte = strstr(message, ", byte "), *at = strstr(message, " at offset ");
     unsigned long long offset = 0;
 
     if (status == VECDB_ERR_NO_SUCH)
@@ -53,6 +53,8 @@ static vecdb_status judge(struct verification *check, vecdb_status status, const
         return status;
     if (byte)
         (void)sscanf(byte, ", byte %llu", &offset);
+    else if (at)
+        (void)sscanf(at, " at offset %llu", &offset);
     report(check, file, offset, message);
     return VECDB_OK;
 }
@@ -81,8 +83,7 @@ static vecdb_status settle(struct verification *check, vecdb_status status, size
     return status == VECDB_OK ? VECDB_OK : judge(check, status, file);
 }
 
-static vecdb_status check_index(struct verification *check, struct segment *segment,
-                                const struct manifest_collection *described, const struct manifest_index_file *from)
+static vecdb_status check_index(struct verification *check, const struct manifest_index_file *from)
 {
     struct container_id id = id_of(&from->file);
     char name[FILE_NAME_SIZE];
@@ -141,7 +142,7 @@ static vecdb_status check_segment(struct verification *check, const struct manif
     if (from->tombstones.id)
         TRY(check_tombstones(check, from));
     for (size_t i = 0; i < from->index_count; i++)
-        TRY(check_index(check, segment, described, &from->indexes[i]));
+        TRY(check_index(check, &from->indexes[i]));
     return VECDB_OK;
 }
 

@@ -32,6 +32,7 @@ struct segment_write {
                                      they come */
     size_t block_rows;            /* a power of two, 64 .. 65536; 0: SEGMENT_DEFAULT_BLOCK_ROWS; halved when blocks would
                                      unpack to more than 64 MiB */
+    bool salvage;                 /* the caller has seen that the rows kept can be read: damage to others is no failure */
     vecdb_progress progress;      /* or NULL */
     void *progress_context;
 };
