@@ -4,13 +4,8 @@
 #include <pthread.h>
 #include <strings.h>
 
-<<<<<<< HEAD
 extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops, hnsw_sq_ops, hnsw_pq_ops, hnsw_prq_ops, nsg_ops, rnsg_ops,
-    ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops, ivf_rabitq_ops, scann_ops;
-=======
-extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops, ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops,
-    ivf_rabitq_ops, scann_ops, annoy_ops;
->>>>>>> ivf
+    ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops, ivf_rabitq_ops, scann_ops, annoy_ops;
 
 static const struct index_ops *const kinds[] = {
     &flat_ops,
