@@ -118,3 +118,11 @@ vecdb_status vecdb_repair(const char *path, vecdb_progress progress, void *conte
     buf_deinit(&text);
     return status;
 }
+
+vecdb_status vecdb_refresh(vecdb_db *db)
+{
+    struct call call;
+
+    TRY(call_begin_db(&call, db));
+    return call_end(&call, database_refresh(db->database));
+}

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Recovery hands frames here; those of collections that are gone, or in segments already, are not needed any more. */
-static vecdb_status apply_frame(void *context, const struct wal_frame *frame, bool *needed)
+vecdb_status database_apply_frame(void *context, const struct wal_frame *frame, bool *needed)
 {
     struct database *database = context;
     uint64_t id;
@@ -47,7 +47,7 @@ static vecdb_status add_alias(struct database *database, const char *name, uint6
 }
 
 /* Make what the manifest describes, then what the log says happened since. */
-static vecdb_status restore(struct database *database)
+vecdb_status database_restore(struct database *database)
 {
     const struct manifest *manifest = store_manifest(database->store);
 
@@ -62,10 +62,10 @@ static vecdb_status restore(struct database *database)
     }
     for (size_t i = 0; i < manifest->alias_count; i++)
         TRY(add_alias(database, manifest->aliases[i].name, manifest->aliases[i].collection_id));
-    return store_recover(database->store, apply_frame, database);
+    return store_recover(database->store, database_apply_frame, database);
 }
 
-static void forget_collections(struct database *database)
+void database_forget(struct database *database)
 {
     for (size_t i = 0; i < database->collection_count; i++)
         collection_release(database->collections[i]);
@@ -76,7 +76,7 @@ static void forget_collections(struct database *database)
 
 static void database_free(struct database *database)
 {
-    forget_collections(database);
+    database_forget(database);
     if (database->store)
         store_close(database->store);
     mem_free(database->collections);
@@ -109,12 +109,12 @@ vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_
         how.flags = (database->read_only ? STORE_READ_ONLY : 0) |
                     (options->flags & VECDB_OPEN_NO_CREATE ? STORE_NO_CREATE : 0);
         status = store_open(vfs, path, &how, &database->store);
-        while (status == VECDB_OK && (status = restore(database)) == VECDB_ERR_NO_SUCH && database->read_only) {
+        while (status == VECDB_OK && (status = database_restore(database)) == VECDB_ERR_NO_SUCH && database->read_only) {
             bool changed; /* the writing process went on, and files went away: begin anew from what it published */
-            forget_collections(database);
+            database_forget(database);
             status = store_refresh(database->store, &changed);
             if (status == VECDB_OK && !changed) {
-                status = restore(database);
+                status = database_restore(database);
                 break;
             }
         }

@@ -32,6 +32,12 @@ vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_
                            struct mem_account *account, struct database **out);
 vecdb_status database_close(struct database *database);
 vecdb_status database_sync(struct database *database);
+/** Read-only: go on to what the writing process has published. */
+vecdb_status database_refresh(struct database *database);
+/** For opening and refreshing: make what the manifest and the log say; give it up again; do a log frame again. */
+vecdb_status database_restore(struct database *database);
+void database_forget(struct database *database);
+vecdb_status database_apply_frame(void *context, const struct wal_frame *frame, bool *needed);
 uint64_t database_new_id(struct database *database);
 /** VECDB_ERR_READONLY when it is. */
 vecdb_status database_writable(const struct database *database);

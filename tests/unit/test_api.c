@@ -82,7 +82,7 @@ static void check_rows(const vecdb_result *result, const int64_t *keys, size_t c
         length = (size_t)snprintf(words, sizeof words, "text %lld \xC3\xA9", (long long)key);
         assert_int_equal(text.offsets[i + 1] - text.offsets[i], length);
         assert_memory_equal((const char *)text.data + text.offsets[i], words, length);
-        length = (size_t)snprintf(words, sizeof words, "{\"n\":%lld,\"odd\":%s}", (long long)key, key % 2 ? "true" : "false");
+        length = (size_t)snprintf(words, sizeof words, "{\"n\": %lld, \"odd\": %s}", (long long)key, key % 2 ? "true" : "false");
         assert_int_equal(json.offsets[i + 1] - json.offsets[i], length);
         assert_memory_equal((const char *)json.data + json.offsets[i], words, length);
         assert_int_equal(list.offsets[i + 1] - list.offsets[i], key % 4);
@@ -370,7 +370,7 @@ static void test_dynamic_keys(void **state)
     assert_int_equal(column.valid[1], 0);
     assert_memory_equal(column.data, "10", 2);
     assert_done(vecdb_result_column(result, "$meta", &column));
-    assert_memory_equal(column.data, "{\"colour\":\"red\",\"size\":10}{\"colour\":\"blue\"}", 43);
+    assert_memory_equal(column.data, "{\"colour\": \"red\", \"size\": 10}{\"colour\": \"blue\"}", 47);
     vecdb_result_free(&result);
     assert_done(vecdb_count(collection, "colour == 'blue'", NULL, &count));
     assert_int_equal(count, 1);
