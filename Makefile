@@ -34,14 +34,14 @@ ifeq ($(ARCH),x86_64)
 SIMD_DIRS += avx2 avx2vnni avx512vnni avx512
 endif
 ifeq ($(ARCH),aarch64)
-SIMD_DIRS += neon
+SIMD_DIRS += neon neondot
 endif
 SIMD_FLAGS_avx2 := -mavx2 -mfma -mf16c -mpopcnt -mbmi -mbmi2 -mlzcnt
 SIMD_FLAGS_avx2vnni := $(SIMD_FLAGS_avx2) -mavxvnni
 SIMD_FLAGS_avx512vnni := $(SIMD_FLAGS_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
     -mprefer-vector-width=512
 SIMD_FLAGS_avx512 := $(SIMD_FLAGS_avx512vnni) -mavx512vbmi -mavx512vbmi2 -mavx512vpopcntdq -mavx512bitalg
-SIMD_FLAGS_neon := -march=armv8.2-a+dotprod+fp16
+SIMD_FLAGS_neondot := -march=armv8.2-a+dotprod
 
 SRC_DIRS := base schema simd quant filter index storage query collection api
 SRCS := $(foreach d,$(SRC_DIRS),$(wildcard src/$(d)/*.c)) $(foreach d,$(SIMD_DIRS),$(wildcard src/simd/$(d)/*.c))

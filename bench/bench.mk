@@ -5,7 +5,7 @@ BENCH_OUT := bench/out
 $(BUILD)/bench/probe: bench/probe.c
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) -D_GNU_SOURCE $< -o $@ -lpthread
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) $< -o $@ -lpthread
 
 .PHONY: bench-probe bench-setup bench bench-full bench-report bench-vecdb
 bench-probe: $(BUILD)/bench/probe ## build the program that measures what this machine allows

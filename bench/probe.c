@@ -121,12 +121,12 @@ __attribute__((target("avx512f"))) static double fma_avx512(void)
 {
     __m512 s[CHAINS], m = _mm512_set1_ps(0.999f), x = _mm512_set1_ps(0.5f);
 
-    for (int j = 0; j < CHAINS; j++)
+    UNROLL for (int j = 0; j < CHAINS; j++)
         s[j] = _mm512_set1_ps((float)j);
     for (int i = 0; i < ROUNDS; i++)
         UNROLL for (int j = 0; j < CHAINS; j++)
             s[j] = _mm512_fmadd_ps(s[j], m, x);
-    for (int j = 1; j < CHAINS; j++)
+    UNROLL for (int j = 1; j < CHAINS; j++)
         s[0] = _mm512_add_ps(s[0], s[j]);
     return (double)_mm512_reduce_add_ps(s[0]);
 }
@@ -136,12 +136,12 @@ __attribute__((target("avx2,fma"))) static double fma_avx2(void)
     __m256 s[CHAINS], m = _mm256_set1_ps(0.999f), x = _mm256_set1_ps(0.5f);
     float lanes[8];
 
-    for (int j = 0; j < CHAINS; j++)
+    UNROLL for (int j = 0; j < CHAINS; j++)
         s[j] = _mm256_set1_ps((float)j);
     for (int i = 0; i < ROUNDS; i++)
         UNROLL for (int j = 0; j < CHAINS; j++)
             s[j] = _mm256_fmadd_ps(s[j], m, x);
-    for (int j = 1; j < CHAINS; j++)
+    UNROLL for (int j = 1; j < CHAINS; j++)
         s[0] = _mm256_add_ps(s[0], s[j]);
     _mm256_storeu_ps(lanes, s[0]);
     return (double)(lanes[0] + lanes[7]);
@@ -151,14 +151,14 @@ __attribute__((target("avx512f,avx512vnni"))) static double vnni_avx512(void)
 {
     __m512i s[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
 
-    for (int j = 0; j < CHAINS; j++)
+    UNROLL for (int j = 0; j < CHAINS; j++)
         s[j] = _mm512_set1_epi32(j);
     for (int i = 0; i < ROUNDS; i++)
         UNROLL for (int j = 0; j < CHAINS; j++) {
             s[j] = _mm512_dpbusd_epi32(s[j], a, b);
             __asm__ volatile("" : "+v"(s[j])); /* the compiler would otherwise sum the constants itself */
         }
-    for (int j = 1; j < CHAINS; j++)
+    UNROLL for (int j = 1; j < CHAINS; j++)
         s[0] = _mm512_add_epi32(s[0], s[j]);
     return (double)_mm512_reduce_add_epi32(s[0]);
 }

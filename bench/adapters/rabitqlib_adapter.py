@@ -18,6 +18,8 @@ class Rabitqlib(Adapter):
         graph = [{"ef": ef} for ef in EFS]
         degrees = [32] if effort != "full" else [32, 64]
         plans = [Plan("SYMQG", {"degree": d, "ef_construction": 400, "bits": 0}, graph) for d in degrees]
+        if effort == "full":
+            plans.append(Plan("SYMQG", {"degree": 32, "ef_construction": 400, "bits": 8}, graph, lossy=True))
         if effort != "quick":
             plans.append(Plan("HNSW", {"M": 16, "ef_construction": 200, "bits": 7, "clusters": 16}, graph, lossy=True))
             plans.append(Plan("IVF", {"clusters": nlist, "bits": 32},

@@ -42,8 +42,14 @@ class Vecdb(Adapter):
 
     @classmethod
     def version(cls):
+        import hashlib
+
         import vecdb
-        return vecdb.__version__
+        from vecdb import _library
+        # one version has many builds while it is worked on: the library's own bytes tell them apart
+        with open(_library.lib._name, "rb") as f:
+            digest = hashlib.blake2b(f.read(), digest_size=4).hexdigest()
+        return "%s (library %s)" % (vecdb.__version__, digest)
 
     def _path(self):
         return os.path.join(self.folder, "vecdb")

@@ -16,7 +16,7 @@ class Vsag(Adapter):
 
     @classmethod
     def plans(cls, metric, n, dim, effort):
-        kinds = ["sq8_uniform"] if effort == "quick" else ["fp32", "sq8_uniform", "sq4_uniform"]
+        kinds = ["sq8_uniform"] if effort == "quick" else ["fp32", "sq8_uniform"]
         return [Plan("HGRAPH_" + kind.split("_")[0].upper(), {"codes": kind, "degree": 32, "ef_construction": 300},
                      [{"ef": ef} for ef in EFS]) for kind in kinds]
 

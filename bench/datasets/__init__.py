@@ -59,7 +59,7 @@ class Dataset:
         nq, k = min(nq, len(self.queries)), max(k, GT_K)
         # whole thousands, so that asking for 900 and then 1000 computes once
         whole = min(len(self.queries), -(-nq // 1000) * 1000)
-        note("%s: ground truth of %d queries" % (self.name, whole), self._cached_path("gt%d-%d" % (k, whole)))
+        note("%s: ground truth of %d queries" % (self.name, whole), self.cached_path("gt%d-%d" % (k, whole)))
 
         def make():
             ids, dist = exact.knn(self.metric, self.base, self.queries[:whole], k, bar("ground truth"))
@@ -67,7 +67,7 @@ class Dataset:
         got = self._cached("gt%d-%d" % (k, whole), make)
         return got["ids"][:nq], got["distances"][:nq]
 
-    def _cached_path(self, what):
+    def cached_path(self, what):
         return os.path.join(CACHE, "truth", "%s-%s-%s.npz" % (_safe(self.name), self.key, what))
 
     def attributes(self):

@@ -3,7 +3,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 
 import numpy as np
@@ -234,14 +233,17 @@ class Run:
     def _build(self, c, repeats, columns):
         c.folder = self._folder(c, "columns" if columns else "")
         note = os.path.join(c.folder, "built.json")
+        cores = len(os.sched_getaffinity(0))
         if self.reuse and os.path.exists(note):
             with open(note) as f:
-                c.built = json.load(f)
-            c.version, c.peak_rss = c.built["version"], c.built["peak_rss_bytes"]
-            c.built["kept"] = True
-            return
+                built = json.load(f)
+            # an index of another version is not the same index; vecdb's version tells one build from the next
+            self.worker(c, cores, pin=False).close()
+            if built["version"] == c.version:
+                c.built = dict(built, kept=True)
+                c.peak_rss = built["peak_rss_bytes"]
+                return
         times = []
-        cores = len(os.sched_getaffinity(0))
         while True:
             shutil.rmtree(c.folder, ignore_errors=True)
             os.makedirs(c.folder)
@@ -250,7 +252,7 @@ class Run:
                 request = {"base": self.dataset.base_path, "rows": len(self.dataset.base)}
                 if columns:
                     self.dataset.attributes()
-                    request["columns"] = self.dataset._cached_path("attributes")
+                    request["columns"] = self.dataset.cached_path("attributes")
                 reply = w.call("build", self.timeout, do="fit", **request)
                 w.call("build", 120, do="close")
             finally:
@@ -455,7 +457,7 @@ class Run:
                 numbers = self._near_pivots(groups, queries) if kind in ("near", "far") else np.arange(queries)
                 self.say("  filter %s %g %%" % (kind, selectivity * 100))
                 _, truth = self.dataset.filtered_truth(kind, selectivity, numbers, self.k)
-                # ponies in turn: every library at this filter, each at all its settings
+                # every library at this filter before the next: a busy minute hits all of them
                 for c in self.alive():
                     if "filter" in adapters.adapter_class(c.library).features:
                         self._filter_library(c, kind, selectivity, numbers, groups, truth, rows)
@@ -493,7 +495,7 @@ class Run:
                     out = os.path.join(self.answers, "%d" % id(c))
                     reply = w.call("filtered search", 60 + 30 * self.point_s, do="filtered", params=params,
                                    queries=self.dataset.queries_path, numbers=numbers[at].tolist(), k=self.k,
-                                   expression=expression, columns=self.dataset._cached_path("attributes"), out=out,
+                                   expression=expression, columns=self.dataset.cached_path("attributes"), out=out,
                                    max_s=self.point_s)
                     n = reply["asked"]
                     said = np.load(out + ".distances.npy") if reply["distances"] else None
@@ -721,7 +723,3 @@ def sidecar(path):
     """Beside results.json lies results.run.json with the machine, the absent, the failed and the rest."""
     stem = path[:-5] if path.endswith(".json") else path
     return stem + ".run.json"
-
-
-if __name__ == "__main__":
-    sys.exit("run bench/compare")

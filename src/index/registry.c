@@ -5,7 +5,7 @@
 #include <strings.h>
 
 extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops, hnsw_sq_ops, hnsw_pq_ops, hnsw_prq_ops, nsg_ops, rnsg_ops,
-    ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops, ivf_rabitq_ops, scann_ops;
+    ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops, ivf_rabitq_ops, scann_ops, annoy_ops;
 
 static const struct index_ops *const kinds[] = {
     &flat_ops,
@@ -22,6 +22,7 @@ static const struct index_ops *const kinds[] = {
     &ivf_pq_ops,
     &ivf_rabitq_ops,
     &scann_ops,
+    &annoy_ops,
 };
 static const size_t kind_count = sizeof kinds / sizeof kinds[0];
 

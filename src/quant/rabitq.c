@@ -5,48 +5,48 @@
 
 #include <math.h>
 
-/* The t that brings min(floor(t |x|), 2^(bits-1) - 1) + 1/2 nearest in direction to |x|, found by trying. */
-static double best_scale(const double *x, size_t n, unsigned bits)
+/* How near in direction min(floor(t x), top) + 1/2 comes to x, for x > 0. */
+static double cosine(const float *x, size_t n, double t, double top)
 {
-    double top = (double)((1u << (bits - 1)) - 1), largest = 0, best = 0, best_cosine = -1;
+    double dot = 0, square = 0, length = 0;
 
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, x[i]);
-    for (int step = 1; step <= 200; step++) {
-        double t = (top + 1) / largest * (0.2 + 0.02 * step), dot = 0, square = 0;
-        for (size_t i = 0; i < n; i++) {
-            double level = fmin(floor(t * x[i]), top) + 0.5;
-            dot += level * x[i];
-            square += level * level;
-        }
-        if (dot / sqrt(square) > best_cosine) {
-            best_cosine = dot / sqrt(square);
-            best = t;
-        }
+    for (size_t i = 0; i < n; i++) {
+        double level = fmin(floor(t * x[i]), top) + 0.5;
+        dot += level * x[i];
+        square += level * level;
+        length += (double)x[i] * x[i];
     }
-    return best;
+    return dot / sqrt(square * length);
 }
 
+/* The t for which codes of random vectors are nearest to them on average. */
 float rabitq_scale(uint32_t dim, unsigned bits)
 {
+    enum { SAMPLE = 8192, STEPS = 120 };
     struct rng rng = rng_seeded(dim * 16 + bits);
-    size_t n = dim < 1024 ? dim : 1024; /* beyond, the mean over more elements says the same */
-    double x[1024], sum = 0;
-    enum { SAMPLES = 24 };
+    float x[512];
+    double sums[STEPS] = {0}, top = (double)((1u << (bits - 1)) - 1);
+    size_t best = 0, n = dim < 512 ? dim : 512; /* beyond, elements are as independent as they get */
 
     if (bits == 1)
         return 1;
-    for (int sample = 0; sample < SAMPLES; sample++) {
+    for (size_t done = 0; done < SAMPLE; done += n) {
         double square = 0;
         for (size_t i = 0; i < n; i++) {
-            x[i] = fabs(rng_normal(&rng));
-            square += x[i] * x[i];
+            /* Box and Muller: the tails decide how much is clipped */
+            double radius = sqrt(-2 * log(1 - rng_unit(&rng))), angle = rng_unit(&rng) * 6.283185307179586;
+            x[i] = (float)fabs(radius * cos(angle));
+            square += (double)x[i] * x[i];
         }
         for (size_t i = 0; i < n; i++)
-            x[i] /= sqrt(square * dim / (double)n);
-        sum += best_scale(x, n, bits);
+            x[i] /= (float)sqrt(square / (double)n); /* mean square 1 */
+        for (size_t step = 0; step < STEPS; step++)
+            sums[step] += cosine(x, n, (top + 1) / (0.8 + 0.04 * (double)step), top);
     }
-    return (float)(sum / SAMPLES);
+    for (size_t step = 1; step < STEPS; step++)
+        if (sums[step] > sums[best])
+            best = step;
+    return (float)((top + 1) / (0.8 + 0.04 * (double)best) * sqrt((double)dim));
 }
 
 /* The three numbers for a code of `bits` bits, given <r, w>, <c, w> and |w|^2 for w = u - (2^bits - 1) / 2. */

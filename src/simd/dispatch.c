@@ -4,6 +4,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include "simd/scalar/scalar.h"
@@ -79,6 +81,23 @@ static bool has_avx512(void)
     return cpu_detect().avx512;
 }
 
+#elif defined(__aarch64__)
+
+extern const struct distance_kernels distance_neon, distance_neondot;
+extern const struct code_kernels codes_neon, codes_neondot;
+extern const struct compare_kernels compare_neon;
+
+static bool has_neondot(void)
+{
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) >> 20 & 1; /* HWCAP_ASIMDDP */
+#elif defined(__APPLE__)
+    return true; /* all of them */
+#else
+    return false;
+#endif
+}
+
 #endif
 
 static const struct simd_row rows[] = { /* worst to best */
@@ -88,6 +107,9 @@ static const struct simd_row rows[] = { /* worst to best */
     {"avx2vnni", has_avx2vnni, &distance_avx2vnni, &codes_avx2vnni, &compare_avx2},
     {"avx512vnni", has_avx512vnni, &distance_avx512vnni, &codes_avx512vnni, &compare_avx512vnni},
     {"avx512", has_avx512, &distance_avx512, &codes_avx512, &compare_avx512},
+#elif defined(__aarch64__)
+    {"neon", always, &distance_neon, &codes_neon, &compare_neon},
+    {"neondot", has_neondot, &distance_neondot, &codes_neondot, &compare_neon},
 #endif
 };
 #define ROWS (sizeof rows / sizeof rows[0])

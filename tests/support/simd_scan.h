@@ -38,14 +38,18 @@ static SIMD_TEST_UNUSED bool scan_value_ok(double got, double want, double magni
         }                                        \
     } while (0)
 
-static SIMD_TEST_UNUSED void scan_check(const struct scan_case *c, const char *form, double got, const void *query,
-                                        const void *row, size_t dim, unsigned pattern)
+/* The true value of one row. */
+struct scan_truth {
+    double value, magnitude;
+};
+
+static SIMD_TEST_UNUSED void scan_check(const struct scan_case *c, const char *form, double got,
+                                        const struct scan_truth *truth, size_t dim, unsigned pattern)
 {
-    double magnitude = 0, want = c->define(query, row, dim, &magnitude);
-    bool ok = c->integer ? got == want : scan_value_ok(got, want, magnitude, dim);
+    bool ok = c->integer ? got == truth->value : scan_value_ok(got, truth->value, truth->magnitude, dim);
 
     SCAN_EXPECT(ok, "%s %s: dim %zu pattern %u: got %.9g, expected %.9g (terms %.9g)\n", c->name, form, dim, pattern,
-                got, want, magnitude);
+                got, truth->value, truth->magnitude);
 }
 
 static SIMD_TEST_UNUSED double scan_one(const struct scan_case *c, const void *scan, const void *query,
@@ -89,22 +93,25 @@ static SIMD_TEST_UNUSED void scan_check_dim(const struct scan_case *c, const voi
     void *query = guarded_end(query_memory, c->query_size(dim));
     char *rows = guarded_end(row_memory, (SCAN_TEST_ROWS - 1) * stride + row_size);
     double got[SCAN_TEST_ROWS];
+    struct scan_truth truth[SCAN_TEST_ROWS];
     uint32_t ids[SCAN_TEST_ROWS];
 
     for (size_t i = SCAN_TEST_ROWS; i-- > 0;)
         c->fill(i ? NULL : query, rows + i * stride, dim, pattern);
-    for (size_t i = 0; i < SCAN_TEST_ROWS; i++)
-        scan_check(c, "one", scan_one(c, scan, query, rows + i * stride, dim), query, rows + i * stride, dim, pattern);
+    for (size_t i = 0; i < SCAN_TEST_ROWS; i++) {
+        truth[i].value = c->define(query, rows + i * stride, dim, &truth[i].magnitude);
+        scan_check(c, "one", scan_one(c, scan, query, rows + i * stride, dim), &truth[i], dim, pattern);
+    }
     for (size_t n = dim % 2; n <= SCAN_TEST_ROWS; n += 2) {
-        const char *first = rows + (SCAN_TEST_ROWS - n) * stride;
-        scan_many(c, scan, query, first, stride, NULL, n, dim, got);
+        size_t first = SCAN_TEST_ROWS - n;
+        scan_many(c, scan, query, rows + first * stride, stride, NULL, n, dim, got);
         for (size_t i = 0; i < n; i++)
-            scan_check(c, "rows", got[i], query, first + i * stride, dim, pattern);
+            scan_check(c, "rows", got[i], &truth[first + i], dim, pattern);
         for (size_t i = 0; i < n; i++)
             ids[i] = (uint32_t)(random_u64() % SCAN_TEST_ROWS);
         scan_many(c, scan, query, rows, stride, ids, n, dim, got);
         for (size_t i = 0; i < n; i++)
-            scan_check(c, "gather", got[i], query, rows + ids[i] * stride, dim, pattern);
+            scan_check(c, "gather", got[i], &truth[ids[i]], dim, pattern);
     }
 }
 
@@ -115,24 +122,28 @@ static SIMD_TEST_UNUSED void scan_check_long(const struct scan_case *c, const vo
     struct guarded memory;
     char *query = malloc(c->query_size(dim) + 1), *rows;
     double *got = malloc(n * sizeof *got);
+    struct scan_truth *truth = malloc(n * sizeof *truth);
     uint32_t *ids = malloc(n * sizeof *ids);
 
-    assert_true(query && got && ids);
+    assert_true(query && got && truth && ids);
     guarded_init(&memory, n * stride);
     rows = guarded_end(&memory, (n - 1) * stride + row_size);
     for (size_t i = n; i-- > 0;) {
         c->fill(i ? NULL : query, rows + i * stride, dim, 0);
         ids[i] = (uint32_t)(random_u64() % n);
     }
+    for (size_t i = 0; i < n; i++)
+        truth[i].value = c->define(query, rows + i * stride, dim, &truth[i].magnitude);
     scan_many(c, scan, query, rows, stride, NULL, n, dim, got);
     for (size_t i = 0; i < n; i++)
-        scan_check(c, "long rows", got[i], query, rows + i * stride, dim, 0);
+        scan_check(c, "long rows", got[i], &truth[i], dim, 0);
     scan_many(c, scan, query, rows, stride, ids, n, dim, got);
     for (size_t i = 0; i < n; i++)
-        scan_check(c, "long gather", got[i], query, rows + ids[i] * stride, dim, 0);
+        scan_check(c, "long gather", got[i], &truth[ids[i]], dim, 0);
     guarded_deinit(&memory);
     free(query);
     free(got);
+    free(truth);
     free(ids);
 }
 

@@ -13,7 +13,7 @@ from ._columns import Batch, check_key_bytes, encode_batch, encode_keys
 from ._errors import FieldTypeError, InvalidError, MisuseError, NotFoundError
 from ._handle import Gate, Progress, ProgressLike, check, failure
 from ._result import Hits, Result, query_rows, search_result
-from ._schema import Field, Schema
+from ._schema import META, Field, Schema
 from ._search import (
     Names,
     Plan,
@@ -576,7 +576,7 @@ class Collection:
             request = search.request(self._schema)
             if request.query_count != 1:
                 raise InvalidError(f"search_iterator takes one query vector, got {request.query_count}")
-            output = name_list("output_fields", output_fields)
+            output, loose = self._cursor_fields(output_fields)
             if output:
                 names = c.text_array(output)
                 request.keep.append(names)
@@ -586,7 +586,17 @@ class Collection:
             check(c.lib.vecdb_search_cursor(handle, byref(request.struct), byref(out)))
             name = self._primary().name
             wanted = wants(name, output)
-            return SearchIterator(self, out, whole("batch_size", batch_size, 1), limit, name, wanted)
+            return SearchIterator(self, out, whole("batch_size", batch_size, 1), limit, name, wanted, loose)
+
+    def _cursor_fields(self, fields: Names) -> Tuple[Optional[List[str]], List[str]]:
+        """Output fields of a cursor, which gives the dynamic field whole only, and the keys to take out of that."""
+        output = name_list("output_fields", fields)
+        if not output or not self._schema.dynamic:
+            return output, []
+        loose = [name for name in output if name not in self._schema and name not in ("*", META)]
+        if not loose or "*" in output or META in output:
+            return [name for name in output if name not in loose] or output, []
+        return [name for name in output if name not in loose] + [META], loose
 
     def query_iterator(
         self,
@@ -603,13 +613,12 @@ class Collection:
     ) -> "QueryIterator":
         """Read a query page by page over the rows as they are now. Each page is a list of dicts, or a dict of columns."""
         with self._gate as handle:
-            struct, keep = self._query_request(
-                filter, output_fields, limit, offset, order_by, filter_params, partitions
-            )
+            output, loose = self._cursor_fields(output_fields)
+            struct, keep = self._query_request(filter, output, limit, offset, order_by, filter_params, partitions)
             out = c_void_p()
             check(c.lib.vecdb_query_cursor(handle, byref(struct), byref(out)))
             del keep
-            return QueryIterator(self, out, whole("batch_size", batch_size, 1), as_columns)
+            return QueryIterator(self, out, whole("batch_size", batch_size, 1), as_columns, loose)
 
     def compile_filter(self, filter: str, filter_params: Params = None) -> "Filter":
         """Parse a filter once, to use it in many searches or to try it on rows that are not in the collection."""
@@ -859,8 +868,10 @@ class SearchIterator(_Cursor):
         limit: Optional[int],
         key_name: str,
         want_key: bool,
+        loose: Sequence[str] = (),
     ) -> None:
         super().__init__(collection, handle, batch_size)
+        self._loose = loose
         self._left = limit
         self._key_name = key_name
         self._want_key = want_key
@@ -888,7 +899,7 @@ class SearchIterator(_Cursor):
         page = self._page(count)
         if page is None:
             return None
-        hits = search_result(page[0], page[1], self._key_name, self._want_key)[0]
+        hits = search_result(page[0], page[1], self._key_name, self._want_key, self._loose)[0]
         if self._left is not None:
             self._left -= len(hits)
         if not len(hits):
@@ -900,8 +911,11 @@ class SearchIterator(_Cursor):
 class QueryIterator(_Cursor):
     """Pages of a query; each is a list of dicts, or a dict of columns."""
 
-    def __init__(self, collection: Collection, handle: c_void_p, batch_size: int, as_columns: bool) -> None:
+    def __init__(
+        self, collection: Collection, handle: c_void_p, batch_size: int, as_columns: bool, loose: Sequence[str] = ()
+    ) -> None:
         super().__init__(collection, handle, batch_size)
+        self._loose = loose
         self._as_columns = as_columns
 
     def __enter__(self) -> "QueryIterator":
@@ -914,7 +928,7 @@ class QueryIterator(_Cursor):
         page = self._page(self.batch_size)
         if page is None:
             raise StopIteration
-        return query_rows(page[0], as_columns=self._as_columns)
+        return query_rows(page[0], as_columns=self._as_columns, loose=self._loose)
 
 
 __all__ = ["Collection", "Filter", "NotFoundError", "FieldTypeError", "QueryIterator", "SearchIterator"]

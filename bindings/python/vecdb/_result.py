@@ -242,12 +242,23 @@ class NativeResult:
             i += 1
 
 
-def search_result(handle: c_void_p, exhausted: bool, key_name: str, want_key: bool) -> Result:
-    """A Result with fields out of a native one."""
+def take_loose(columns: Dict[str, Any], loose: Sequence[str]) -> None:
+    """Replace the dynamic field by some of its keys."""
+    if loose:
+        meta = columns.pop(META, [])
+        for name in loose:
+            columns[name] = [(row or {}).get(name) for row in meta]
+
+
+def search_result(
+    handle: c_void_p, exhausted: bool, key_name: str, want_key: bool, loose: Sequence[str] = ()
+) -> Result:
+    """A Result with fields out of a native one; `loose` are keys wanted of the dynamic field, which came whole."""
     with NativeResult(handle) as native:
         counts, firsts = native.rows()
         total = sum(counts)
         columns = native.columns(total, arrays=False)
+    take_loose(columns, loose)
     keys = columns.get(key_name, [])
     scores = columns.pop(SCORE, [])
     if want_key:
@@ -282,13 +293,16 @@ def _grid(keys: Any, scores: Any, counts: List[int], firsts: List[int]) -> Tuple
     return ids, distances
 
 
-def query_rows(handle: c_void_p, *, as_columns: bool) -> Union[List[Dict[str, Any]], Dict[str, Any]]:
+def query_rows(
+    handle: c_void_p, *, as_columns: bool, loose: Sequence[str] = ()
+) -> Union[List[Dict[str, Any]], Dict[str, Any]]:
     """Rows as dicts, or as columns."""
     with NativeResult(handle) as native:
         counts, _ = native.rows()
         total = sum(counts)
         columns = native.columns(total, arrays=as_columns)
     columns.pop(SCORE, None)
+    take_loose(columns, loose)
     if as_columns:
         return columns
     plain = {name: values.tolist() if hasattr(values, "tolist") else values for name, values in columns.items()}

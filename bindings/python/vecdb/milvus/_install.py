@@ -72,7 +72,7 @@ def install() -> ModuleType:
         "pymilvus.orm.collection": _module("pymilvus.orm.collection", orm, CollectionSchema=schema.CollectionSchema),
         "pymilvus.orm.connections": _module("pymilvus.orm.connections", connections),
         "pymilvus.orm.constants": _module("pymilvus.orm.constants", None, UNLIMITED=-1, MAX_BATCH_SIZE=iterators.MAX_BATCH),
-        "pymilvus.orm.db": _module("pymilvus.orm.db", db),
+        "pymilvus.orm.db": db,
         "pymilvus.orm.future": _module("pymilvus.orm.future", results),
         "pymilvus.orm.index": _module("pymilvus.orm.index", None, Index=orm.Index),
         "pymilvus.orm.iterator": _module("pymilvus.orm.iterator", iterators, SearchPage=results.SearchPage),
@@ -81,7 +81,7 @@ def install() -> ModuleType:
         "pymilvus.orm.role": _module("pymilvus.orm.role", None, Role=root.Role),
         "pymilvus.orm.schema": _module("pymilvus.orm.schema", schema),
         "pymilvus.orm.types": _module("pymilvus.orm.types", types),
-        "pymilvus.orm.utility": _module("pymilvus.orm.utility", utility),
+        "pymilvus.orm.utility": utility,
     }
     for name, module in modules.items():
         sys.modules[name] = module

@@ -921,13 +921,18 @@ class Base:
         with translated():
             if target is None:
                 raise unsupported(f"an index on the dynamic key {field!r}")
-            collection.create_index(
-                field,
-                native_index(kind, vector),
-                metric_type=metric_type if vector else None,
-                name=index_name,
-                params=known_build_params(kind, config) if vector else None,
-            )
+            try:
+                collection.create_index(
+                    field,
+                    native_index(kind, vector),
+                    metric_type=metric_type if vector else None,
+                    name=index_name,
+                    params=known_build_params(kind, config) if vector else None,
+                )
+            except (native.UnsupportedError, native.InvalidError):
+                # An index on a scalar only makes filters faster: one that this library lacks is kept as a name.
+                if vector or kind not in _SCALAR_INDEXES:
+                    raise
         facts["indexes"][index_name] = {
             "name": index_name,
             "field": field,
@@ -1174,6 +1179,11 @@ def native_field(field: FieldSchema) -> vecdb.Field:
 
 #: Names that Milvus has beside the library's own.
 _INDEX_NAMES = {"TRIE": "INVERTED", "MARISA-TRIE": "INVERTED", "SORT": "STL_SORT", "BIN_FLAT": "BIN_FLAT"}
+
+
+_SCALAR_INDEXES = {
+    "AUTOINDEX", "INVERTED", "BITMAP", "STL_SORT", "SORT", "TRIE", "MARISA-TRIE", "NGRAM", "HYBRID",
+}
 
 
 def native_index(kind: str, vector: bool) -> Optional[str]:

@@ -1,0 +1,447 @@
+#include "base/bytes.h"
+#include "base/checksum.h"
+#include "base/mem.h"
+#include "storage/wal.h"
+#include "support/simfs.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const uint8_t uuid[FORMAT_UUID_SIZE] = {1, 2, 3};
+
+struct bench {
+    struct simfs *fs;
+    struct dir dir;
+    struct wal *wal;
+};
+
+static vecdb_status publish_nothing(void *context, uint64_t id, uint64_t first_lsn) { return VECDB_OK; }
+
+static void begin(struct bench *bench, const struct wal_options *options)
+{
+    bench->fs = simfs_create();
+    assert_int_equal(dir_open(simfs_vfs(bench->fs), "d", true, &bench->dir), VECDB_OK);
+    assert_int_equal(wal_create(&bench->dir, uuid, 3, 11, options, &bench->wal), VECDB_OK);
+    assert_int_equal(wal_size(bench->wal), 0);
+    assert_int_equal(wal_roll(bench->wal, 1, publish_nothing, NULL), VECDB_OK);
+}
+
+static void end(struct bench *bench)
+{
+    wal_free(bench->wal);
+    dir_close(&bench->dir);
+    assert_int_equal(simfs_open_count(bench->fs), 0);
+    simfs_free(bench->fs);
+}
+
+static vecdb_status append(struct bench *bench, const char *text, uint64_t *lsn)
+{
+    struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
+
+    return wal_append(bench->wal, 5, &part, 1, lsn);
+}
+
+struct found {
+    size_t count;
+    uint64_t last;
+    char texts[20][32];
+};
+
+static vecdb_status collect(void *context, const struct wal_frame *frame)
+{
+    struct found *found = context;
+
+    assert_int_equal(frame->type, 5);
+    assert_true(found->count == 0 || frame->lsn == found->last + 1);
+    found->last = frame->lsn;
+    snprintf(found->texts[found->count++], 32, "%.*s", (int)frame->size, (const char *)frame->payload);
+    return VECDB_OK;
+}
+
+static vecdb_status read_log(struct bench *bench, struct wal_scan *scan, struct found *found)
+{
+    *found = (struct found){0};
+    *scan = (struct wal_scan){.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true};
+    return wal_read(&bench->dir, scan, collect, found);
+}
+
+static void frames_come_back(void **state)
+{
+    static const uint32_t aligns[] = {0, 8, 512, 4096};
+
+    for (size_t i = 0; i < 4; i++) {
+        struct wal_options options = {.align = aligns[i]};
+        struct wal_scan scan;
+        struct found found;
+        struct bench bench;
+        uint64_t lsn;
+
+        begin(&bench, &options);
+        assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+        assert_int_equal(lsn, 11);
+        assert_int_equal(append(&bench, "", &lsn), VECDB_OK);
+        assert_int_equal(append(&bench, "three", &lsn), VECDB_OK);
+        assert_int_equal(lsn, 13);
+        assert_int_equal(wal_durable_lsn(bench.wal), 10);
+        assert_int_equal(wal_commit(bench.wal, 12, VECDB_DURABILITY_FULL), VECDB_OK);
+        assert_int_equal(wal_durable_lsn(bench.wal), 13); /* one sync for all that is there */
+        assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+        assert_int_equal(found.count, 3);
+        assert_string_equal(found.texts[0], "one");
+        assert_string_equal(found.texts[1], "");
+        assert_string_equal(found.texts[2], "three");
+        assert_int_equal(scan.next_lsn, 14);
+        assert_int_equal(scan.dropped_bytes, 0);
+        assert_int_equal(scan.end_offset, wal_size(bench.wal));
+        if (aligns[i])
+            assert_int_equal(scan.end_offset % aligns[i], 0);
+        end(&bench);
+    }
+}
+
+static void header_must_be_the_expected_one(void **state)
+{
+    struct bench bench;
+    struct wal_scan scan;
+    struct found found = {0};
+    uint8_t other[FORMAT_UUID_SIZE] = {9};
+
+    begin(&bench, NULL);
+    scan = (struct wal_scan){.id = 2, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_NO_SUCH);
+    scan = (struct wal_scan){.id = 1, .epoch = 4, .uuid = uuid, .first_lsn = 11, .last = true};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    scan = (struct wal_scan){.id = 1, .epoch = 3, .uuid = other, .first_lsn = 11, .last = true};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    scan = (struct wal_scan){.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 12, .last = true};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    scan = (struct wal_scan){.id = 1, .epoch = UINT64_MAX, .uuid = uuid, .first_lsn = 0, .last = true};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_OK);
+    assert_int_equal(scan.first_lsn, 11);
+    end(&bench);
+}
+
+/* The rule of docs/durability.md: damage is a torn tail only as long as nothing behind it says it was promised. */
+static void torn_or_corrupt(void **state)
+{
+    struct bench bench;
+    struct wal_scan scan;
+    struct found found;
+    uint64_t lsn, second;
+    size_t size;
+
+    /* nothing synced: all of it may go */
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    second = wal_size(bench.wal);
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_OK);
+    assert_int_equal(append(&bench, "three", &lsn), VECDB_OK);
+    simfs_bytes(bench.fs, "d", "wal-1.log", &size)[second + 41] ^= 1;
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(scan.dropped_bytes, size - second);
+    end(&bench);
+
+    /* the frame behind the damage knows that it was durable */
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    second = wal_size(bench.wal);
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_OK);
+    assert_int_equal(wal_sync(bench.wal), VECDB_OK);
+    assert_int_equal(append(&bench, "three", &lsn), VECDB_OK);
+    simfs_bytes(bench.fs, "d", "wal-1.log", &size)[second + 41] ^= 1;
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_ERR_CORRUPT);
+    assert_non_null(strstr(error_last()->message, "write 12 at offset"));
+    /* whatever else is damaged, as long as one header survives; even if it lies where no frame should start */
+    uint8_t *bytes = simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+    memset(bytes + second, 0xEE, 48);
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_ERR_CORRUPT);
+    end(&bench);
+
+    /* frames of another log in our file are not ours, though they are well-formed */
+    struct bench foreign;
+    begin(&bench, NULL);
+    begin(&foreign, NULL);
+    assert_int_equal(append(&foreign, "one", &lsn), VECDB_OK);
+    assert_int_equal(append(&foreign, "two", &lsn), VECDB_OK);
+    uint8_t burnt;
+    simfs_vfs(bench.fs)->random(simfs_vfs(bench.fs), &burnt, 1);
+    assert_int_equal(wal_roll(bench.wal, 2, publish_nothing, NULL), VECDB_OK); /* so that the salts differ */
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    uint8_t *from = simfs_bytes(foreign.fs, "d", "wal-1.log", &size), copy[400];
+    memcpy(copy, simfs_bytes(bench.fs, "d", "wal-2.log", &size), size);
+    size_t mine = size;
+    (void)simfs_bytes(foreign.fs, "d", "wal-1.log", &size);
+    memcpy(copy + mine, from + mine, size - mine); /* their frame 12 behind our frame 11 */
+    simfs_put(bench.fs, "d", "wal-2.log", copy, size);
+    found = (struct found){0};
+    scan = (struct wal_scan){.id = 2, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_OK);
+    assert_int_equal(found.count, 1);
+    assert_int_equal(scan.dropped_bytes, size - mine);
+    end(&foreign);
+    end(&bench);
+}
+
+static void of_older_logs_everything_was_promised(void **state)
+{
+    struct bench bench;
+    struct wal_scan scan;
+    struct found found = {0};
+    uint64_t lsn;
+    size_t size;
+
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_OK);
+    assert_int_equal(wal_roll(bench.wal, 2, publish_nothing, NULL), VECDB_OK);
+    assert_int_equal(wal_durable_lsn(bench.wal), 12);
+    const struct wal_scan older = {.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .end_lsn = 12};
+    scan = older;
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_OK);
+    assert_int_equal(found.count, 2);
+    uint8_t *bytes = simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+    bytes[size - 1] ^= 1;
+    scan = older;
+    found.count = 0;
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    bytes[size - 1] ^= 1;
+    scan = older;
+    scan.end_lsn = 13; /* one is missing */
+    found.count = 0;
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    end(&bench);
+}
+
+static void normal_syncs_by_time_and_size(void **state)
+{
+    struct wal_options options = {.sync_after_bytes = 1000};
+    static char large[900];
+    struct bench bench;
+    uint64_t lsn;
+
+    begin(&bench, &options);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_NORMAL), VECDB_OK);
+    assert_int_equal(wal_durable_lsn(bench.wal), 10);
+    assert_int_equal(wal_tick(bench.wal), VECDB_OK);
+    assert_int_equal(wal_durable_lsn(bench.wal), 10);
+    simfs_vfs(bench.fs)->sleep(simfs_vfs(bench.fs), 210000000);
+    assert_int_equal(wal_tick(bench.wal), VECDB_OK); /* 200 ms are over */
+    assert_int_equal(wal_durable_lsn(bench.wal), 11);
+    memset(large, 'x', sizeof large - 1);
+    assert_int_equal(append(&bench, large, &lsn), VECDB_OK);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_NORMAL), VECDB_OK);
+    assert_int_equal(wal_durable_lsn(bench.wal), 11);
+    assert_int_equal(append(&bench, large, &lsn), VECDB_OK);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_NORMAL), VECDB_OK); /* 1000 bytes are over */
+    assert_int_equal(wal_durable_lsn(bench.wal), 13);
+    /* NONE waits for somebody to ask */
+    assert_int_equal(append(&bench, large, &lsn), VECDB_OK);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_NONE), VECDB_OK);
+    simfs_vfs(bench.fs)->sleep(simfs_vfs(bench.fs), 2100000000);
+    assert_int_equal(wal_tick(bench.wal), VECDB_OK);
+    assert_int_equal(wal_durable_lsn(bench.wal), 13);
+    assert_int_equal(wal_sync(bench.wal), VECDB_OK);
+    assert_int_equal(wal_durable_lsn(bench.wal), 14);
+    end(&bench);
+}
+
+static void a_full_disk_is_not_the_end(void **state)
+{
+    struct bench bench;
+    struct wal_scan scan;
+    struct found found;
+    uint64_t lsn;
+
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    simfs_set_faults(bench.fs, &(struct simfs_faults){.quota = wal_size(bench.wal) + 45});
+    assert_int_equal(append(&bench, "does not fit", &lsn), VECDB_ERR_FULL);
+    assert_int_equal(append(&bench, "nor does this", &lsn), VECDB_ERR_FULL);
+    assert_int_equal(wal_check(bench.wal), VECDB_OK);
+    simfs_set_faults(bench.fs, NULL);
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_OK);
+    assert_int_equal(lsn, 12); /* failed frames take no number */
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+    assert_int_equal(found.count, 2);
+    assert_string_equal(found.texts[1], "two");
+    assert_int_equal(scan.dropped_bytes, 0);
+    end(&bench);
+}
+
+static void a_failed_sync_poisons(void **state)
+{
+    struct bench bench;
+    uint64_t lsn;
+
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    simfs_set_faults(bench.fs, &(struct simfs_faults){.fail_at = 1, .only_syncs = true, .error = EIO});
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_FULL), VECDB_ERR_POISONED);
+    assert_non_null(strstr(error_last()->message, "durability unknown"));
+    assert_int_equal(error_last()->system, EIO);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_FULL), VECDB_ERR_POISONED);
+    assert_int_equal(wal_sync(bench.wal), VECDB_ERR_POISONED);
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_ERR_POISONED);
+    assert_int_equal(wal_roll(bench.wal, 2, publish_nothing, NULL), VECDB_ERR_POISONED);
+    assert_int_equal(wal_commit(bench.wal, 10, VECDB_DURABILITY_FULL), VECDB_OK); /* that was durable before */
+    assert_int_equal(simfs_syncs_after_failure(bench.fs), 0);
+    end(&bench);
+}
+
+static vecdb_status refuse(void *context, uint64_t id, uint64_t first_lsn) { return error_set(VECDB_ERR_FULL, "no"); }
+
+static void a_roll_that_is_not_published_never_was(void **state)
+{
+    struct bench bench;
+    struct wal_scan scan;
+    struct found found;
+    uint64_t lsn;
+    size_t size;
+
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    assert_int_equal(wal_roll(bench.wal, 2, refuse, NULL), VECDB_ERR_FULL);
+    assert_null(simfs_bytes(bench.fs, "d", "wal-2.log", &size));
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_OK);
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+    assert_int_equal(found.count, 2);
+    end(&bench);
+}
+
+static void limits(void **state)
+{
+    struct iovec parts[WAL_MAX_PARTS + 1] = {{0}};
+    struct bench bench;
+    uint64_t lsn;
+
+    begin(&bench, NULL);
+    parts[0] = (struct iovec){(void *)1, WAL_MAX_PAYLOAD + 1}; /* refused before it is looked at */
+    assert_int_equal(wal_append(bench.wal, 1, parts, 1, &lsn), VECDB_ERR_LIMIT);
+    parts[0] = parts[1] = (struct iovec){(void *)1, WAL_MAX_PAYLOAD / 2 + 1};
+    assert_int_equal(wal_append(bench.wal, 1, parts, 2, &lsn), VECDB_ERR_LIMIT);
+    assert_int_equal(wal_append(bench.wal, 1, parts, WAL_MAX_PARTS + 1, &lsn), VECDB_ERR_INVALID);
+    end(&bench);
+}
+
+static void frames_larger_than_the_window(void **state)
+{
+    static uint8_t large[1000003];
+    struct iovec part = {large, sizeof large};
+    struct bench bench;
+    struct wal_scan scan;
+    uint64_t lsn;
+    size_t size;
+
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = (uint8_t)(i * 2654435761u >> 24);
+    begin(&bench, NULL);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(wal_append(bench.wal, 5, &part, 1, &lsn), VECDB_OK);
+    struct found found;
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+    assert_int_equal(found.count, 3);
+    /* sizes that lie, under right checksums of the header */
+    uint8_t *frame = simfs_bytes(bench.fs, "d", "wal-1.log", &size) + WAL_HEADER_SIZE;
+    uint64_t salt = load_u64(frame - WAL_HEADER_SIZE + 80);
+    static const uint32_t sizes[] = {0, 1, 1000002, 1000004, 1000008, 3000000, 0x7FFFFFFF, 0xFFFFFFFF};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        store_u32(frame, sizes[i]);
+        store_u64(frame + 32, checksum(frame, 32, salt));
+        assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+        assert_int_equal(found.count, 0);
+        assert_int_equal(scan.dropped_bytes, size - WAL_HEADER_SIZE);
+    }
+    end(&bench);
+}
+
+/* -- threads, on the real disk */
+
+enum { WRITERS = 8, WRITES = 200 };
+
+struct writers {
+    struct wal *wal;
+    _Atomic unsigned failures;
+};
+
+static void *write_many(void *argument)
+{
+    struct writers *writers = argument;
+
+    for (int i = 0; i < WRITES; i++) {
+        char text[40];
+        uint64_t lsn;
+        struct iovec part = {text, (size_t)snprintf(text, sizeof text, "%d", i)};
+        if (wal_append(writers->wal, 5, &part, 1, &lsn) != VECDB_OK ||
+            wal_commit(writers->wal, lsn, i % 4 ? VECDB_DURABILITY_FULL : VECDB_DURABILITY_NORMAL) != VECDB_OK ||
+            (i % 4 && wal_durable_lsn(writers->wal) < lsn))
+            writers->failures++;
+    }
+    return NULL;
+}
+
+static vecdb_status count_frames(void *context, const struct wal_frame *frame)
+{
+    ++*(size_t *)context;
+    return VECDB_OK;
+}
+
+static void many_writers_one_log(void **state)
+{
+    char path[] = "/tmp/vecdb-wal-XXXXXX", command[64];
+    struct writers writers = {0};
+    pthread_t threads[WRITERS];
+    struct dir dir;
+    size_t frames = 0;
+
+    assert_non_null(mkdtemp(path));
+    assert_int_equal(dir_open(&vfs_posix, path, false, &dir), VECDB_OK);
+    assert_int_equal(wal_create(&dir, uuid, 1, 1, NULL, &writers.wal), VECDB_OK);
+    assert_int_equal(wal_roll(writers.wal, 1, publish_nothing, NULL), VECDB_OK);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_many, &writers), 0);
+    uint64_t middle = 0; /* change files while they write */
+    while (middle < WRITERS * WRITES / 3)
+        middle = wal_next_lsn(writers.wal);
+    assert_int_equal(wal_roll(writers.wal, 2, publish_nothing, NULL), VECDB_OK);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(writers.failures, 0);
+    assert_int_equal(wal_next_lsn(writers.wal), WRITERS * WRITES + 1);
+    assert_int_equal(wal_sync(writers.wal), VECDB_OK);
+    struct wal_scan second = {.id = 2, .epoch = 1, .uuid = uuid, .first_lsn = 0, .last = true};
+    assert_int_equal(wal_read(&dir, &second, count_frames, &frames), VECDB_OK);
+    struct wal_scan first = {.id = 1, .epoch = 1, .uuid = uuid, .first_lsn = 1, .end_lsn = second.first_lsn - 1};
+    assert_int_equal(wal_read(&dir, &first, count_frames, &frames), VECDB_OK);
+    assert_int_equal(frames, WRITERS * WRITES);
+    wal_free(writers.wal);
+    dir_close(&dir);
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    assert_int_equal(system(command), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_come_back),
+        cmocka_unit_test(header_must_be_the_expected_one),
+        cmocka_unit_test(torn_or_corrupt),
+        cmocka_unit_test(of_older_logs_everything_was_promised),
+        cmocka_unit_test(normal_syncs_by_time_and_size),
+        cmocka_unit_test(a_full_disk_is_not_the_end),
+        cmocka_unit_test(a_failed_sync_poisons),
+        cmocka_unit_test(a_roll_that_is_not_published_never_was),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(frames_larger_than_the_window),
+        cmocka_unit_test(many_writers_one_log),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
