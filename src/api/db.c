@@ -109,6 +109,14 @@ vecdb_status db_open_with_vfs(const struct vfs *vfs, const char *path, const vec
     }
     before = mem_account_enter(account);
     status = database_open(vfs, path, &read, account, &database);
+    if (status == VECDB_OK && vfs == &vfs_posix && database->store && !database->read_only &&
+        (status = upkeep_start(database)) != VECDB_OK) {
+        vecdb_error failure = *error_last();
+        (void)database_close(database);
+        mem_account_enter(before);
+        mem_free(db);
+        return error_adopt(&failure);
+    }
     mem_account_enter(before);
     if (status != VECDB_OK) {
         mem_account_release(account);

@@ -15,7 +15,7 @@ vecdb_status vecdb_flush(vecdb_collection *collection)
     struct call call;
 
     TRY(call_begin_collection(&call, collection));
-    return call_end(&call, collection_flush(collection->collection));
+    return call_end(&call, collection_flush(collection->collection, NULL, NULL));
 }
 
 vecdb_status vecdb_optimize(vecdb_collection *collection, vecdb_progress progress, void *context)

@@ -168,11 +168,12 @@ vecdb_status collection_publish_indexes(struct collection *collection, const str
 vecdb_status collection_build_missing(struct collection *collection, vecdb_progress progress, void *context);
 
 /* flush.c, compact.c */
-vecdb_status collection_flush(struct collection *collection);
+vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context);
 /** One segment for each partition where one fits, without deleted rows, with all indexes. */
 vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context);
 /** Merge segments of a size, and write those anew that are mostly deleted. */
-vecdb_status collection_compact(struct collection *collection);
+vecdb_status collection_compact(struct collection *collection, vecdb_progress progress, void *context);
+bool collection_wants_compaction(struct collection *collection);
 
 /* load.c */
 /** Bring vectors, keys and indexes of sealed segments into memory, or back to their files. */

@@ -138,7 +138,26 @@ static vecdb_status add_partition(struct rewrite *rewrite, uint32_t partition)
     return VECDB_OK;
 }
 
-vecdb_status collection_compact(struct collection *collection)
+bool collection_wants_compaction(struct collection *collection)
+{
+    struct snapshot *snapshot = collection_snapshot(collection);
+    bool wants = false;
+
+    for (size_t v = 0; v < snapshot->view_count && !wants; v++) {
+        const struct segment_view *view = &snapshot->views[v];
+        size_t alike = 0;
+        if (view->segment->growing)
+            continue;
+        for (size_t w = 0; w < snapshot->view_count; w++)
+            alike += snapshot->views[w].partition == view->partition &&
+                     of_class(&snapshot->views[w], size_class(view_live_rows(view)));
+        wants = alike >= COMPACT_MERGE_COUNT || mostly_deleted(view);
+    }
+    snapshot_release(snapshot);
+    return wants;
+}
+
+vecdb_status collection_compact(struct collection *collection, vecdb_progress progress, void *context)
 {
     struct rewrite rewrite;
     vecdb_status status;
@@ -152,7 +171,7 @@ vecdb_status collection_compact(struct collection *collection)
             if (!partition_seen(rewrite.from, v))
                 status = add_partition(&rewrite, rewrite.from->views[v].partition);
         if (status == VECDB_OK && rewrite.group_count)
-            status = rewrite_run(&rewrite, NULL, NULL);
+            status = rewrite_run(&rewrite, progress, context);
         rewrite_deinit(&rewrite);
     }
     pthread_mutex_unlock(&collection->upkeep_lock);

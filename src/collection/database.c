@@ -136,6 +136,8 @@ vecdb_status database_close(struct database *database)
     struct mem_account *account = database->account;
     vecdb_status status = VECDB_OK;
 
+    upkeep_stop(database->upkeep);
+    database->upkeep = NULL;
     if (database->store && !database->read_only && store_check(database->store) == VECDB_OK)
         status = store_sync(database->store);
     if (status != VECDB_OK) {

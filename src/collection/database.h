@@ -18,6 +18,7 @@ struct database {
     struct store *store;     /* NULL: in memory */
     struct pool *pool;
     struct mem_account *account;
+    struct upkeep *upkeep;   /* NULL: nobody looks after it but its callers */
 
     pthread_mutex_t lock;    /* the members below; taken before any collection's write_lock */
     struct collection **collections;
@@ -31,6 +32,15 @@ struct database {
 vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_open_options *options,
                            struct mem_account *account, struct database **out);
 vecdb_status database_close(struct database *database);
+
+/* upkeep.c: a thread that syncs, seals, merges and builds in the background */
+struct upkeep;
+/** For a database on disk that is open for writing. database_close() stops it. */
+vecdb_status upkeep_start(struct database *database);
+void upkeep_stop(struct upkeep *upkeep);
+/** A NORMAL write is waiting to be synced. */
+void upkeep_poke(struct upkeep *upkeep);
+
 vecdb_status database_sync(struct database *database);
 /** Read-only: go on to what the writing process has published. */
 vecdb_status database_refresh(struct database *database);

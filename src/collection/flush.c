@@ -29,7 +29,7 @@ static bool partition_seen(const struct snapshot *snapshot, size_t view)
     return false;
 }
 
-static vecdb_status flush(struct collection *collection)
+static vecdb_status flush(struct collection *collection, vecdb_progress progress, void *context)
 {
     struct rewrite rewrite;
     vecdb_status status;
@@ -40,19 +40,19 @@ static vecdb_status flush(struct collection *collection)
         if (!partition_seen(rewrite.from, v))
             status = add_partition(&rewrite, rewrite.from->views[v].partition);
     if (status == VECDB_OK && rewrite.from->lsn > collection->checkpoint_lsn)
-        status = rewrite_run(&rewrite, NULL, NULL);
+        status = rewrite_run(&rewrite, progress, context);
     rewrite_deinit(&rewrite);
     return status;
 }
 
-vecdb_status collection_flush(struct collection *collection)
+vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context)
 {
     vecdb_status status;
 
     if (!collection->database->store) /* in memory there is nowhere to put them */
         return collection_alive(collection);
     pthread_mutex_lock(&collection->upkeep_lock);
-    status = flush(collection);
+    status = flush(collection, progress, context);
     pthread_mutex_unlock(&collection->upkeep_lock);
     return status;
 }
