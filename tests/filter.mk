@@ -9,3 +9,25 @@ $(FILTER_DRIVER): tests/filter/driver.c $(OBJS) $(BUILD)/tests/support/filter_ro
 .PHONY: test-filter-oracle
 test-filter-oracle: $(FILTER_DRIVER) ## filters against sqlite3 and a naive evaluator, EXPRESSIONS=20000
 	@python3 tests/python/test_filter_oracle.py --driver $(FILTER_DRIVER) --expressions $(EXPRESSIONS) $(if $(SEED),--seed $(SEED))
+
+EXTRA_TESTS += tests/filter/oracle
+EXTRA_TEST_DEPS += $(FILTER_DRIVER)
+
+# The parser and evaluator under libFuzzer: FUZZ_SECONDS of it. New inputs go to $(BUILD)/fuzz/filter.
+FUZZ_SECONDS ?= 60
+FUZZ_SRCS := $(foreach d,base schema simd filter,$(wildcard src/$(d)/*.c)) $(foreach d,$(SIMD_DIRS),$(wildcard src/simd/$(d)/*.c))
+FUZZ_OBJS := $(FUZZ_SRCS:src/%.c=$(BUILD)/fuzz/obj/%.o)
+FUZZ_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+$(BUILD)/fuzz/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(Q)clang-14 $(CFLAGS_ALL) -O1 $(SIMD_FLAGS_$(notdir $(<D))) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
+
+$(BUILD)/fuzz/filter: tests/fuzz/filter.c tests/support/filter_fuzz.c tests/support/filter_rows.c $(FUZZ_OBJS)
+	$(Q)clang-14 $(CFLAGS_ALL) -O1 -Itests $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDFLAGS_ALL) $(LIBS)
+
+.PHONY: fuzz-filter
+fuzz-filter: $(BUILD)/fuzz/filter ## filters under libFuzzer, FUZZ_SECONDS=60
+	@mkdir -p $(BUILD)/fuzz/found
+	@$(BUILD)/fuzz/filter -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=600 -dict=tests/fuzz/filter.dict \
+	    $(BUILD)/fuzz/found tests/fuzz/corpus/filter

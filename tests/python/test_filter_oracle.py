@@ -746,7 +746,9 @@ def main():
     print("filter oracle, seed %d: %d expressions x %d rows, %d judged by sqlite3, %d by Python: %d differences%s" %
           (options.seed, options.expressions, options.rows, counts["sqlite"], counts["python"], counts["different"],
            " (%d errors)" % counts["errors"] if counts["errors"] else ""))
-    return 1 if counts["different"] or code else 0
+    failed = counts["different"] + (code != 0)
+    print("%d passed, %d failed" % (options.expressions - min(failed, options.expressions), failed))
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
