@@ -1,0 +1,58 @@
+"""Every Python block of the pages about Python runs, from top to bottom of its page."""
+
+import contextlib
+import io
+import os
+import re
+import unittest
+
+from support import INDEXES, ROOT, Case, needs_call, needs_disk, needs_filters, needs_numpy
+
+PAGES = ("python.md", "coming-from-milvus.md", "coming-from-chroma.md", "coming-from-faiss.md", "coming-from-hnswlib.md")
+
+
+def blocks(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+@needs_numpy
+@needs_filters
+@needs_disk
+@needs_call("vecdb_search_cursor", "vecdb_query_cursor", "vecdb_hybrid_search")
+@unittest.skipUnless("HNSW" in INDEXES, "the library has no HNSW yet")
+class Pages(Case):
+    pass
+
+
+def _add(page):
+    def test(self):
+        before = os.getcwd()
+        os.chdir(self.folder())
+        self.addCleanup(os.chdir, before)
+        names = {"__name__": "__main__"}
+        found = blocks(page)
+        self.assertTrue(found)
+        with contextlib.redirect_stdout(io.StringIO()):
+            for number, block in enumerate(found, 1):
+                exec(compile(block, f"{page}, block {number}", "exec"), names)
+
+    test.__name__ = f"test_{re.sub(r'[^a-z]', '_', page[:-3])}"
+    setattr(Pages, test.__name__, test)
+
+
+for _page in PAGES:
+    _add(_page)
+
+
+class Readme(unittest.TestCase):
+    def test_pages_exist(self):
+        for page in PAGES:
+            text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+            for link in re.findall(r"\]\(([\w-]+\.md)\)", text):
+                if link != "filter.md":  # another part of the tree
+                    self.assertTrue((ROOT / "docs" / link).is_file(), f"{page}: {link}")
+
+
+if __name__ == "__main__":
+    unittest.main()
