@@ -40,17 +40,18 @@ static float float_of_pattern(unsigned pattern, size_t i)
 static void fill_f32(void *query, void *row, size_t dim, unsigned pattern)
 {
     for (size_t i = 0; i < dim; i++) {
-        float q = float_of_pattern(pattern, i), r = float_of_pattern(pattern, i);
-        if (query)
-            memcpy((char *)query + 4 * i, &q, sizeof q);
+        float r = float_of_pattern(pattern, i);
         memcpy((char *)row + 4 * i, &r, sizeof r);
+        r = query ? float_of_pattern(pattern, i) : 0.0f;
+        if (query)
+            memcpy((char *)query + 4 * i, &r, sizeof r);
     }
 }
 
 static void fill_f16(void *query, void *row, size_t dim, unsigned pattern)
 {
     for (size_t i = 0; i < dim; i++) {
-        float q = float_of_pattern(pattern == 1 ? 4 : pattern, i);
+        float q = query ? float_of_pattern(pattern == 1 ? 4 : pattern, i) : 0.0f;
         uint16_t r = f16_of_f32(float_of_pattern(pattern, i));
         if (pattern == 1) /* any finite half */
             r = (uint16_t)((random_u64() & 0xffff) % 0x7c00 | (random_u64() & 1) << 15);
@@ -63,7 +64,7 @@ static void fill_f16(void *query, void *row, size_t dim, unsigned pattern)
 static void fill_bf16(void *query, void *row, size_t dim, unsigned pattern)
 {
     for (size_t i = 0; i < dim; i++) {
-        float q = float_of_pattern(pattern, i);
+        float q = query ? float_of_pattern(pattern, i) : 0.0f;
         uint16_t r = bf16_of_f32(float_of_pattern(pattern, i));
         if (query)
             memcpy((char *)query + 4 * i, &q, sizeof q);
@@ -162,13 +163,18 @@ DEFINE_TRUTH(bf16, f32)
 DEFINE_TRUTH(i8, i8)
 DEFINE_TRUTH(u8, u8)
 
+/* counts[2 * bit of a + bit of b] */
 static void count_pairs(const void *query, const void *row, size_t dim, double counts[4])
 {
     const uint8_t *a = query, *b = row;
 
     memset(counts, 0, 4 * sizeof *counts);
-    for (size_t i = 0; i < dim; i++)
-        counts[(a[i / 8] >> i % 8 & 1) * 2 + (b[i / 8] >> i % 8 & 1)]++;
+    for (size_t i = 0; i < dim / 8; i++) {
+        counts[0] += __builtin_popcount(~(a[i] | b[i]) & 255);
+        counts[1] += __builtin_popcount(~a[i] & b[i]);
+        counts[2] += __builtin_popcount(a[i] & ~b[i]);
+        counts[3] += __builtin_popcount(a[i] & b[i]);
+    }
 }
 
 static double define_hamming_b1(const void *query, const void *row, size_t dim, double *magnitude)
