@@ -1,7 +1,7 @@
 /* FLAT and the cluster kinds by themselves: build one index over an .npy matrix, search it, print recall and speed.
  *
  *   bench_ivf BASE.npy QUERY.npy TRUTH.ivecs METRIC KIND [build=PARAMS] [search=PARAMS]... [k=10] [threads=1]
- *             [single=N] [batch=N] [rounds=3] [save=1]
+ *             [build_threads=1] [single=N] [batch=N] [rounds=3] [save=1]
  *
  * single: queries asked one call each; batch: in one call. Rates are medians over the rounds. KIND "scan" is exact
  * search without an index. */
@@ -124,12 +124,14 @@ int main(int argc, char **argv)
 
     if (rounds > 64 || rounds < 1 || k > truth_width)
         return 2;
-    if (threads > 1 && pool_create(threads, &pool) != VECDB_OK)
+    unsigned build_threads = (unsigned)strtoul(option(argc, argv, "build_threads", "1"), NULL, 10);
+    struct pool *build_pool = NULL;
+    if (pool_create(build_threads, &build_pool) != VECDB_OK || (threads > 1 && pool_create(threads, &pool) != VECDB_OK))
         fail("pool");
     printf("%s, %zu x %zu, %s %s %s, %u threads\n", simd_name(), base.rows, base.dim, argv[4], argv[5],
            option(argc, argv, "build", ""), threads);
     if (ops) {
-        struct index_build_context context = {.pool = pool, .seed = 42};
+        struct index_build_context context = {.pool = build_pool, .seed = 42};
         double start = now();
         if (params_parse(argv[5], ops->build_params, ops->search_params, option(argc, argv, "build", ""), &params) !=
                 VECDB_OK ||

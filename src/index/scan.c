@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-#define PIECE 512 /* elements converted at a time */
+#define PIECE 512         /* elements converted at a time */
+#define READ_TWICE 131072 /* bytes */
 
 size_t scan_scratch_size(vecdb_type type, uint32_t dim)
 {
@@ -195,11 +196,12 @@ void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t strid
                float *out)
 {
     int32_t integers[SCAN_CHUNK];
+    size_t twice = READ_TWICE / (stride + 1) + 4; /* rows that are still in the cache when their lengths are taken */
 
     while (n) {
         size_t count = n < SCAN_CHUNK ? n : SCAN_CHUNK;
-        if (query->metric == VECDB_METRIC_COSINE && !norms && count > 16)
-            count = 16; /* rows are read twice: keep them in the first cache */
+        if (query->metric == VECDB_METRIC_COSINE && !norms && count > twice)
+            count = twice;
         if (query->decode)
             for (size_t i = 0; i < count; i++)
                 out[i] = decoded(query, rows + i * stride);
