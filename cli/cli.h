@@ -43,7 +43,8 @@ struct session {
     vecdb_db *db;
     vecdb_collection *collection;
 };
-int session_open(struct session *session, bool write, bool with_collection);
+enum { TO_CREATE = 0, TO_WRITE = VECDB_OPEN_NO_CREATE, TO_READ = VECDB_OPEN_NO_CREATE | VECDB_OPEN_READ_ONLY };
+int session_open(struct session *session, uint32_t flags, bool with_collection);
 /** Close both; returns `code`, or a failure's code when closing fails and `code` is EXIT_DONE. */
 int session_close(struct session *session, int code);
 

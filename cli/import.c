@@ -515,7 +515,7 @@ int run_import(void)
         return usage_error("%s: .npy, .fvecs, .bvecs, .ivecs, .csv or .jsonl is wanted", argument(2));
     if (!read_plan(&plan))
         return EXIT_USAGE;
-    if ((code = session_open(&session, true, false)) != EXIT_DONE)
+    if ((code = session_open(&session, TO_CREATE, false)) != EXIT_DONE)
         return code;
     status = vecdb_collection_open(session.db, argument(1), &session.collection);
     if (status < 0 && !(status == VECDB_ERR_NO_SUCH && matrix_is_file(argument(2))))

@@ -136,7 +136,7 @@ int run_create(void)
     if (code == EXIT_DONE && count == 0)
         code = usage_error("create wants at least a primary key and a vector: --field 'id INT64 primary' "
                            "--field 'embedding FLOAT_VECTOR(384)'");
-    if (code == EXIT_DONE && (code = session_open(&session, true, false)) == EXIT_DONE) {
+    if (code == EXIT_DONE && (code = session_open(&session, TO_CREATE, false)) == EXIT_DONE) {
         vecdb_status status;
         schema.name = argument(1);
         schema.description = option("--description");
@@ -448,7 +448,7 @@ int run_info(void)
     struct session session;
     char **names = NULL, *text = NULL;
     size_t count = 0;
-    int code = session_open(&session, false, argument(1) != NULL);
+    int code = session_open(&session, TO_READ, argument(1) != NULL);
     vecdb_status status;
 
     if (code != EXIT_DONE)

@@ -119,7 +119,7 @@ int run_search(void)
         return EXIT_USAGE;
     if (option("--metric") && (request.metric = metric_of(option("--metric"))) == VECDB_METRIC_DEFAULT)
         return usage_error("--metric %s: L2, IP, COSINE, HAMMING or JACCARD is wanted", option("--metric"));
-    if ((code = session_open(&session, false, true)) != EXIT_DONE)
+    if ((code = session_open(&session, TO_READ, true)) != EXIT_DONE)
         return code;
     names = split_names(option("--output"), &name_count);
     if (vecdb_collection_schema(session.collection, &schema) < 0 || !(field = vector_field(schema)))
@@ -209,7 +209,7 @@ int run_query(void)
         return EXIT_USAGE;
     if (option("--keys") && option("--filter"))
         return usage_error("query takes --keys or --filter, not both");
-    if ((code = session_open(&session, false, true)) != EXIT_DONE)
+    if ((code = session_open(&session, TO_READ, true)) != EXIT_DONE)
         return code;
     words = split_names(option("--keys"), &word_count);
     names = split_names(option("--output"), &name_count);
@@ -258,7 +258,7 @@ int run_count(void)
     struct session session;
     uint64_t count;
     vecdb_status status;
-    int code = session_open(&session, false, true);
+    int code = session_open(&session, TO_READ, true);
 
     if (code != EXIT_DONE)
         return code;
@@ -282,7 +282,7 @@ int run_delete(void)
 
     if (!option("--keys") + !option("--filter") + !option("--collection") != 2)
         return usage_error("delete wants one of --keys, --filter and --collection");
-    if ((code = session_open(&session, true, option("--collection") == NULL)) != EXIT_DONE)
+    if ((code = session_open(&session, TO_WRITE, option("--collection") == NULL)) != EXIT_DONE)
         return code;
     words = split_names(option("--keys"), &word_count);
     if (option("--collection"))
@@ -379,7 +379,7 @@ int run_bench(void)
 
     if (!option_number("--limit", 1, 4e6, 10, &limit) || !option_number("--first", 1, 1e7, 1000, &first))
         return EXIT_USAGE;
-    if ((code = session_open(&session, false, true)) != EXIT_DONE)
+    if ((code = session_open(&session, TO_READ, true)) != EXIT_DONE)
         return code;
     if (vecdb_collection_schema(session.collection, &schema) < 0 || !(field = vector_field(schema)))
         return session_close(&session, EXIT_FAILED);

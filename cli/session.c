@@ -5,13 +5,13 @@
 #include <time.h>
 #include <unistd.h>
 
-int session_open(struct session *session, bool write, bool with_collection)
+int session_open(struct session *session, uint32_t flags, bool with_collection)
 {
     vecdb_open_options options = VECDB_OPEN_OPTIONS_INIT;
     vecdb_status status;
 
     memset(session, 0, sizeof *session);
-    options.flags = write ? 0 : VECDB_OPEN_READ_ONLY | VECDB_OPEN_NO_CREATE;
+    options.flags = flags;
     options.lock_timeout_ms = 2000;
     status = vecdb_open(argument(0), &options, &session->db);
     if (status < 0)

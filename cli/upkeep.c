@@ -58,7 +58,7 @@ int run_index(void)
             options.metric = (vecdb_metric)i;
     if (option("--metric") && options.metric == VECDB_METRIC_DEFAULT)
         return usage_error("--metric %s: L2, IP, COSINE, HAMMING or JACCARD is wanted", option("--metric"));
-    if ((code = session_open(&session, true, true)) != EXIT_DONE)
+    if ((code = session_open(&session, TO_WRITE, true)) != EXIT_DONE)
         return code;
     if (!field) {
         const vecdb_field *only;
@@ -119,7 +119,7 @@ int run_backup(void)
 {
     struct session session;
     vecdb_status status;
-    int code = session_open(&session, false, false);
+    int code = session_open(&session, TO_WRITE, false);
 
     if (code != EXIT_DONE)
         return code;
@@ -151,7 +151,7 @@ int run_compact(void)
     char **names = NULL;
     size_t count = 0;
     vecdb_status status = VECDB_OK;
-    int code = session_open(&session, true, false);
+    int code = session_open(&session, TO_WRITE, false);
 
     if (code != EXIT_DONE)
         return code;

@@ -8,7 +8,7 @@ deps-test:
 deps-check:
 	@scripts/setup check
 
-EXTRA_TESTS += tests/headers/run tests/examples/run
+EXTRA_TESTS += tests/headers/run tests/examples/run tests/cli/run
 
 test: deps-test ## all tests; T=name runs tests/unit/test_name only
 	@$(MAKE) --no-print-directory $(if $(T),unit,test-all)
