@@ -1,7 +1,7 @@
 /* FLAT and the cluster kinds by themselves: build one index over an .npy matrix, search it, print recall and speed.
  *
  *   bench_ivf BASE.npy QUERY.npy TRUTH.ivecs METRIC KIND [build=PARAMS] [search=PARAMS]... [k=10] [threads=1]
- *             [build_threads=1] [single=N] [batch=N] [rounds=3] [save=1]
+ *             [build_threads=1] [cache=FILE] [single=N] [batch=N] [rounds=3]
  *
  * single: queries asked one call each; batch: in one call. Rates are medians over the rounds. KIND "scan" is exact
  * search without an index. */
@@ -75,6 +75,23 @@ static int32_t *read_ivecs(const char *path, size_t *count, size_t *width)
     return out;
 }
 
+/* A file in aligned memory; false when there is none. */
+static bool read_file(const char *path, struct buf *out)
+{
+    FILE *file = fopen(path, "rb");
+
+    if (!file)
+        return false;
+    fseek(file, 0, SEEK_END);
+    out->size = (size_t)ftell(file);
+    rewind(file);
+    out->data = mem_aligned_alloc(1 << 21, out->size + 1);
+    if (!out->data || fread(out->data, 1, out->size, file) != out->size)
+        fail(path);
+    fclose(file);
+    return true;
+}
+
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -133,26 +150,24 @@ int main(int argc, char **argv)
     if (ops) {
         struct index_build_context context = {.pool = build_pool, .seed = 42};
         double start = now();
+        const char *cache = option(argc, argv, "cache", NULL);
+        struct buf stored = {0};
         if (params_parse(argv[5], ops->build_params, ops->search_params, option(argc, argv, "build", ""), &params) !=
-                VECDB_OK ||
-            ops->build(&vectors, metric, &params, &context, &index) != VECDB_OK)
+            VECDB_OK)
             fail("build");
+        if (cache && read_file(cache, &stored)) {
+            if (ops->open(stored.data, stored.size, &vectors, metric, &params, &index) != VECDB_OK)
+                fail(cache);
+        } else if (ops->build(&vectors, metric, &params, &context, &index) != VECDB_OK) {
+            fail("build");
+        } else if (cache) {
+            FILE *file = fopen(cache, "wb");
+            if (!file || ops->save(index, &stored) != VECDB_OK ||
+                fwrite(stored.data, 1, stored.size, file) != stored.size || fclose(file) != 0)
+                fail(cache);
+        }
         printf("build %.2f s, %.1f MB, %.1f bytes a row\n", now() - start, (double)ops->memory(index) / 1e6,
                (double)ops->memory(index) / (double)base.rows);
-        if (atoi(option(argc, argv, "save", "0"))) {
-            struct buf out = {0};
-            start = now();
-            if (ops->save(index, &out) != VECDB_OK)
-                fail("save");
-            printf("save %.2f s, %.1f MB\n", now() - start, (double)out.size / 1e6);
-            ops->free(index);
-            uint8_t *copy = mem_aligned_alloc(64, out.size + 64);
-            memcpy(copy, out.data, out.size);
-            start = now();
-            if (ops->open(copy, out.size, &vectors, metric, &params, &index) != VECDB_OK)
-                fail("open");
-            printf("open %.3f s\n", now() - start);
-        }
     }
     struct hit *hits = mem_array_alloc((batch > single ? batch : single) * k, sizeof *hits);
     size_t *counts = mem_array_alloc(batch > single ? batch : single, sizeof *counts);
