@@ -12,7 +12,9 @@ static const struct graph_kernels *choose(void)
 
     if (strcmp(name, "avx512") == 0)
         return &graph_avx512;
-    if (strcmp(name, "avx2") == 0)
+    if (strcmp(name, "avx512vnni") == 0)
+        return &graph_avx512vnni;
+    if (strncmp(name, "avx2", 4) == 0) /* and avx2vnni */
         return &graph_avx2;
 #endif
     return &graph_scalar;
