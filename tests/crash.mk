@@ -3,7 +3,7 @@ CRASH_SRCS := $(wildcard tests/crash/*.c)
 CRASH_SUPPORT = $(patsubst %,$(BUILD)/tests/support/%.o,simfs fault oracle)
 $(BUILD)/crash/crash: $(CRASH_SRCS) $(wildcard tests/crash/*.h) $(OBJS) $(CRASH_SUPPORT)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -Itests -Itests/crash $(CRASH_SRCS) $(OBJS) $(CRASH_SUPPORT) -o $@ $(LDFLAGS_ALL) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests $(CRASH_SRCS) $(OBJS) $(CRASH_SUPPORT) -o $@ $(LDFLAGS_ALL) $(LIBS)
 
 .PHONY: crash crash-check crash-planted
 crash: $(BUILD)/crash/crash ## power cuts, failing disks, no memory, damage: everything (up to 40 minutes)

@@ -1,8 +1,8 @@
 /* Break the database in every way that a disk, a system and an allocator can, and count. `make crash` runs it all,
  * `make crash-check` a minute's worth. Prints one counter a line; the last one must be zero. */
-#include "db_driver.h"
-#include "harness.h"
-#include "store_driver.h"
+#include "crash/db_driver.h"
+#include "crash/harness.h"
+#include "crash/store_driver.h"
 
 #include "base/plant.h"
 #include "base/rng.h"

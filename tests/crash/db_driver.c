@@ -1,4 +1,4 @@
-#include "db_driver.h"
+#include "crash/db_driver.h"
 
 #include "api/handle.h"
 #include "base/error.h"

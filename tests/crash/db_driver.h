@@ -2,7 +2,7 @@
 #ifndef VECDB_TESTS_DB_DRIVER_H
 #define VECDB_TESTS_DB_DRIVER_H
 
-#include "harness.h"
+#include "crash/harness.h"
 
 extern const struct driver db_driver;
 

@@ -1,4 +1,4 @@
-#include "harness.h"
+#include "crash/harness.h"
 
 #include "base/error.h"
 #include "base/rng.h"

@@ -1,4 +1,4 @@
-#include "store_driver.h"
+#include "crash/store_driver.h"
 
 #include "base/buf.h"
 #include "base/bytes.h"

@@ -2,7 +2,7 @@
 #ifndef VECDB_TESTS_STORE_DRIVER_H
 #define VECDB_TESTS_STORE_DRIVER_H
 
-#include "harness.h"
+#include "crash/harness.h"
 
 extern const struct driver store_driver;         /* frames at multiples of 8 */
 extern const struct driver store_driver_aligned; /* of 512 */
