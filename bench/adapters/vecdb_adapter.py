@@ -141,7 +141,9 @@ class Vecdb(Adapter):
         limit = {"l2": radius, "ip": -radius, "cosine": 1 - radius}[self.metric]
         away = np.inf if self.metric == "l2" else -np.inf
         limit = float(np.nextafter(np.float32(limit), np.float32(away)))
-        return self.collection.search(one, 16384, radius=limit, **self.options)
+        # ef bounds how many hits there can be, so the graph is left to choose it
+        options = {k: v for k, v in self.options.items() if k not in ("ef", "gamma")}
+        return self.collection.search(one, 16384, radius=limit, **options)
 
     def unpack_range(self, raw):
         ids = np.asarray(raw.ids).reshape(-1)

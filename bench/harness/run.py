@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 
 import numpy as np
@@ -77,8 +78,8 @@ class Run:
         self.machine = machine.record()
         self.probe = {}
         self.workers = {}
-        self.answers = os.path.join(self.scratch, "answers-%d" % os.getpid())
-        os.makedirs(self.answers, exist_ok=True)
+        os.makedirs(self.scratch, exist_ok=True)
+        self.answers = tempfile.mkdtemp(prefix="answers-", dir=self.scratch)
         self.started = time.time()
 
     # -- saying and noting
@@ -571,9 +572,9 @@ class Run:
     # -- (c) inserting, and (g) readers beside a writer
 
     def _living(self, feature):
-        """One candidate per library that can: the first of its plans that stands for daily use."""
+        """One candidate per library that can: a graph, as most use, or the first of its plans."""
         seen = set()
-        for c in self.alive():
+        for c in sorted(self.alive(), key=lambda c: not c.plan.index.startswith("HNSW")):
             kind = adapters.adapter_class(c.library)
             if feature in kind.features and c.library not in seen and "insert" in kind.features:
                 seen.add(c.library)
