@@ -10,9 +10,11 @@ static const struct graph_kernels *choose(void)
 #if defined(__x86_64__)
     const char *name = simd_name();
 
-    if (strcmp(name, "avx512") == 0) /* its flags are beyond avx512vnni */
+    if (strcmp(name, "avx512") == 0)
         return &graph_avx512;
-    if (strcmp(name, "avx2") == 0 || strcmp(name, "avx2vnni") == 0 || strcmp(name, "avx512vnni") == 0)
+    if (strcmp(name, "avx512vnni") == 0)
+        return &graph_avx512vnni;
+    if (strncmp(name, "avx2", 4) == 0) /* and avx2vnni */
         return &graph_avx2;
 #endif
     return &graph_scalar;

@@ -18,7 +18,7 @@ struct graph_kernels {
 
 extern const struct graph_kernels graph_scalar;
 #if defined(__x86_64__)
-extern const struct graph_kernels graph_avx2, graph_avx512;
+extern const struct graph_kernels graph_avx2, graph_avx512vnni, graph_avx512;
 #endif
 
 /** The table of the instruction set that simd_name() names. */

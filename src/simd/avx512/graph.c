@@ -197,7 +197,10 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
     return count;
 }
 
-const struct graph_kernels graph_avx512 = {
+#ifndef AVX512
+#define AVX512(name) name##_avx512 /* the table's name */
+#endif
+const struct graph_kernels AVX512(graph) = {
     .l2sq_u8 = l2sq_u8,
     .dot_u8s8 = dot_u8s8,
     .smallest_i32 = smallest_i32,

@@ -1,0 +1,123 @@
+/* Kernels that only graphs need, of every instruction set here, against their definitions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "simd/graph.h"
+#include "simd/kernels.h"
+#include "support/neighbours.h"
+
+/* The tables that this CPU can run. */
+static size_t tables(const struct graph_kernels **out)
+{
+    size_t count, n = 0;
+    const struct simd_row *rows = simd_rows(&count);
+
+    out[n++] = &graph_scalar;
+#if defined(__x86_64__)
+    for (size_t i = 0; i < count; i++) {
+        if (!rows[i].supported())
+            continue;
+        if (strcmp(rows[i].name, "avx2") == 0)
+            out[n++] = &graph_avx2;
+        if (strcmp(rows[i].name, "avx512vnni") == 0)
+            out[n++] = &graph_avx512vnni;
+        if (strcmp(rows[i].name, "avx512") == 0)
+            out[n++] = &graph_avx512;
+    }
+#endif
+    return n;
+}
+
+static void test_scores(void **state)
+{
+    static const size_t dims[] = {64, 128, 192, 256, 320, 832, 4096};
+    struct rng rng = rng_seeded(test_seed());
+    const struct graph_kernels *all[8];
+    size_t table_count = tables(all);
+
+    (void)state;
+    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        size_t dim = dims[d], rows = 23;
+        uint8_t *base = mem_aligned_alloc(64, rows * dim), *query = mem_aligned_alloc(64, dim);
+        for (size_t i = 0; i < rows * dim; i++)
+            base[i] = i < dim ? 0 : i < 2 * dim ? 255 : (uint8_t)rng_next(&rng);
+        for (size_t i = 0; i < dim; i++)
+            query[i] = d == 1 ? 255 : d == 2 ? 0x80 : (uint8_t)rng_next(&rng);
+        for (size_t n = 0; n <= 20; n++)
+            for (size_t t = 0; t < table_count; t++) {
+                uint32_t ids[20], l2[21], dot[21];
+                for (size_t i = 0; i < n; i++)
+                    ids[i] = (uint32_t)rng_below(&rng, rows);
+                l2[n] = dot[n] = 0xDEADBEEF;
+                all[t]->l2sq_u8(query, base, ids, n, dim, l2);
+                all[t]->dot_u8s8(query, base, ids, n, dim, dot);
+                for (size_t i = 0; i < n; i++) {
+                    const uint8_t *row = base + ids[i] * dim;
+                    int64_t square = 0, product = 0;
+                    for (size_t j = 0; j < dim; j++) {
+                        square += (query[j] - row[j]) * (query[j] - row[j]);
+                        product += (int8_t)query[j] * row[j];
+                    }
+                    assert_int_equal(l2[i], square);
+                    assert_int_equal(dot[i], 0x80000000ll - product);
+                }
+                assert_int_equal(l2[n], 0xDEADBEEF);
+                assert_int_equal(dot[n], 0xDEADBEEF);
+            }
+        mem_free(base);
+        mem_free(query);
+    }
+}
+
+static void test_smallest(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    const struct graph_kernels *all[8];
+    size_t table_count = tables(all);
+    int32_t values[300];
+    uint32_t out[320];
+
+    (void)state;
+    for (size_t round = 0; round < 3000; round++) {
+        size_t n = rng_below(&rng, 300), k = rng_below(&rng, 60);
+        uint64_t spread = round % 3 == 0 ? 5 : round % 3 == 1 ? 1000 : INT32_MAX;
+        int32_t limit = round % 4 ? INT32_MAX : (int32_t)rng_below(&rng, spread);
+        for (size_t i = 0; i < n; i++)
+            values[i] = rng_below(&rng, 20) ? (int32_t)rng_below(&rng, spread) : INT32_MAX;
+        for (size_t t = 0; t < table_count; t++) {
+            size_t count = all[t]->smallest_i32(values, n, k, limit, out), possible = 0;
+            for (size_t i = 0; i < n; i++)
+                possible += values[i] <= limit && values[i] != INT32_MAX;
+            assert_int_equal(count, possible < k ? possible : k);
+            for (size_t c = 0; c < count; c++) {
+                assert_true(out[c] < n && (!c || out[c] > out[c - 1]));
+                assert_true(values[out[c]] <= limit && values[out[c]] != INT32_MAX);
+            }
+            for (size_t i = 0, c = 0; i < n; i++) { /* what is left out is no smaller, and of equals comes later */
+                if (c < count && out[c] == i) {
+                    c++;
+                    continue;
+                }
+                if (values[i] > limit || values[i] == INT32_MAX)
+                    continue;
+                for (size_t j = 0; j < count; j++)
+                    assert_true(values[out[j]] < values[i] || (values[out[j]] == values[i] && out[j] < i));
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_smallest)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
