@@ -45,6 +45,7 @@ def fields(auto_id=False):
 class Orm(Facade):
     def setUp(self):
         super().setUp()
+        connections.disconnect("default")
         connections.connect(uri=":memory:")
         self.addCleanup(connections.disconnect, "default")
 
