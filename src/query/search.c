@@ -341,6 +341,15 @@ static vecdb_status allowed_between(const struct view_search *task, size_t from,
     return VECDB_OK;
 }
 
+/* Make an ef that was given at least k. */
+static void raise_effort(struct params *params, size_t k)
+{
+    for (size_t i = 0; params->specs[i].name; i++)
+        if ((strcmp(params->specs[i].name, "ef") == 0 || strcmp(params->specs[i].name, "search_length") == 0) &&
+            params->values[i] > 0 && params->values[i] < (double)k)
+            params->values[i] = (double)k;
+}
+
 /* Search by an index that has the segment's first `covered` rows, and scan those behind. */
 static vecdb_status index_view(struct view_search *task, const struct index_ref *ref, size_t covered,
                                struct part *part, struct search_counters *counters)
@@ -356,6 +365,8 @@ static vecdb_status index_view(struct view_search *task, const struct index_ref 
 
     snprintf(owner, sizeof owner, "index %s", ref->index->ops->name);
     TRY(params_parse(owner, ref->index->ops->search_params, index_known_search_params(), task->search->params, &params));
+    if (task->search->has_radius) /* k is only a bound then: an effort below it is no mistake */
+        raise_effort(&params, task->asked.k);
     by_index.params = &params;
     counters->indexed_segments++;
     status = VECDB_OK;
