@@ -2,7 +2,7 @@
 # Checksums are bypassed (-DVECDB_FUZZ), or the fuzzer would never get past the first.
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 FUZZ_CC ?= clang-14
-FUZZ_SUPPORT := tests/support/simfs.c tests/support/fault.c tests/support/oracle.c $(wildcard tests/crash/db_driver.c)
+FUZZ_SUPPORT := tests/support/simfs.c tests/support/fault.c tests/support/oracle.c tests/support/one_file.c $(wildcard tests/crash/db_driver.c)
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SECONDS ?= 60
 .PHONY: fuzz fuzz-targets

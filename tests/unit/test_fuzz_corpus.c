@@ -13,14 +13,18 @@
 #include <cmocka.h>
 
 /* The targets themselves: they bring no names but their own. */
+#include "fuzz/block.c"
 #include "fuzz/manifest.c"
+#include "fuzz/segment.c"
 #include "fuzz/wal.c"
 
 static const struct {
     const char *name;
     void (*run)(const uint8_t *data, size_t size);
 } targets[] = {
+    {"block", fuzz_block},
     {"manifest", fuzz_manifest},
+    {"segment", fuzz_segment},
     {"wal", fuzz_wal},
 };
 
