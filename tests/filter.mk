@@ -31,3 +31,10 @@ fuzz-filter: $(BUILD)/fuzz/filter ## filters under libFuzzer, FUZZ_SECONDS=60
 	@mkdir -p $(BUILD)/fuzz/found
 	@$(BUILD)/fuzz/filter -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=600 -dict=tests/fuzz/filter.dict \
 	    $(BUILD)/fuzz/found tests/fuzz/corpus/filter
+
+$(BUILD)/bench_filter: bench/filter.c $(OBJS)
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(OBJS) -o $@ $(LDFLAGS_ALL) $(LIBS)
+
+.PHONY: bench-filter
+bench-filter: $(BUILD)/bench_filter ## filters against DuckDB and NumPy: needs python3 with duckdb and numpy
+	@python3 bench/filter.py $(BUILD)/bench_filter

@@ -103,7 +103,12 @@ void collection_publish(struct collection *collection, struct snapshot *snapshot
 
 vecdb_status collection_settle(struct collection *collection)
 {
-    if (collection->latest == collection->published)
+    bool settled;
+
+    pthread_mutex_lock(&collection->snapshot_lock); /* a writer that has let write_lock go may be publishing */
+    settled = collection->latest == collection->published;
+    pthread_mutex_unlock(&collection->snapshot_lock);
+    if (settled)
         return VECDB_OK;
     if (collection->database->store)
         TRY(store_commit(collection->database->store, collection->latest->lsn, VECDB_DURABILITY_FULL));

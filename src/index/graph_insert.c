@@ -448,30 +448,6 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
     return VECDB_OK;
 }
 
-/* Searches for rows nothing leads to any more, now and then: each time the graph has grown by half. */
-static vecdb_status repair_grown(struct graph *graph, struct graph_state *state, const struct index_build_context *context)
-{
-    struct graph_layer *base = &state->layers[0];
-    uint64_t *twins = mem_array_zalloc(bitmap_words(base->count) + 1, sizeof *twins);
-    uint32_t *nodes = mem_array_alloc((size_t)base->count + 1, sizeof *nodes);
-    struct graph_linker linker = {graph, state, base, nodes, 0, context};
-    vecdb_status status = twins && nodes ? VECDB_OK : error_nomem("graph index");
-
-    if (status == VECDB_OK && graph->first != GRAPH_NONE) {
-        for (uint32_t row = 0; row < base->count; row++)
-            if (state->dup_next[row] != GRAPH_NONE)
-                bitmap_set(twins, state->dup_next[row]);
-        for (uint32_t row = graph->first; row < base->count; row++)
-            if (present(state, row) && !bitmap_get(twins, row))
-                nodes[linker.node_count++] = row;
-        status = graph_repair(&linker);
-    }
-    graph->repaired = base->count;
-    mem_free(twins);
-    mem_free(nodes);
-    return status;
-}
-
 static size_t insertion_beam(const struct graph *graph)
 {
     size_t beam = graph->settings.ef_construction / 3;
@@ -548,7 +524,9 @@ vecdb_status graph_add(struct index *index, const struct vectors *vectors, const
             status = graph_progress(context, "inserting", at + batch.count, total);
     }
     batch_deinit(&batch);
-    if (status == VECDB_OK && total > graph->repaired + graph->repaired / 2)
-        status = repair_grown(graph, state, context);
+    if (status == VECDB_OK && total > graph->repaired + graph->repaired / 2) { /* now and then: each time by half more */
+        status = graph_repair_base(graph, context);
+        graph->repaired = total;
+    }
     return status;
 }

@@ -201,6 +201,8 @@ static vecdb_status merge_parts(struct merge *merge, uint32_t *nodes, const stru
         status = graph_link_parts(&linker, merge->part_of, first, merge->part_count);
     if (status == VECDB_OK && fresh_count)
         status = graph_insert_rows(merge->graph, fresh, fresh_count, context);
+    if (status == VECDB_OK && fresh_count)
+        status = graph_repair_base(merge->graph, context);
     mem_free(rows);
     mem_free(fresh);
     return status;

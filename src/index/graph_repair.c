@@ -111,3 +111,28 @@ vecdb_status graph_repair(const struct graph_linker *linker)
     mem_free(repair.parent);
     return status;
 }
+
+vecdb_status graph_repair_base(struct graph *graph, const struct index_build_context *context)
+{
+    struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
+    struct graph_layer *base = &state->layers[0];
+    const uint64_t *present = state->vectors.present;
+    uint64_t *followers = mem_array_zalloc(bitmap_words(base->count) + 1, sizeof *followers);
+    uint32_t *nodes = mem_array_alloc((size_t)base->count + 1, sizeof *nodes);
+    struct graph_linker linker = {graph, state, base, nodes, 0, context};
+    vecdb_status status = followers && nodes ? VECDB_OK : error_nomem("graph index");
+
+    if (status == VECDB_OK && graph->first != GRAPH_NONE) {
+        nodes[linker.node_count++] = graph->first;
+        for (uint32_t row = 0; state->dup_next && row < base->count; row++)
+            if (state->dup_next[row] != GRAPH_NONE)
+                bitmap_set(followers, state->dup_next[row]);
+        for (uint32_t row = 0; row < base->count; row++)
+            if (row != graph->first && (!present || bitmap_get(present, row)) && !bitmap_get(followers, row))
+                nodes[linker.node_count++] = row;
+        status = graph_repair(&linker);
+    }
+    mem_free(followers);
+    mem_free(nodes);
+    return status;
+}

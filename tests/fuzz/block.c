@@ -1,13 +1,13 @@
 /* Pages of values and the values in them: any bytes as an entry, a section, and a value of each type. */
-#include "fuzz/fuzz.h"
-
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "storage/block.h"
 
 #include <string.h>
 
-FUZZ_TARGET(block)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const vecdb_type elements[] = {VECDB_TYPE_BOOL,  VECDB_TYPE_INT8,   VECDB_TYPE_INT32, VECDB_TYPE_INT64,
                                           VECDB_TYPE_FLOAT, VECDB_TYPE_DOUBLE, VECDB_TYPE_VARCHAR};
@@ -16,7 +16,7 @@ FUZZ_TARGET(block)
     uint8_t *out;
 
     if (size < BLOCK_ENTRY_SIZE)
-        return;
+        return 0;
     entry = block_load_entry(data);
     data += BLOCK_ENTRY_SIZE;
     size -= BLOCK_ENTRY_SIZE;
@@ -31,4 +31,5 @@ FUZZ_TARGET(block)
     }
     (void)block_value_valid(VECDB_TYPE_JSON, VECDB_TYPE_NONE, data, size, &why);
     (void)block_value_valid(VECDB_TYPE_ARRAY, VECDB_TYPE_VARCHAR, data, size, &why);
+    return 0;
 }

@@ -1,28 +1,12 @@
-/* A fuzz target is a function from bytes to nothing. `make fuzz T=name` gives it to libFuzzer; tests/unit/test_fuzz_corpus.c
- * gives it what libFuzzer found before. */
+/* For fuzz targets: what must hold, in every build. */
 #ifndef VECDB_TESTS_FUZZ_H
 #define VECDB_TESTS_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef VECDB_FUZZ_MAIN
-#define FUZZ_TARGET(name)                                                                                              \
-    void fuzz_##name(const uint8_t *data, size_t size);                                                                \
-    int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);                                                      \
-    int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)                                                       \
-    {                                                                                                                  \
-        fuzz_##name(data, size);                                                                                       \
-        return 0;                                                                                                      \
-    }                                                                                                                  \
-    void fuzz_##name(const uint8_t *data, size_t size)
-#else
-#define FUZZ_TARGET(name)                                                                                              \
-    void fuzz_##name(const uint8_t *data, size_t size);                                                                \
-    void fuzz_##name(const uint8_t *data, size_t size)
-#endif
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/** What must hold, in every build. */
 #define FUZZ_CHECK(condition)                                                                                          \
     do {                                                                                                               \
         if (!(condition))                                                                                              \

@@ -7,7 +7,7 @@
 
 #define BODY 72
 
-FUZZ_TARGET(manifest)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t uuid[FORMAT_UUID_SIZE] = {7};
     struct buf bytes = {0}, again = {0};
@@ -16,7 +16,7 @@ FUZZ_TARGET(manifest)
 
     if (buf_append(&bytes, NULL, BODY) != VECDB_OK || buf_append(&bytes, data, size) != VECDB_OK ||
         buf_append(&bytes, NULL, 8) != VECDB_OK)
-        return;
+        return 0;
     format_header_write(bytes.data, FILE_MANIFEST, uuid, 5);
     if (size % 2) /* as if from a newer minor version */
         store_u16(bytes.data + 14, FORMAT_MINOR + 1);
@@ -31,4 +31,5 @@ FUZZ_TARGET(manifest)
     }
     buf_deinit(&bytes);
     buf_deinit(&again);
+    return 0;
 }

@@ -35,7 +35,7 @@ static void repair(uint8_t *bytes, size_t size, size_t at, uint32_t align)
     }
 }
 
-FUZZ_TARGET(wal)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t uuid[FORMAT_UUID_SIZE] = {7};
     static const uint32_t aligns[] = {8, 512, 4096, 16};
@@ -48,7 +48,7 @@ FUZZ_TARGET(wal)
     uint8_t *bytes;
 
     if (size < 1 || !(bytes = calloc(1, start + size)))
-        return;
+        return 0;
     format_header_write(bytes, FILE_WAL, uuid, 1);
     store_u64(bytes + 64, 2);
     store_u64(bytes + 72, 10);
@@ -75,4 +75,5 @@ FUZZ_TARGET(wal)
     }
     FUZZ_CHECK(simfs_open_count(fs) == 0);
     simfs_free(fs);
+    return 0;
 }

@@ -7,6 +7,7 @@ import re
 import unittest
 
 from support import INDEXES, ROOT, Case, needs_call, needs_disk, needs_filters, needs_numpy
+from vecdb.milvus import connections
 
 PAGES = ("python.md", "coming-from-milvus.md", "coming-from-chroma.md", "coming-from-faiss.md", "coming-from-hnswlib.md")
 
@@ -30,6 +31,7 @@ def _add(page):
         before = os.getcwd()
         os.chdir(self.folder())
         self.addCleanup(os.chdir, before)
+        self.addCleanup(connections.disconnect, "default")
         names = {"__name__": "__main__"}
         found = blocks(page)
         self.assertTrue(found)

@@ -10,7 +10,7 @@ import sys
 import threading
 import unittest
 
-from support import ROOT, Case, needs_disk, needs_filters, needs_numpy, np
+from support import ROOT, Case, needs_disk, needs_filters, needs_index, needs_numpy, np
 
 sys.path.insert(0, str(ROOT / "examples" / "rag"))
 
@@ -105,6 +105,23 @@ class Rag(Case):
         path, body = Server.seen[-1]
         self.assertTrue(path.endswith("/chat/completions"))
         self.assertIn("bashrc and profile", body["messages"][0]["content"])
+
+
+class Quickstart(unittest.TestCase):
+    @needs_numpy
+    @needs_filters
+    @needs_index("HNSW")
+    def test_runs(self):
+        import subprocess
+
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "examples" / "python" / "quickstart.py")], capture_output=True, text=True, env=env
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertEqual(len(lines), 5)
+        self.assertIn("Film 42 (1992)", lines[0])
 
 
 class MiniLm(unittest.TestCase):

@@ -141,7 +141,7 @@ class Facts(unittest.TestCase):
             self.assertTrue(param.name and param.index_type and param.meaning, param)
             if not param.choices:
                 self.assertLessEqual(param.low, param.high, param)
-        known = {(param.index_type, param.name) for param in params}
+        known = {(param.index_type, param.name, param.for_search) for param in params}
         if params:
             self.assertEqual(len(known), len(params))
 

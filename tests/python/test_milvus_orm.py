@@ -45,6 +45,7 @@ def fields(auto_id=False):
 class Orm(Facade):
     def setUp(self):
         super().setUp()
+        connections.remove_connection("default")  # what another test may have left
         connections.connect(uri=":memory:")
         self.addCleanup(connections.disconnect, "default")
 

@@ -401,6 +401,30 @@ static struct index *open_copy(const struct index_ops *ops, const struct buf *sa
     return index;
 }
 
+/* As many rows as it takes for some to be held out and measured with. */
+static void test_recall_asked_for(void **state)
+{
+    static const char *const wishes[] = {"recall=0.9", "recall=0.95", "recall=0.98"};
+    static const double floors[] = {0.89, 0.94, 0.97};
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 21200, TEST_CLUSTERS, 0, false);
+    struct vectors queries = take_queries(&rows, 200);
+    const struct index_ops *kinds[] = {&hnsw_ops, &nsg_ops};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct index *index = build(kinds[i], &rows.vectors, VECDB_METRIC_L2, "", pool); /* checks that all can be reached */
+        for (size_t w = 0; w < 3; w++) {
+            struct answer answer = {0};
+            ask(index, &answer, &queries, 10, wishes[w]);
+            check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, floors[w]);
+            answer_free(&answer);
+        }
+        kinds[i]->free(index);
+    }
+    test_rows_free(&rows);
+}
+
 static void test_saved_and_opened(void **state)
 {
     static const size_t sizes[] = {0, 1, 2, 70, 700, 2500};
@@ -615,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_radius),
         cmocka_unit_test(test_ef_below_k_is_refused),
         cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_recall_asked_for),
         cmocka_unit_test(test_saved_and_opened),
         cmocka_unit_test(test_grown_row_by_row),
         cmocka_unit_test(test_merged),
