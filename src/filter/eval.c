@@ -29,6 +29,7 @@ void eval_deinit(struct eval *eval)
     mem_free(eval->frames);
     mem_free(eval->stack);
     mem_free(eval->found);
+    mem_free(eval->vectors);
     for (size_t i = 0; eval->access && i < eval->filter->node_count; i++)
         mem_free(eval->access[i].bits);
     mem_free(eval->access);
@@ -59,7 +60,7 @@ vecdb_status eval_init(struct eval *eval, const struct filter *filter, const str
     return VECDB_OK;
 }
 
-static vecdb_status need_column(struct eval *eval, uint32_t slot)
+vecdb_status eval_need_column(struct eval *eval, uint32_t slot)
 {
     const struct slot *wanted = &eval->filter->slots[slot];
     struct column *column = &eval->columns[slot];
@@ -82,10 +83,10 @@ static vecdb_status need_operand(struct eval *eval, const struct operand *operan
     if (operand->kind == OPERAND_CONSTANT)
         return VECDB_OK;
     if (operand->kind != OPERAND_PROGRAM)
-        return need_column(eval, operand->slot);
+        return eval_need_column(eval, operand->slot);
     for (size_t i = 0; i < operand->program_size; i++)
         if (operand->program[i].operand && operand->program[i].operand->kind != OPERAND_CONSTANT)
-            TRY(need_column(eval, operand->program[i].operand->slot));
+            TRY(eval_need_column(eval, operand->program[i].operand->slot));
     return VECDB_OK;
 }
 
@@ -404,23 +405,31 @@ static bool has_real(const double *items, size_t count, double value)
     return items[low] == value;
 }
 
-static bool fixed_match(const struct condition *condition, vecdb_type type, const uint8_t *at)
+bool eval_fixed_match(const struct condition *condition, const int64_t *integer, const double *real)
 {
-    if (type_is_float(type)) {
-        double value = row_real(type, at);
-
-        return value >= condition->low.real && value <= condition->high.real &&
-               (condition->test == TEST_RANGE || has_real(condition->fixed_items, condition->fixed_count, value));
-    }
-    int64_t value = row_integer(type, at);
-
-    if (value < condition->low.integer || value > condition->high.integer)
+    if (real)
+        return *real >= condition->low.real && *real <= condition->high.real &&
+               (condition->test == TEST_RANGE || has_real(condition->fixed_items, condition->fixed_count, *real));
+    if (*integer < condition->low.integer || *integer > condition->high.integer)
         return false;
     if (condition->test == TEST_RANGE)
         return true;
     if (condition->lookup)
-        return bitmap_get(condition->lookup, (size_t)(value - condition->low.integer));
-    return has_integer(condition->fixed_items, condition->fixed_count, value);
+        return bitmap_get(condition->lookup, (size_t)(*integer - condition->low.integer));
+    return has_integer(condition->fixed_items, condition->fixed_count, *integer);
+}
+
+static bool fixed_match(const struct condition *condition, vecdb_type type, const uint8_t *at)
+{
+    int64_t integer;
+    double real;
+
+    if (type_is_float(type)) {
+        real = row_real(type, at);
+        return eval_fixed_match(condition, NULL, &real);
+    }
+    integer = row_integer(type, at);
+    return eval_fixed_match(condition, &integer, NULL);
 }
 
 #define FEW_ITEMS 6
@@ -433,7 +442,7 @@ static vecdb_status eval_fixed(struct eval *eval, const struct condition *condit
     const struct column *column = &eval->columns[condition->operand.slot];
     bool few = condition->test == TEST_RANGE || condition->fixed_count <= FEW_ITEMS;
 
-    TRY(need_column(eval, condition->operand.slot));
+    TRY(eval_need_column(eval, condition->operand.slot));
     interesting = kernels->bits_count(mask, words);
     if (few && interesting * 32 > n) {
         if (condition->test == TEST_RANGE) {
@@ -469,26 +478,107 @@ static vecdb_status eval_fixed(struct eval *eval, const struct condition *condit
 
 /* ---- VARCHAR fields ---- */
 
-/* Equality with one text: the length is compared before any byte. */
-static vecdb_status eval_text_equal(struct eval *eval, const struct condition *condition, uint64_t *mask)
+/* One condition on texts: what `like` and `in` and bounds say of one. */
+static bool text_matches(const struct condition *condition, const char *text, size_t length)
 {
-    const struct datum *text = &condition->set.strings[0];
+    struct datum value;
+
+    if (condition->test == TEST_LIKE)
+        return like_matches(condition->like, text, length);
+    value = (struct datum){DATUM_STRING, {.string = {text, length}}};
+    return condition->test == TEST_SET ? set_find(&condition->set, &value) != SIZE_MAX : in_bounds(&condition->bounds, &value);
+}
+
+/* `like '%part%'` on most rows of a block: one search through all its texts, and then to the row where the part was found;
+ * a match that lies across two rows is none. */
+static void find_infix(const struct column *column, size_t rows, const struct like *like, uint64_t *bits)
+{
+    const char *data = (const char *)column->data;
+    size_t at = column->offsets[0], end = column->offsets[rows], row = 0;
+
+    while (at < end) {
+        const char *found = memmem(data + at, end - at, like->text, like->length);
+        size_t place;
+
+        if (!found)
+            return;
+        place = (size_t)(found - data);
+        while (column->offsets[row + 1] <= place)
+            row++;
+        if (place + like->length <= column->offsets[row + 1]) {
+            bitmap_set(bits, row);
+            at = column->offsets[row + 1];
+        } else {
+            at = place + 1;
+        }
+    }
+}
+
+static vecdb_status eval_text(struct eval *eval, const struct condition *condition, uint64_t *mask)
+{
     const struct column *column = &eval->columns[condition->operand.slot];
-    size_t length = text->string.length;
+    bool single = condition->test == TEST_SET && condition->set.string_count == 1;
+    const char *text = single ? condition->set.strings[0].string.data : NULL;
+    size_t length = single ? condition->set.strings[0].string.length : 0;
 
-    TRY(need_column(eval, condition->operand.slot));
+    TRY(eval_need_column(eval, condition->operand.slot));
+    if (column->valid)
+        simd_compare()->bits_and(mask, column->valid, eval->words, mask);
+    if (condition->test == TEST_LIKE && condition->like->kind == LIKE_INFIX && condition->like->length &&
+        simd_compare()->bits_count(mask, eval->words) * 4 > eval->row_count) {
+        memset(eval->bits, 0, eval->words * 8);
+        find_infix(column, eval->row_count, condition->like, eval->bits);
+        if (condition->negated)
+            simd_compare()->bits_andnot(mask, eval->bits, eval->words, mask);
+        else
+            simd_compare()->bits_and(mask, eval->bits, eval->words, mask);
+        return VECDB_OK;
+    }
     for (size_t w = 0; w < eval->words; w++) {
-        uint64_t keep = 0, left = mask[w];
+        uint64_t keep = 0;
 
-        if (column->valid)
-            left &= column->valid[w];
-        for (; left; left &= left - 1) {
+        if (w % CHECK_WORDS == 0 && eval->check)
+            TRY(eval->check(eval->check_context));
+        for (uint64_t left = mask[w]; left; left &= left - 1) {
             size_t row = w * 64 + (size_t)__builtin_ctzll(left);
-            uint32_t begin = column->offsets[row];
-            bool equal = column->offsets[row + 1] - begin == length &&
-                         memcmp(column->data + begin, text->string.data, length) == 0;
+            uint32_t begin = column->offsets[row], size = column->offsets[row + 1] - begin;
+            const char *at = (const char *)column->data + begin;
+            /* the length is compared before any byte */
+            bool matches = single ? size == length && memcmp(at, text, length) == 0 : text_matches(condition, at, size);
 
-            if (equal != condition->negated)
+            if (matches != condition->negated)
+                keep |= left & -left;
+        }
+        mask[w] = keep;
+    }
+    return VECDB_OK;
+}
+
+/* ---- JSON paths ---- */
+
+static vecdb_status eval_path(struct eval *eval, const struct condition *condition, uint64_t *mask)
+{
+    const struct operand *operand = &condition->operand;
+    const struct column *column = &eval->columns[operand->slot];
+    enum truth wanted = condition->negated ? TRUTH_FALSE : TRUTH_TRUE;
+
+    TRY(eval_need_column(eval, operand->slot));
+    if (column->valid)
+        simd_compare()->bits_and(mask, column->valid, eval->words, mask);
+    for (size_t w = 0; w < eval->words; w++) {
+        uint64_t keep = 0;
+
+        if (w % CHECK_WORDS == 0 && eval->check)
+            TRY(eval->check(eval->check_context));
+        for (uint64_t left = mask[w]; left; left &= left - 1) {
+            size_t row = w * 64 + (size_t)__builtin_ctzll(left);
+            struct json value = row_json(column, row, operand->steps, operand->step_count);
+            struct datum datum;
+
+            if (!json_exists(value))
+                continue;
+            datum = datum_from_json(value);
+            if (condition_test(condition, &datum) == wanted)
                 keep |= left & -left;
         }
         mask[w] = keep;
@@ -502,7 +592,7 @@ static vecdb_status eval_null(struct eval *eval, const struct condition *conditi
 {
     const struct column *column = &eval->columns[condition->operand.slot];
 
-    TRY(need_column(eval, condition->operand.slot));
+    TRY(eval_need_column(eval, condition->operand.slot));
     for (size_t w = 0; w < eval->words; w++) {
         uint64_t valid = column->valid ? column->valid[w] : ~0ull;
 
@@ -569,11 +659,15 @@ static vecdb_status eval_condition(struct eval *eval, uint32_t node, uint64_t *m
 
         return eval_null(eval, &present, mask); /* negated, or the plan would not have kept it */
     }
+    if (condition->vector)
+        return eval_vectors(eval, condition, mask);
     if (condition->fixed)
         return eval_fixed(eval, condition, mask);
-    if (column && condition->operand.type == TYPE_STRING && condition->test == TEST_SET &&
-        condition->set.string_count == 1)
-        return eval_text_equal(eval, condition, mask);
+    if (column && condition->operand.type == TYPE_STRING && condition->test != TEST_REGEX && condition->test != TEST_COMPARE)
+        return eval_text(eval, condition, mask);
+    if (condition->operand.kind == OPERAND_PATH && condition->test != TEST_NULL && condition->test != TEST_REGEX &&
+        condition->test != TEST_COMPARE && condition->test != TEST_CONTAINS && condition->test != TEST_CONTAINS_ALL)
+        return eval_path(eval, condition, mask);
     return eval_rows(eval, condition, mask);
 }
 

@@ -35,6 +35,7 @@ struct eval {
     struct frame *frames;
     struct datum *stack;              /* of programs */
     uint64_t *found;                  /* of CONTAINS_ALL */
+    struct vector *vectors;           /* of vector.c, which makes them */
 
     struct access *access;            /* per plan node */
     uint32_t *items;                  /* the filter's, each joint's in the order in which they are tried */
@@ -48,6 +49,12 @@ struct eval {
 vecdb_status eval_init(struct eval *eval, const struct filter *filter, const struct filter_source *source);
 /** Choose between indexes and scans, and the order of conditions; look up what indexes find. */
 vecdb_status eval_plan(struct eval *eval, struct filter_counters *counters);
+/** Columns are read when first wanted, a block at a time. */
+vecdb_status eval_need_column(struct eval *eval, uint32_t slot);
+/** A condition that is marked `vector`. */
+vecdb_status eval_vectors(struct eval *eval, const struct condition *condition, uint64_t *mask);
+/** A number against a lowered RANGE or SET; one of the two is NULL. */
+bool eval_fixed_match(const struct condition *condition, const int64_t *integer, const double *real);
 /** All blocks; `rows` as for filter_eval(). */
 vecdb_status eval_run(struct eval *eval, uint64_t *rows, struct filter_counters *counters);
 /** Also after a failed eval_init(). */

@@ -102,8 +102,8 @@ struct condition {
     uint64_t threshold; /* SAMPLE: of 2^64 */
     size_t at;
 
-    /* For fields of fixed width: the same test in the field's own type. */
-    bool lowered, fixed;
+    /* For fields of fixed width, and for arithmetic that gives INT64 or DOUBLE: the same test in that type. */
+    bool lowered, fixed, vector; /* vector: arithmetic, or two numbers compared, for vector.c */
     union {
         int64_t integer;
         double real;

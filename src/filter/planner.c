@@ -27,7 +27,7 @@ static double scan_cost(const struct filter *filter, const struct condition *con
         cost = 15 + 10 * (double)operand->step_count;
         break;
     case OPERAND_PROGRAM:
-        cost = 10 * (double)operand->program_size;
+        cost = (condition->vector ? 1 : 20) * (double)operand->program_size;
         break;
     default:
         cost = 10;
@@ -42,7 +42,7 @@ static double scan_cost(const struct filter *filter, const struct condition *con
     case TEST_CONTAINS_ALL:
         return cost + 40;
     case TEST_COMPARE:
-        return cost + 15;
+        return condition->vector ? cost + 2 : cost + 15;
     case TEST_SAMPLE:
         return 2;
     default:
@@ -54,11 +54,11 @@ static double scan_cost(const struct filter *filter, const struct condition *con
 static double covered(const struct eval *eval, const struct condition *condition)
 {
     const struct filter_source *source = eval->source;
-    const struct slot *slot = &eval->filter->slots[condition->operand.slot];
+    const struct slot *slot = eval->filter->slots + (eval->filter->slots ? condition->operand.slot : 0);
     size_t blocks = (source->row_count + source->block_rows - 1) / source->block_rows, step = blocks / SAMPLED_BLOCKS + 1;
     double inside = 0, seen = 0;
 
-    if (!source->stats || !condition->fixed || condition->test != TEST_RANGE)
+    if (!source->stats || !condition->fixed || condition->vector || condition->test != TEST_RANGE)
         return -1;
     for (size_t block = 0; block < blocks; block += step) {
         struct column_stats stats;

@@ -71,6 +71,31 @@ struct datum row_element(const struct elements *elements, size_t i)
     return text_value(elements->data + head + begin, end - begin);
 }
 
+/* json_member() for the small objects that most are: a look at each key's length, and at its bytes if that fits. */
+static struct json member_of(struct json object, const char *key, size_t length)
+{
+    const uint8_t *ends = object.data + 5, *keys, *values;
+    uint32_t count, begin = 0;
+
+    if (json_kind(object) != JSON_OBJECT)
+        return (struct json){NULL, 0};
+    count = load_u32(object.data + 1);
+    if (count > 16)
+        return json_member(object, key, length);
+    keys = ends + 8 * count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t end = load_u32(ends + 4 * i);
+
+        if (end - begin == length && memcmp(keys + begin, key, length) == 0) {
+            values = keys + load_u32(ends + 4 * (count - 1));
+            begin = i ? load_u32(ends + 4 * (count + i - 1)) : 0;
+            return (struct json){values + begin, load_u32(ends + 4 * (count + i)) - begin};
+        }
+        begin = end;
+    }
+    return (struct json){NULL, 0};
+}
+
 struct json row_json(const struct column *column, size_t row, const struct step *steps, size_t count)
 {
     struct json value;
@@ -80,7 +105,7 @@ struct json row_json(const struct column *column, size_t row, const struct step 
         return (struct json){NULL, 0};
     for (size_t i = 0; i < count && value.data; i++) {
         if (steps[i].key)
-            value = json_member(value, steps[i].key, steps[i].length);
+            value = member_of(value, steps[i].key, steps[i].length);
         else if (json_kind(value) == JSON_ARRAY && steps[i].index < json_count(value))
             value = json_at(value, steps[i].index);
         else

@@ -403,6 +403,17 @@ static vecdb_status lower_reals(struct condition *condition, bool narrow, struct
     return VECDB_OK;
 }
 
+/* Numbers of a type known beforehand, row by row. Powers are left out: theirs depends on the exponent. */
+static bool is_vector(const struct operand *operand)
+{
+    if (operand->type != TYPE_INT && operand->type != TYPE_FLOAT && operand->type != TYPE_DOUBLE)
+        return false;
+    for (size_t i = 0; operand->kind == OPERAND_PROGRAM && i < operand->program_size; i++)
+        if (operand->program[i].op == TOKEN_POWER)
+            return false;
+    return true;
+}
+
 static vecdb_status lower(struct filter *filter, struct condition *condition)
 {
     if (condition->lowered)
@@ -426,6 +437,16 @@ static vecdb_status lower(struct filter *filter, struct condition *condition)
     }
     if (condition->test == TEST_RANGE && is_empty(&condition->bounds) && condition->operand.type != TYPE_JSON)
         return never(condition);
+    if (condition->test == TEST_COMPARE && is_vector(&condition->operand) && is_vector(&condition->other)) {
+        condition->vector = true;
+        return VECDB_OK;
+    }
+    if (condition->operand.kind == OPERAND_PROGRAM && is_vector(&condition->operand) &&
+        (condition->test == TEST_RANGE || condition->test == TEST_SET)) {
+        condition->vector = true;
+        return condition->operand.type == TYPE_INT ? lower_integers(condition, VECDB_TYPE_INT64, &filter->arena)
+                                                   : lower_reals(condition, false, &filter->arena);
+    }
     if (condition->operand.kind != OPERAND_COLUMN ||
         (condition->test != TEST_RANGE && condition->test != TEST_SET && condition->test != TEST_TRUE))
         return VECDB_OK;
