@@ -1,7 +1,7 @@
 /* Graph kinds by themselves: build over .fvecs files, sweep the search effort, print recall@10, speed, distances and bytes.
  *
  *   graph BASE.fvecs QUERIES.fvecs TRUTH.ivecs [metric=L2] [kind=HNSW] [build=...] [search=...] [threads=2] [nq=1000]
- *         [rounds=3] [mode=one|batch] [save=FILE] [load=FILE] [rows=N] [add=1] [ef=16,32,64]
+ *         [rounds=3] [mode=one|batch] [save=FILE] [load=FILE] [rows=N] [add=1] [merge=1] [ef=16,32,64]
  *
  * `search` is put in front of each ef of the sweep; with search=recall=... and ef=0 the calibrated effort is used. */
 #include "base/mem.h"
@@ -156,6 +156,28 @@ int main(int argc, char **argv)
         none.row_count = 0;
         need(ops->build(&none, metric, &build_params, &context, &index));
         need(ops->add(index, &vectors, &context));
+    } else if (*option(argc, argv, "merge", "")) { /* the first and the second half, built apart */
+        struct vectors halves[2] = {vectors, vectors};
+        const uint8_t *second = block + vectors.row_count / 2 * vectors.stride;
+        struct index *parts[2];
+        uint32_t *maps[2];
+        halves[0].row_count = vectors.row_count / 2;
+        halves[1].row_count = vectors.row_count - halves[0].row_count;
+        halves[1].blocks = &second;
+        for (size_t p = 0; p < 2; p++) {
+            need(ops->build(&halves[p], metric, &build_params, &context, &parts[p]));
+            maps[p] = mem_array_alloc(halves[p].row_count, sizeof *maps[p]);
+            for (size_t i = 0; i < halves[p].row_count; i++)
+                maps[p][i] = (uint32_t)(i + p * halves[0].row_count);
+        }
+        show_progress(NULL, "", 0, 0);
+        start = now();
+        start_cpu = cpu();
+        need(ops->merge(&vectors, metric, &build_params, parts, (const uint32_t *const *)maps, 2, &context, &index));
+        for (size_t p = 0; p < 2; p++) {
+            ops->free(parts[p]);
+            mem_free(maps[p]);
+        }
     } else
         need(ops->build(&vectors, metric, &build_params, &context, &index));
     show_progress(NULL, "", 0, 0);
@@ -178,7 +200,8 @@ int main(int argc, char **argv)
         size_t *all_counts = mem_array_alloc(nq, sizeof *all_counts), found = 0;
         struct index_counters counters = {0};
         double best = 1e30, best_cpu = 1e30;
-        snprintf(text, sizeof text, "%s%sef=%s", option(argc, argv, "search", ""), *option(argc, argv, "search", "") ? ", " : "", ef);
+        snprintf(text, sizeof text, "%s%s%s=%s", option(argc, argv, "search", ""), *option(argc, argv, "search", "") ? ", " : "",
+                 ops->search_params[0].name, ef);
         need(params_parse("index", ops->search_params, NULL, text, &search_params));
         for (size_t r = 0; r < rounds; r++) {
             struct index_search search = {.queries = queries.data, .query_count = nq, .query_stride = base.dim * 4, .k = k,
