@@ -312,7 +312,7 @@ static vecdb_status multiply_lists(struct coded_job *job, struct code_query *que
                 for (size_t i = 0; i < n; i++) {
                     float norm = part->factors[0][slot + i];
                     float cosine = norm > 0 ? -distances[i] * queries[q].bytes.inverse_norm / norm : 0;
-                    distances[i] = 1 - fminf(fmaxf(cosine, -1), 1);
+                    distances[i] = 1 - (cosine < -1 ? -1 : cosine > 1 ? 1 : cosine);
                 }
             }
             queries[q].scored += n;

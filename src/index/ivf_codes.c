@@ -410,18 +410,19 @@ static void quantize_tables(struct code_query *query, const float *table, size_t
 
     for (size_t t = 0; t < tables; t++) {
         float low = table[t * 16], high = low;
-        for (size_t i = 1; i < 16; i++) {
-            low = fminf(low, table[t * 16 + i]);
-            high = fmaxf(high, table[t * 16 + i]);
+        for (size_t i = 1; i < 16; i++) { /* no fminf(): it is a call, for the sake of NaNs */
+            float entry = table[t * 16 + i];
+            low = entry < low ? entry : low;
+            high = entry > high ? entry : high;
         }
-        span = fmaxf(span, high - low);
+        span = high - low > span ? high - low : span;
     }
     query->lut_scale = span / 255;
     inverse = span > 1e-30f ? 255 / span : 0;
     for (size_t t = 0; t < tables; t++) {
         float low = table[t * 16];
         for (size_t i = 1; i < 16; i++)
-            low = fminf(low, table[t * 16 + i]);
+            low = table[t * 16 + i] < low ? table[t * 16 + i] : low;
         for (size_t i = 0; i < 16; i++) {
             float value = (table[t * 16 + i] - low) * inverse + 0.5f;
             lut[t * 16 + i] = value < 255 ? (uint8_t)value : 255;

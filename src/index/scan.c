@@ -178,7 +178,7 @@ static float cosine_distance(const struct scan_query *query, const uint8_t *row,
         cosine = ip / norm;
     else
         cosine = cosine_slow(query, row);
-    return 1 - fminf(fmaxf(cosine, -1), 1);
+    return 1 - (cosine < -1 ? -1 : cosine > 1 ? 1 : cosine); /* no fminf(): it is a call */
 }
 
 /* From what the kernels gave to distances. */

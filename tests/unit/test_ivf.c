@@ -218,13 +218,13 @@ static void recall_of_every_kind(void **state)
 
     for (size_t t = 0; t < 4; t++) {
         for (size_t m = 0; m < 3; m++) {
-            struct test_rows data = test_rows_make(&rng, dense[t], 48, 2500, TEST_CLUSTERS, t == 1 ? 256 : 0, t == 2);
-            struct test_rows asked = test_rows_make(&rng, dense[t], 48, 40, TEST_CLUSTERS, 0, false);
+            struct test_rows data = test_rows_make(&rng, dense[t], 48, 1500, TEST_CLUSTERS, t == 1 ? 256 : 0, t == 2);
+            struct test_rows asked = test_rows_make(&rng, dense[t], 48, 20, TEST_CLUSTERS, 0, false);
             for (size_t i = 0; i < KINDS; i++) {
                 if (kinds[i].floor < 0)
                     continue;
                 struct index *index = build(kinds[i].kind, kinds[i].text, &data.vectors, dense_metrics[m], NULL);
-                struct index_search search = {.queries = asked.data, .query_count = 40, .k = 10,
+                struct index_search search = {.queries = asked.data, .query_count = 20, .k = 10,
                                               .query_stride = asked.vectors.stride};
                 double all = recall_of(index, &data.vectors, dense_metrics[m], &search, "nprobe=30");
                 /* int8 IP and coarse types have ties and flat ends: a little less is asked of them */
@@ -232,7 +232,7 @@ static void recall_of_every_kind(void **state)
                     fail_msg("%s %s on %s, %s: recall %.3f, at least %.3f expected", kinds[i].kind, kinds[i].text,
                              type_name(dense[t]), metric_name(dense_metrics[m]), all, kinds[i].floor);
                 struct answer one, together = ask(index, &search, "nprobe=9");
-                for (size_t q = 0; q < 40; q++) { /* a batch answers what single queries do */
+                for (size_t q = 0; q < 20; q++) { /* a batch answers what single queries do */
                     struct index_search single = search;
                     single.query_count = 1;
                     single.queries = asked.data + q * asked.vectors.stride;
