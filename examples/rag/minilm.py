@@ -122,7 +122,9 @@ class MiniLM:
         return (x - mean) / np.sqrt(spread + 1e-12) * self.w[name + ".weight"] + self.w[name + ".bias"]
 
     def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
-        return x @ self.w[name + ".weight"].T + self.w[name + ".bias"]
+        flat = x.reshape(-1, x.shape[-1]) @ self.w[name + ".weight"].T  # one large product, not one a row
+        flat += self.w[name + ".bias"]
+        return flat.reshape(*x.shape[:-1], -1)
 
     def _forward(self, tokens: List[List[int]]) -> np.ndarray:
         rows, length = len(tokens), max(map(len, tokens))
