@@ -20,6 +20,7 @@ static inline uint64_t checksum_parts(const struct iovec *parts, size_t part_cou
 
     if (part_count == 1)
         return checksum(parts[0].iov_base, parts[0].iov_len, seed);
+    XXH3_INITSTATE(&state); /* reset trusts what a state holds, and the stack may hold half of an old one with this seed */
     XXH3_64bits_reset_withSeed(&state, seed);
     for (size_t i = 0; i < part_count; i++)
         XXH3_64bits_update(&state, parts[i].iov_base, parts[i].iov_len);

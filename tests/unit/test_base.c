@@ -208,6 +208,34 @@ static void random_numbers(void **state)
     assert_true(fabs(squares / 100000 - 1) < 0.03);
 }
 
+/* A hash state on the stack must not depend on what the stack held: the same seed with the rest overwritten. */
+static __attribute__((noinline)) uint64_t sum_of_two(const unsigned char *bytes)
+{
+    struct iovec parts[2] = {{(void *)(uintptr_t)bytes, 3}, {(void *)(uintptr_t)(bytes + 3), 997}};
+
+    return checksum_parts(parts, 2, 42);
+}
+
+static __attribute__((noinline)) void soil_the_stack(size_t leave)
+{
+    volatile unsigned char area[2048];
+
+    for (size_t i = 0; i < sizeof area; i++)
+        if (i / 8 < leave || i / 8 > leave + 2) /* the members that reset looks at lie within three words */
+            area[i] = 0xA5;
+}
+
+static void checksums_whatever_the_stack_holds(void **state)
+{
+    unsigned char bytes[1000] = {1, 2, 3};
+    uint64_t expected = checksum(bytes, sizeof bytes, 42);
+
+    for (size_t leave = 0; leave < 256; leave++) {
+        assert_int_equal(sum_of_two(bytes), expected);
+        soil_the_stack(leave);
+    }
+}
+
 static void checksums(void **state)
 {
     unsigned char bytes[1000];
@@ -234,7 +262,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_grows), cmocka_unit_test(buf_text),       cmocka_unit_test(errors),
         cmocka_unit_test(utf8),      cmocka_unit_test(halves),         cmocka_unit_test(bitmaps),
-        cmocka_unit_test(checksums), cmocka_unit_test(random_numbers),
+        cmocka_unit_test(checksums), cmocka_unit_test(checksums_whatever_the_stack_holds),
+        cmocka_unit_test(random_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
