@@ -17,17 +17,17 @@
 struct plan {
     struct effort states;
     size_t workloads;    /* for crash states */
-    size_t fault_runs, fault_steps;
+    size_t fault_runs, fault_steps, oom_runs;
     size_t model_seeds, model_steps;
     size_t kills;
     size_t flip_seeds;
 };
 
 /* The store alone is fast, so it gets most of the states; the whole library, with everything a user can call, the rest. */
-static const struct plan store_check = {{24, 5, 3, 400, 8}, 3, 1, 15, 20, 300, 10, 1};
-static const struct plan store_full = {{40, 8, 16, 100, 4}, 40, 4, 30, 400, 500, 100, 4};
-static const struct plan db_check = {{16, 3, 1, 400, 8}, 2, 1, 8, 20, 100, 5, 0};
-static const struct plan db_full = {{40, 6, 6, 100, 4}, 30, 4, 16, 2000, 500, 100, 0};
+static const struct plan store_check = {{24, 5, 3, 400, 8}, 3, 1, 15, 1, 20, 300, 10, 1};
+static const struct plan store_full = {{40, 8, 16, 100, 4}, 20, 6, 30, 10, 2000, 500, 100, 4};
+static const struct plan db_check = {{16, 3, 1, 400, 8}, 2, 1, 8, 1, 20, 100, 5, 0};
+static const struct plan db_full = {{40, 6, 6, 100, 4}, 10, 4, 16, 12, 300, 500, 100, 0};
 
 static double seconds(void)
 {
@@ -46,9 +46,10 @@ static void run_driver(const struct driver *driver, const struct plan *plan, uin
         crash_io_faults(driver, seed + i, plan->fault_steps, counters);
         crash_fsync_faults(driver, seed + i, plan->fault_steps, counters);
         crash_full_disk(driver, seed + i, plan->fault_steps, counters);
-        crash_oom(driver, seed + i, plan->fault_steps, counters);
         crash_interruptions(driver, seed + i, plan->fault_steps, counters);
     }
+    for (size_t i = 0; i < plan->oom_runs; i++)
+        crash_oom(driver, seed + i, plan->fault_steps, counters);
     for (size_t i = 0; i < plan->model_seeds; i++)
         crash_model(driver, seed + i, plan->model_steps, counters);
     if (directory)
@@ -83,7 +84,7 @@ static const struct {
 /* Whether the harness sees a planted bug. */
 static bool planted_seen(int number, uint64_t seed)
 {
-    static const struct plan plan = {{24, 4, 4, 300, 4}, 12, 1, 20, 20, 300, 0, 1};
+    static const struct plan plan = {{24, 4, 4, 300, 4}, 12, 1, 20, 1, 20, 300, 0, 1};
     struct counters counters = {.quiet = number != 0};
 
     planted_bug = number;
@@ -167,7 +168,7 @@ int main(int argument_count, char **arguments)
     run_driver(&store_driver, check ? &store_check : &store_full, seed, directory, &counters);
     run_driver(&store_driver_aligned, &store_check, seed + 1000000, NULL, &counters);
     run_driver(&db_driver, check ? &db_check : &db_full, seed + 2000000, directory, &counters);
-    db_byte_flips(seed, check ? 16 : 1, &counters);
+    db_byte_flips(seed, check ? 16 : 2, &counters);
 #define PRINT(name) printf(#name ": %llu\n", (unsigned long long)counters.name)
     PRINT(crash_states);
     PRINT(nested_crashes);
