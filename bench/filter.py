@@ -36,6 +36,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--rows", type=int, default=1000000)
+    parser.add_argument("--data", help="keep the program's input here, for running it alone")
+    parser.add_argument("--only-data", action="store_true")
     options = parser.parse_args()
     n = options.rows
     dice = np.random.default_rng(1)
@@ -49,12 +51,17 @@ def main():
            for i, (b, t) in enumerate(zip(dice.integers(0, 1000, n), title))]
     results = {}
     with tempfile.TemporaryDirectory() as directory:
+        if options.data:
+            directory = options.data
+            os.makedirs(directory, exist_ok=True)
         with open(directory + "/rows", "wb") as file:
             file.write(np.uint64(n).tobytes())
         year.tofile(directory + "/year.i32")
         price.tofile(directory + "/price.f32")
         for name, values in (("category", category), ("code", code), ("title", title), ("doc", doc)):
             write_text("%s/%s.text" % (directory, name), values)
+        if options.only_data:
+            return 0
         for line in subprocess.run([options.program, directory], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines():
             parts = line.split("\t")
             print(line)

@@ -191,15 +191,39 @@ static vecdb_status read_rows(struct dictionary *dictionary, const struct filter
     return status;
 }
 
+/* A key to be sorted: by kind, then by a number that goes as the keys do, and by all of it where texts begin alike. */
+struct sorted {
+    uint64_t head;
+    const struct datum *key;
+};
+
+static uint64_t head_of(const struct datum *key)
+{
+    uint64_t bits = 0;
+
+    switch (key->kind) {
+    case DATUM_BOOL:
+        return key->boolean;
+    case DATUM_INT:
+        return (uint64_t)key->integer ^ 1ull << 63;
+    case DATUM_DOUBLE:
+        memcpy(&bits, &key->real, sizeof bits);
+        return bits >> 63 ? ~bits : bits ^ 1ull << 63;
+    default: /* STRING: its first eight bytes */
+        memcpy(&bits, key->string.data, key->string.length < 8 ? key->string.length : 8);
+        return __builtin_bswap64(bits);
+    }
+}
+
 static int compare_keys(const void *left, const void *right)
 {
-    const struct datum *a = *(const struct datum *const *)left, *b = *(const struct datum *const *)right;
+    const struct sorted *a = left, *b = right;
 
-    if (a->kind != b->kind)
-        return a->kind < b->kind ? -1 : 1; /* kinds are numbered bool, integer, real, string */
-    if (a->kind == DATUM_BOOL)
-        return (int)a->boolean - (int)b->boolean;
-    return datum_compare(a, b);
+    if (a->key->kind != b->key->kind)
+        return a->key->kind < b->key->kind ? -1 : 1; /* kinds are numbered bool, integer, real, string */
+    if (a->head != b->head)
+        return a->head < b->head ? -1 : 1;
+    return a->key->kind == DATUM_STRING ? datum_compare(a->key, b->key) : 0;
 }
 
 /* Keys into order; rows counted out to them, which keeps each key's rows in theirs. */
@@ -207,7 +231,7 @@ static vecdb_status sort_keys(struct dictionary *dictionary)
 {
     struct dictionary_work *work = dictionary->work;
     size_t keys = work->key_count, pairs = work->pairs.size / 8;
-    const struct datum **order = mem_array_alloc(keys + 1, sizeof *order);
+    struct sorted *order = mem_array_alloc(keys + 1, sizeof *order);
     uint32_t *place = mem_array_alloc(keys + 1, sizeof *place);
 
     dictionary->keys = mem_array_alloc(keys + 1, sizeof *dictionary->keys);
@@ -220,15 +244,15 @@ static vecdb_status sort_keys(struct dictionary *dictionary)
                                   : error_nomem("scalar index");
     }
     for (size_t i = 0; i < keys; i++)
-        order[i] = &work->keys[i];
+        order[i] = (struct sorted){head_of(&work->keys[i]), &work->keys[i]};
     qsort(order, keys, sizeof *order, compare_keys);
     for (size_t i = 0; i < keys; i++) {
-        dictionary->keys[i] = *order[i];
-        place[order[i] - work->keys] = (uint32_t)i;
-        dictionary->bool_count += order[i]->kind == DATUM_BOOL;
-        dictionary->integer_count += order[i]->kind == DATUM_INT;
-        dictionary->real_count += order[i]->kind == DATUM_DOUBLE;
-        dictionary->string_count += order[i]->kind == DATUM_STRING;
+        dictionary->keys[i] = *order[i].key;
+        place[order[i].key - work->keys] = (uint32_t)i;
+        dictionary->bool_count += order[i].key->kind == DATUM_BOOL;
+        dictionary->integer_count += order[i].key->kind == DATUM_INT;
+        dictionary->real_count += order[i].key->kind == DATUM_DOUBLE;
+        dictionary->string_count += order[i].key->kind == DATUM_STRING;
     }
     for (size_t i = 0; i < pairs; i++)
         dictionary->begin[place[load_u32(work->pairs.data + i * 8)] + 1]++;

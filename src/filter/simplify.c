@@ -694,13 +694,23 @@ static vecdb_status tidy(struct filter *filter)
     return VECDB_OK;
 }
 
-/* Depth of the plan, which is what its evaluation needs of scratch. */
+/* Depth of the plan, which is what its evaluation needs of scratch; and an end to nodes that are no part of it any more. */
 static vecdb_status measure(struct filter *filter)
 {
     uint32_t *depth = mem_array_zalloc(filter->node_count, sizeof *depth);
 
     if (!depth)
         return error_nomem("filter");
+    depth[filter->root] = 1; /* from here to the next loop: whether it is reached */
+    for (uint32_t i = filter->node_count; i-- > 0;) {
+        struct plan_node *node = &filter->nodes[i];
+
+        if (!depth[i])
+            node->kind = PLAN_NOT;
+        for (uint32_t j = 0; (node->kind == PLAN_AND || node->kind == PLAN_OR) && j < node->count; j++)
+            depth[filter->items[node->first + j]] = 1;
+        depth[i] = 0;
+    }
     for (uint32_t i = 0; i < filter->node_count; i++) {
         const struct plan_node *node = &filter->nodes[i];
 
