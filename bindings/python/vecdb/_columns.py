@@ -370,9 +370,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
 def to_json(value: Any) -> str:
     """JSON text. NaN and infinity are no JSON and are refused."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+    return _encoder.encode(value)
 
 
 def _missing(values: Sequence[Any]) -> Optional[bytearray]:
