@@ -23,89 +23,110 @@
 #define SCAN_PREFETCH 1024 /* bytes of a row worth prefetching; the hardware follows on a longer one */
 
 #define SCAN_INLINE static inline __attribute__((always_inline))
+#define SCAN_APART static __attribute__((noinline))
 
+/* The loops are many and the kernels are many: each loop around a step is expanded once and shared. */
 #define DEFINE_SCAN(name, result, vec, lanes, start, row_size)                                              \
     SCAN_INLINE vec name##_row(const char *query, const char *row, size_t dim, vec first)                   \
     {                                                                                                       \
         vec sum0 = first, sum1 = vec##_zero();                                                              \
         size_t i = 0;                                                                                       \
         for (; i + 2 * (lanes) <= dim; i += 2 * (lanes)) { /* two sums: an addition need not await the last */ \
-            sum0 = name##_step(sum0, query, row, i, dim);                                                        \
-            sum1 = name##_step(sum1, query, row, i + (lanes), dim);                                              \
+            sum0 = name##_step(sum0, query, row, i, dim);                                                   \
+            sum1 = name##_step(sum1, query, row, i + (lanes), dim);                                         \
         }                                                                                                   \
         if (i + (lanes) <= dim) {                                                                           \
-            sum0 = name##_step(sum0, query, row, i, dim);                                                        \
+            sum0 = name##_step(sum0, query, row, i, dim);                                                   \
             i += (lanes);                                                                                   \
         }                                                                                                   \
         if (i < dim)                                                                                        \
             sum1 = name##_tail(sum1, query, row, i, dim);                                                   \
         return vec##_add(sum0, sum1);                                                                       \
     }                                                                                                       \
-    SCAN_INLINE void name##_four(const char *query, const char *row0, const char *row1, const char *row2,   \
-                                 const char *row3, size_t dim, vec first, result *out)                      \
+    SCAN_APART result name##_single(const char *query, const char *row, size_t dim, vec first)              \
     {                                                                                                       \
-        vec sum0 = first, sum1 = first, sum2 = first, sum3 = first;                                         \
+        return vec##_sum(name##_row(query, row, dim, first));                                               \
+    }                                                                                                       \
+    /* n rows one after the other, their sums folded by fours */                                            \
+    SCAN_APART void name##_stream(const char *query, const char *row, size_t stride, size_t n, size_t dim,  \
+                                  vec first, result *out)                                                   \
+    {                                                                                                       \
         size_t i = 0;                                                                                       \
-        for (; i + (lanes) <= dim; i += (lanes)) {                                                          \
-            sum0 = name##_step(sum0, query, row0, i, dim);                                                       \
-            sum1 = name##_step(sum1, query, row1, i, dim);                                                       \
-            sum2 = name##_step(sum2, query, row2, i, dim);                                                       \
-            sum3 = name##_step(sum3, query, row3, i, dim);                                                       \
+        for (; i + 4 <= n; i += 4) {                                                                        \
+            vec sum[4];                                                                                     \
+            _Pragma("GCC unroll 1") for (size_t j = 0; j < 4; j++, row += stride)                           \
+                sum[j] = name##_row(query, row, dim, first);                                                \
+            vec##_sum4(sum[0], sum[1], sum[2], sum[3], out + i);                                            \
         }                                                                                                   \
-        if (i < dim) {                                                                                      \
-            sum0 = name##_tail(sum0, query, row0, i, dim);                                                  \
-            sum1 = name##_tail(sum1, query, row1, i, dim);                                                  \
-            sum2 = name##_tail(sum2, query, row2, i, dim);                                                  \
-            sum3 = name##_tail(sum3, query, row3, i, dim);                                                  \
+        for (; i < n; i++, row += stride)                                                                   \
+            out[i] = name##_single(query, row, dim, first);                                                 \
+    }                                                                                                       \
+    /* groups of four rows side by side: ids[4 g + j], or without ids rows g + j * groups */                \
+    SCAN_APART void name##_fours(const char *query, const char *rows, size_t stride, const uint32_t *ids,   \
+                                 size_t groups, size_t ahead, size_t size, size_t dim, vec first, result *out) \
+    {                                                                                                       \
+        for (size_t g = 0; g < groups; g++) {                                                               \
+            const char *row0, *row1, *row2, *row3;                                                          \
+            vec sum0 = first, sum1 = first, sum2 = first, sum3 = first;                                     \
+            result sums[4];                                                                                 \
+            size_t i = 0;                                                                                   \
+            if (ids) {                                                                                      \
+                for (size_t j = 4 * g + SCAN_AHEAD; j < 4 * g + SCAN_AHEAD + 4 && j < ahead; j++)           \
+                    simd_prefetch(rows + ids[j] * stride, size);                                            \
+                row0 = rows + ids[4 * g] * stride;                                                          \
+                row1 = rows + ids[4 * g + 1] * stride;                                                      \
+                row2 = rows + ids[4 * g + 2] * stride;                                                      \
+                row3 = rows + ids[4 * g + 3] * stride;                                                      \
+            } else {                                                                                        \
+                row0 = rows + g * stride;                                                                   \
+                row1 = row0 + groups * stride;                                                              \
+                row2 = row1 + groups * stride;                                                              \
+                row3 = row2 + groups * stride;                                                              \
+            }                                                                                               \
+            for (; i + (lanes) <= dim; i += (lanes)) {                                                      \
+                sum0 = name##_step(sum0, query, row0, i, dim);                                              \
+                sum1 = name##_step(sum1, query, row1, i, dim);                                              \
+                sum2 = name##_step(sum2, query, row2, i, dim);                                              \
+                sum3 = name##_step(sum3, query, row3, i, dim);                                              \
+            }                                                                                               \
+            if (i < dim) {                                                                                  \
+                sum0 = name##_tail(sum0, query, row0, i, dim);                                              \
+                sum1 = name##_tail(sum1, query, row1, i, dim);                                              \
+                sum2 = name##_tail(sum2, query, row2, i, dim);                                              \
+                sum3 = name##_tail(sum3, query, row3, i, dim);                                              \
+            }                                                                                               \
+            if (ids) {                                                                                      \
+                vec##_sum4(sum0, sum1, sum2, sum3, out + 4 * g);                                            \
+                continue;                                                                                   \
+            }                                                                                               \
+            vec##_sum4(sum0, sum1, sum2, sum3, sums);                                                       \
+            for (size_t j = 0; j < 4; j++)                                                                  \
+                out[j * groups + g] = sums[j];                                                              \
         }                                                                                                   \
-        vec##_sum4(sum0, sum1, sum2, sum3, out);                                                            \
     }                                                                                                       \
     static result name(const void *query, const void *row, size_t dim)                                      \
     {                                                                                                       \
-        return vec##_sum(name##_row(query, row, dim, start));                                               \
+        return name##_single(query, row, dim, start);                                                       \
     }                                                                                                       \
     static void name##_rows(const void *query, const void *rows, size_t stride, size_t n, size_t dim,       \
                             result *out)                                                                    \
     {                                                                                                       \
-        const char *row = rows;                                                                             \
         const vec first = start;                                                                            \
-        size_t i = 0, far = n / 4;                                                                          \
+        size_t far = n / 4, done = 0;                                                                       \
         if (far * stride >= SCAN_STREAM) {                                                                  \
-            for (; i < far; i++, row += stride) {                                                           \
-                result sums[4];                                                                             \
-                name##_four(query, row, row + far * stride, row + 2 * far * stride, row + 3 * far * stride, \
-                            dim, first, sums);                                                              \
-                for (size_t j = 0; j < 4; j++)                                                              \
-                    out[j * far + i] = sums[j];                                                             \
-            }                                                                                               \
-            i = 4 * far;                                                                                    \
-            row = (const char *)rows + i * stride;                                                          \
+            done = 4 * far;                                                                                 \
+            name##_fours(query, rows, stride, NULL, far, 0, 0, dim, first, out);                            \
         }                                                                                                   \
-        for (; i + 4 <= n; i += 4, row += 4 * stride) {                                                     \
-            vec sum0 = name##_row(query, row, dim, first);                                                  \
-            vec sum1 = name##_row(query, row + stride, dim, first);                                         \
-            vec sum2 = name##_row(query, row + 2 * stride, dim, first);                                     \
-            vec sum3 = name##_row(query, row + 3 * stride, dim, first);                                     \
-            vec##_sum4(sum0, sum1, sum2, sum3, out + i);                                                    \
-        }                                                                                                   \
-        for (; i < n; i++, row += stride)                                                                   \
-            out[i] = vec##_sum(name##_row(query, row, dim, first));                                         \
+        name##_stream(query, (const char *)rows + done * stride, stride, n - done, dim, first, out + done); \
     }                                                                                                       \
     static void name##_gather(const void *query, const void *base, size_t stride, const uint32_t *ids,      \
                               size_t n, size_t dim, result *out)                                            \
     {                                                                                                       \
-        const char *rows = base;                                                                            \
         const vec first = start;                                                                            \
         const size_t size = (row_size) < SCAN_PREFETCH ? (row_size) : SCAN_PREFETCH;                        \
-        size_t i = 0;                                                                                       \
-        for (; i + 4 <= n; i += 4) {                                                                        \
-            for (size_t j = i + SCAN_AHEAD; j < i + SCAN_AHEAD + 4 && j < n; j++)                           \
-                simd_prefetch(rows + ids[j] * stride, size);                                                \
-            name##_four(query, rows + ids[i] * stride, rows + ids[i + 1] * stride,                          \
-                        rows + ids[i + 2] * stride, rows + ids[i + 3] * stride, dim, first, out + i);       \
-        }                                                                                                   \
-        for (; i < n; i++)                                                                                  \
-            out[i] = vec##_sum(name##_row(query, rows + ids[i] * stride, dim, first));                      \
+        name##_fours(query, base, stride, ids, n / 4, n, size, dim, first, out);                            \
+        for (size_t i = n / 4 * 4; i < n; i++)                                                              \
+            out[i] = name##_single(query, (const char *)base + ids[i] * stride, dim, first);                \
     }
 
 /* An entry of a table: the three forms of one kernel. */

@@ -273,7 +273,7 @@ SCAN_INLINE __m256i load_pieces(const char *row, size_t i, size_t dim, enum elem
     return element == BYTES_U8 ? _mm256_cvtepu8_epi16(bytes) : _mm256_cvtepi8_epi16(bytes);
 }
 
-SCAN_INLINE void pack_group(const char *base, size_t stride, const uint32_t *ids, size_t first, size_t n, size_t dim,
+static void pack_group(const char *base, size_t stride, const uint32_t *ids, size_t first, size_t n, size_t dim,
                             enum element element, int32_t *piece)
 {
     size_t per_piece = element == FLOATS ? 1 : 2, pieces = (dim + per_piece - 1) / per_piece;
@@ -307,21 +307,21 @@ static void f32_pack(const void *base, size_t stride, const uint32_t *ids, size_
         pack_group(base, stride, ids, i, n - i, dim, FLOATS, (int32_t *)panel + i * dim);
 }
 
-/* nq 1..6 queries by one group, of which n rows are wanted. */
-SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int nq, const float *piece, size_t dim,
+/* `count` queries, of which the first nq are wanted, by one group, of which n rows are. */
+SCAN_INLINE void f32_multiply_group(const char *const *queries, int count, size_t nq, const float *piece, size_t dim,
                                     float factor, const float *bias, size_t n, float *out, size_t out_stride)
 {
     const __m256 factors = _mm256_set1_ps(factor);
     __m256 sum[6][2];
 
 #pragma GCC unroll 6
-    for (int i = 0; i < nq; i++)
+    for (int i = 0; i < count; i++)
         sum[i][0] = sum[i][1] = _mm256_setzero_ps();
     for (size_t d = 0; d < dim; d++, piece += GROUP) {
         __m256 low = _mm256_loadu_ps(piece), high = _mm256_loadu_ps(piece + 8);
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++) {
-            __m256 value = _mm256_set1_ps(load_f32(query + (size_t)i * query_stride, d));
+        for (int i = 0; i < count; i++) {
+            __m256 value = _mm256_set1_ps(load_f32(queries[i], d));
             sum[i][0] = _mm256_fmadd_ps(value, low, sum[i][0]);
             sum[i][1] = _mm256_fmadd_ps(value, high, sum[i][1]);
         }
@@ -331,33 +331,44 @@ SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int 
         __m256i mask = first8(n <= 8 * v ? 0 : n - 8 * v < 8 ? n - 8 * v : 8);
         __m256 biases = bias ? _mm256_maskload_ps(bias + 8 * v, mask) : _mm256_setzero_ps();
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++)
-            _mm256_maskstore_ps(out + (size_t)i * out_stride + 8 * v, mask, _mm256_fmadd_ps(sum[i][v], factors, biases));
+        for (int i = 0; i < count; i++)
+            if ((size_t)i < nq)
+                _mm256_maskstore_ps(out + (size_t)i * out_stride + 8 * v, mask,
+                                    _mm256_fmadd_ps(sum[i][v], factors, biases));
     }
 }
 
-/* run(queries) with a constant, so that every count has its own unrolled loop. */
-#define FOR_QUERIES(queries, run) \
-    switch (queries) {            \
-    case 6: run(6); break;        \
-    case 5: run(5); break;        \
-    case 4: run(4); break;        \
-    case 3: run(3); break;        \
-    case 2: run(2); break;        \
-    default: run(1); break;       \
-    }
+/* run(count) with a constant that is enough for nq queries; each has its own unrolled loop, so they are few, and some sums
+ * computed in vain. */
+#define FOR_QUERIES(nq, run) \
+    do {                     \
+        if ((nq) > 3)        \
+            run(6);          \
+        else if ((nq) > 1)   \
+            run(3);          \
+        else                 \
+            run(1);          \
+    } while (0)
+
+/* Six queries from the i-th on; the last again where there are fewer. */
+SCAN_INLINE void query_pointers(const char *queries, size_t query_stride, size_t i, size_t nq, const char *pointers[6])
+{
+    for (size_t q = 0; q < 6; q++)
+        pointers[q] = queries + (i + q < nq ? i + q : nq - 1) * query_stride;
+}
 
 static void f32_multiply(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n, size_t dim,
                          float factor, const float *bias, float *out, size_t out_stride)
 {
     for (size_t j = 0; j < n; j += GROUP)
         for (size_t i = 0; i < nq; i += 6) {
-            const char *query = (const char *)queries + i * query_stride;
             const float *piece = (const float *)panel + j * dim;
-#define RUN(q)                                                                                              \
-    f32_multiply_group(query, query_stride, q, piece, dim, factor, bias ? bias + j : NULL, n - j,           \
+            const char *query[6];
+            query_pointers(queries, query_stride, i, nq, query);
+#define RUN(count)                                                                                          \
+    f32_multiply_group(query, count, nq - i, piece, dim, factor, bias ? bias + j : NULL, n - j,             \
                        out + i * out_stride + j, out_stride)
-            FOR_QUERIES(nq - i < 6 ? nq - i : 6, RUN)
+            FOR_QUERIES(nq - i, RUN);
 #undef RUN
         }
 }
@@ -376,7 +387,7 @@ static size_t u8_panel_size(size_t n, size_t dim)
     return (n + GROUP - 1) / GROUP * byte_group_size(dim);
 }
 
-SCAN_INLINE void byte_pack(const char *base, size_t stride, const uint32_t *ids, size_t n, size_t dim,
+static void byte_pack(const char *base, size_t stride, const uint32_t *ids, size_t n, size_t dim,
                            enum element element, char *panel)
 {
     for (size_t i = 0; i < n; i += GROUP, panel += byte_group_size(dim)) {
@@ -400,46 +411,46 @@ static void i8_pack(const void *base, size_t stride, const uint32_t *ids, size_t
 }
 
 /* Sums go on from chunk to chunk; in memory they are as in registers, 16 rows per query. */
-SCAN_INLINE void byte_multiply_chunk(const int32_t (*query)[CHUNK / 2], int nq, const char *piece, size_t pieces,
+SCAN_INLINE void byte_multiply_chunk(const int32_t (*query)[CHUNK / 2], int count, const char *piece, size_t pieces,
                                      __m256i (*sums)[2])
 {
     const char *end = piece + pieces * GROUP * sizeof(int32_t);
     __m256i sum[6][2];
 
 #pragma GCC unroll 6
-    for (int i = 0; i < nq; i++) {
+    for (int i = 0; i < count; i++) {
         sum[i][0] = sums[i][0];
         sum[i][1] = sums[i][1];
     }
     for (size_t p = 0; piece < end; piece += GROUP * sizeof(int32_t), p++) {
         __m256i low = load32(piece), high = load32(piece + 32);
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++) {
+        for (int i = 0; i < count; i++) {
             __m256i value = _mm256_set1_epi32(query[i][p]);
             sum[i][0] = add_products(sum[i][0], value, low);
             sum[i][1] = add_products(sum[i][1], value, high);
         }
     }
 #pragma GCC unroll 6
-    for (int i = 0; i < nq; i++) {
+    for (int i = 0; i < count; i++) {
         sums[i][0] = sum[i][0];
         sums[i][1] = sum[i][1];
     }
 }
 
 /* Squared distance = sumsq(query) + sumsq(row) - 2 * inner product. */
-SCAN_INLINE void byte_multiply(const char *queries, size_t query_stride, size_t nq, const char *panel, size_t n,
-                               size_t dim, enum element element, bool l2, int32_t *out, size_t out_stride)
+static void byte_multiply(const char *queries, size_t query_stride, size_t nq, const char *panel, size_t n, size_t dim,
+                          enum element element, bool l2, int32_t *out, size_t out_stride)
 {
     const size_t group_size = byte_group_size(dim), group_count = (n + GROUP - 1) / GROUP;
 
     for (size_t i = 0; i < nq; i += 6) {
-        size_t some = nq - i < 6 ? nq - i : 6;
-        int32_t wide[6][CHUNK / 2], sumsq[6] = {0};
-        for (size_t q = 0; q < some; q++) {
-            const char *query = queries + (i + q) * query_stride;
-            sumsq[q] = element == BYTES_U8 ? ip_u8(query, query, dim) : ip_i8(query, query, dim);
-        }
+        const size_t some = nq - i < 6 ? nq - i : 6;
+        int32_t wide[6][CHUNK / 2] = {{0}}, sumsq[6] = {0};
+        const char *query[6];
+        query_pointers(queries, query_stride, i, nq, query);
+        for (size_t q = 0; q < some; q++)
+            sumsq[q] = element == BYTES_U8 ? ip_u8(query[q], query[q], dim) : ip_i8(query[q], query[q], dim);
         for (size_t g = 0; g < group_count; g++) {
             const char *group = panel + g * group_size;
             __m256i sums[6][2];
@@ -451,10 +462,9 @@ SCAN_INLINE void byte_multiply(const char *queries, size_t query_stride, size_t 
                 if (g == 0 || dim > CHUNK) /* one chunk is widened once for all groups */
                     for (size_t q = 0; q < some; q++)
                         for (size_t e = 0; e < size; e += 16)
-                            _mm256_storeu_si256((__m256i *)&wide[q][e / 2],
-                                                load_pieces(queries + (i + q) * query_stride, d + e, dim, element));
-#define RUN(q) byte_multiply_chunk((const int32_t(*)[CHUNK / 2]) wide, q, piece, (size + 1) / 2, sums)
-                FOR_QUERIES(some, RUN)
+                            _mm256_storeu_si256((__m256i *)&wide[q][e / 2], load_pieces(query[q], d + e, dim, element));
+#define RUN(count) byte_multiply_chunk((const int32_t(*)[CHUNK / 2]) wide, count, piece, (size + 1) / 2, sums)
+                FOR_QUERIES(some, RUN);
 #undef RUN
             }
             for (size_t q = 0; q < some; q++)

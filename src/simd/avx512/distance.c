@@ -384,8 +384,8 @@ SCAN_INLINE __mmask16 vector_mask(size_t n, int v)
     return first16(n <= before ? 0 : n - before < 16 ? n - before : 16);
 }
 
-/* nq 1..6 queries by one group, of which `vectors` registers (1..4) are wanted. */
-SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int nq, const float *piece, int vectors,
+/* `count` queries, of which the first nq are wanted, by one group, of which `vectors` registers are. */
+SCAN_INLINE void f32_multiply_group(const char *const *queries, int count, size_t nq, const float *piece, int vectors,
                                     size_t dim, float factor, const float *bias, size_t n, float *out,
                                     size_t out_stride)
 {
@@ -393,7 +393,7 @@ SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int 
     __m512 sum[6][4];
 
 #pragma GCC unroll 6
-    for (int i = 0; i < nq; i++)
+    for (int i = 0; i < count; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             sum[i][v] = _mm512_setzero_ps();
@@ -403,8 +403,8 @@ SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int 
         for (int v = 0; v < vectors; v++)
             rows[v] = _mm512_loadu_ps(piece + 16 * v);
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++) {
-            __m512 value = _mm512_set1_ps(load_f32(query + (size_t)i * query_stride, d));
+        for (int i = 0; i < count; i++) {
+            __m512 value = _mm512_set1_ps(load_f32(queries[i], d));
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
                 sum[i][v] = _mm512_fmadd_ps(value, rows[v], sum[i][v]);
@@ -415,32 +415,33 @@ SCAN_INLINE void f32_multiply_group(const char *query, size_t query_stride, int 
         __mmask16 mask = vector_mask(n, v);
         __m512 biases = bias ? _mm512_maskz_loadu_ps(mask, bias + 16 * v) : _mm512_setzero_ps();
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++)
-            _mm512_mask_storeu_ps(out + (size_t)i * out_stride + 16 * v, mask,
-                                  _mm512_fmadd_ps(sum[i][v], factors, biases));
+        for (int i = 0; i < count; i++)
+            if ((size_t)i < nq)
+                _mm512_mask_storeu_ps(out + (size_t)i * out_stride + 16 * v, mask,
+                                      _mm512_fmadd_ps(sum[i][v], factors, biases));
     }
 }
 
-/* run(queries, vectors) with both as constants, so that every size has its own unrolled loop. */
-#define FOR_SIZES(queries, vectors, run)                                  \
-    switch ((queries)*4 + (vectors)) {                                    \
-    case 6 * 4 + 4: run(6, 4); break;                                     \
-    case 6 * 4 + 3: run(6, 3); break;                                     \
-    case 6 * 4 + 2: run(6, 2); break;                                     \
-    case 6 * 4 + 1: run(6, 1); break;                                     \
-    default:                                                              \
-        switch (queries) { /* the last few queries: a whole group */      \
-        case 5: run(5, 4); break;                                         \
-        case 4: run(4, 4); break;                                         \
-        case 3: run(3, 4); break;                                         \
-        case 2: run(2, 4); break;                                         \
-        default: run(1, 4); break;                                        \
-        }                                                                 \
-    }
+/* run(count, vectors) with constants that are enough for nq queries and n rows; each pair has its own unrolled loop, so the
+ * pairs are few, and some sums computed in vain. */
+#define FOR_SIZES(nq, n, run) \
+    do {                      \
+        if ((nq) > 3) {       \
+            if ((n) > 32)     \
+                run(6, 4);    \
+            else              \
+                run(6, 2);    \
+        } else if ((nq) > 1)  \
+            run(3, 4);        \
+        else                  \
+            run(1, 4);        \
+    } while (0)
 
-SCAN_INLINE int vectors_of(size_t n)
+/* Six queries from the i-th on; the last again where there are fewer. */
+SCAN_INLINE void query_pointers(const char *queries, size_t query_stride, size_t i, size_t nq, const char *pointers[6])
 {
-    return n >= GROUP ? 4 : (int)((n + 15) / 16);
+    for (size_t q = 0; q < 6; q++)
+        pointers[q] = queries + (i + q < nq ? i + q : nq - 1) * query_stride;
 }
 
 static void f32_multiply(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n, size_t dim,
@@ -448,12 +449,13 @@ static void f32_multiply(const void *queries, size_t query_stride, size_t nq, co
 {
     for (size_t j = 0; j < n; j += GROUP)
         for (size_t i = 0; i < nq; i += 6) {
-            size_t some = nq - i < 6 ? nq - i : 6, rows = n - j < GROUP ? n - j : GROUP;
-            const char *query = (const char *)queries + i * query_stride;
-#define RUN(q, v)                                                                                                   \
-    f32_multiply_group(query, query_stride, q, (const float *)panel + j * dim, v, dim, factor, bias ? bias + j : NULL, \
-                       rows, out + i * out_stride + j, out_stride)
-            FOR_SIZES(some, vectors_of(rows), RUN)
+            const float *piece = (const float *)panel + j * dim;
+            const char *query[6];
+            query_pointers(queries, query_stride, i, nq, query);
+#define RUN(count, vectors)                                                                                        \
+    f32_multiply_group(query, count, nq - i, piece, vectors, dim, factor, bias ? bias + j : NULL, n - j,           \
+                       out + i * out_stride + j, out_stride)
+            FOR_SIZES(nq - i, n - j, RUN);
 #undef RUN
         }
 }
@@ -536,18 +538,17 @@ SCAN_INLINE __m512i query_piece(const void *p, enum byte_kind kind)
 /* With d the sums that vpdpbusd gives, q the query, r a row:
  *   u8: d = sum(q * (r - 128)) = ip - 128 * sum(q)        i8: d = sum((q + 128) * r) = ip + 128 * sum(r)
  *   squared distance = sumsq(q) + sumsq(r) - 2 * ip */
-SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int nq, const char *group, int vectors,
+SCAN_INLINE void byte_multiply_group(const char *const *queries, int count, size_t nq, const char *group, int vectors,
                                      size_t dim, enum byte_kind kind, bool l2, const struct byte_query *known,
                                      size_t n, int32_t *out, size_t out_stride)
 {
     const int32_t *row_sum = (const int32_t *)group, *row_sumsq = row_sum + GROUP;
-    const char *piece = group + BYTE_HEAD;
-    const char *end = piece + dim / 4 * 4 * GROUP;
+    const char *piece = group + BYTE_HEAD, *end = piece + dim / 4 * 4 * GROUP;
     __m512i sum[6][4];
 
     /* the odd bytes first: nothing but the loop may use the sums, or the compiler copies all of them every time round */
 #pragma GCC unroll 6
-    for (int i = 0; i < nq; i++) {
+    for (int i = 0; i < count; i++) {
         __m512i value = query_piece(&known[i].rest, kind);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
@@ -556,14 +557,14 @@ SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int
                 sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], value, _mm512_loadu_si512(end + 64 * v));
         }
     }
-    for (; piece < end; piece += 4 * GROUP, query += 4) {
+    for (size_t d = 0; piece < end; piece += 4 * GROUP, d += 4) {
         __m512i rows[4];
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             rows[v] = _mm512_loadu_si512(piece + 64 * v);
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++) {
-            __m512i value = query_piece(query + (size_t)i * query_stride, kind);
+        for (int i = 0; i < count; i++) {
+            __m512i value = query_piece(queries[i] + d, kind);
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
                 sum[i][v] = _mm512_dpbusd_epi32(sum[i][v], value, rows[v]);
@@ -575,7 +576,7 @@ SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int
         __m512i sums = _mm512_slli_epi32(_mm512_loadu_si512(row_sum + 16 * v), 7);
         __m512i squares = _mm512_loadu_si512(row_sumsq + 16 * v);
 #pragma GCC unroll 6
-        for (int i = 0; i < nq; i++) {
+        for (int i = 0; i < count; i++) {
             __m512i ip = sum[i][v];
             if (kind == BYTES_U8)
                 ip = _mm512_add_epi32(ip, _mm512_set1_epi32(128 * known[i].sum));
@@ -584,7 +585,8 @@ SCAN_INLINE void byte_multiply_group(const char *query, size_t query_stride, int
             if (l2)
                 ip = _mm512_sub_epi32(_mm512_add_epi32(squares, _mm512_set1_epi32(known[i].sumsq)),
                                       _mm512_add_epi32(ip, ip));
-            _mm512_mask_storeu_epi32(out + (size_t)i * out_stride + 16 * v, mask, ip);
+            if ((size_t)i < nq)
+                _mm512_mask_storeu_epi32(out + (size_t)i * out_stride + 16 * v, mask, ip);
         }
     }
 }
@@ -595,35 +597,46 @@ SCAN_INLINE void byte_multiply(const char *queries, size_t query_stride, size_t 
     const size_t group_size = byte_group_size(dim);
 
     for (size_t i = 0; i < nq; i += 6) {
-        size_t some = nq - i < 6 ? nq - i : 6;
-        const char *query = queries + i * query_stride, *group = panel;
+        const char *query[6], *group = panel;
         struct byte_query known[6] = {{0, 0, 0}};
-        for (size_t q = 0; q < some; q++) {
-            byte_sums(query + q * query_stride, dim, kind, &known[q].sum, &known[q].sumsq);
-            memcpy(&known[q].rest, query + q * query_stride + dim / 4 * 4, dim % 4);
+        query_pointers(queries, query_stride, i, nq, query);
+        for (size_t q = 0; q < 6 && i + q < nq; q++) {
+            byte_sums(query[q], dim, kind, &known[q].sum, &known[q].sumsq);
+            memcpy(&known[q].rest, query[q] + dim / 4 * 4, dim % 4);
         }
         for (size_t j = 0; j < n; j += GROUP, group += group_size) {
-            size_t rows = n - j < GROUP ? n - j : GROUP;
-#define RUN(q, v)                                                                                               \
-    byte_multiply_group(query, query_stride, q, group, v, dim, kind, l2, known, rows, out + i * out_stride + j, \
+#define RUN(count, vectors)                                                                                        \
+    byte_multiply_group(query, count, nq - i, group, vectors, dim, kind, l2, known, n - j, out + i * out_stride + j, \
                         out_stride)
-            FOR_SIZES(some, vectors_of(rows), RUN)
+            FOR_SIZES(nq - i, n - j, RUN);
 #undef RUN
         }
     }
 }
 
-#define DEFINE_BYTE_BLOCK(name, kind, l2)                                                                              \
+SCAN_APART void u8_block(const char *queries, size_t query_stride, size_t nq, const char *panel, size_t n, size_t dim, bool l2,
+                     int32_t *out, size_t out_stride)
+{
+    byte_multiply(queries, query_stride, nq, panel, n, dim, BYTES_U8, l2, out, out_stride);
+}
+
+SCAN_APART void i8_block(const char *queries, size_t query_stride, size_t nq, const char *panel, size_t n, size_t dim, bool l2,
+                     int32_t *out, size_t out_stride)
+{
+    byte_multiply(queries, query_stride, nq, panel, n, dim, BYTES_I8, l2, out, out_stride);
+}
+
+#define DEFINE_BYTE_BLOCK(name, block, l2)                                                                             \
     static void name(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n, size_t dim,     \
                      int32_t *out, size_t out_stride)                                                                  \
     {                                                                                                                  \
-        byte_multiply(queries, query_stride, nq, panel, n, dim, kind, l2, out, out_stride);                            \
+        block(queries, query_stride, nq, panel, n, dim, l2, out, out_stride);                                          \
     }
 
-DEFINE_BYTE_BLOCK(u8_multiply, BYTES_U8, false)
-DEFINE_BYTE_BLOCK(u8_l2sq, BYTES_U8, true)
-DEFINE_BYTE_BLOCK(i8_multiply, BYTES_I8, false)
-DEFINE_BYTE_BLOCK(i8_l2sq, BYTES_I8, true)
+DEFINE_BYTE_BLOCK(u8_multiply, u8_block, false)
+DEFINE_BYTE_BLOCK(u8_l2sq, u8_block, true)
+DEFINE_BYTE_BLOCK(i8_multiply, i8_block, false)
+DEFINE_BYTE_BLOCK(i8_l2sq, i8_block, true)
 
 const struct distance_kernels AVX512(distance) = {
     .l2sq_f32 = SCAN(l2sq_f32),
