@@ -1,34 +1,14 @@
 /* Names to fields, types checked, constants computed, comparisons to conditions. */
-#include "filter/plan.h"
+#include "filter/bind.h"
 
 #include "base/bytes.h"
 #include "base/mem.h"
 
 #include <stdio.h>
 
-/* What a node of the tree has been found to be. */
-struct bound {
-    struct operand operand; /* CONSTANT kind for constants; lists too */
-    uint32_t condition;     /* TYPE_CONDITION: plan node */
-    vecdb_type element_type;
-};
-
-struct binder {
-    struct filter *filter;
-    struct lexer *lexer;
-    const struct tree *tree;
-    const struct schema *schema;
-    struct json params;
-    struct bound *bounds;
-    uint32_t node_capacity;
-    size_t slot_capacity;
-};
-
-#define FAIL(binder, at, ...) lexer_error((binder)->lexer, VECDB_ERR_FILTER, at, __VA_ARGS__)
-
 /* ---- Words for messages ---- */
 
-static const char *constant_name(const struct datum *constant)
+const char *bind_constant_name(const struct datum *constant)
 {
     switch (constant->kind) {
     case DATUM_BOOL:
@@ -45,7 +25,7 @@ static const char *constant_name(const struct datum *constant)
 }
 
 /* "INT32 field year", "VARCHAR constant", "JSON path", ... */
-static const char *describe(const struct binder *binder, uint32_t number, char *room, size_t size)
+const char *bind_describe(const struct binder *binder, uint32_t number, char *room, size_t size)
 {
     const struct bound *bound = &binder->bounds[number];
     const struct operand *operand = &bound->operand;
@@ -56,7 +36,7 @@ static const char *describe(const struct binder *binder, uint32_t number, char *
     switch (operand->kind) {
     case OPERAND_CONSTANT:
         snprintf(room, size, operand->constant.kind == DATUM_LIST ? "%s" : "%s constant",
-                 constant_name(&operand->constant));
+                 bind_constant_name(&operand->constant));
         break;
     case OPERAND_COLUMN:
         snprintf(room, size, "%s field %.60s", type_name(slot->type), slot->name);
@@ -82,7 +62,7 @@ static const char *describe(const struct binder *binder, uint32_t number, char *
 
 /* ---- Plan nodes ---- */
 
-static vecdb_status add_plan(struct binder *binder, struct plan_node node, uint32_t *out)
+vecdb_status bind_add_plan(struct binder *binder, struct plan_node node, uint32_t *out)
 {
     struct filter *filter = binder->filter;
 
@@ -101,7 +81,7 @@ static vecdb_status add_plan(struct binder *binder, struct plan_node node, uint3
 }
 
 /* The bound form of a node that is a condition. */
-static vecdb_status put_condition(struct binder *binder, uint32_t number, const struct condition *condition)
+vecdb_status bind_put_condition(struct binder *binder, uint32_t number, const struct condition *condition)
 {
     struct bound *bound = &binder->bounds[number];
     struct plan_node node = {.kind = PLAN_CONDITION};
@@ -112,10 +92,10 @@ static vecdb_status put_condition(struct binder *binder, uint32_t number, const 
     *node.condition = *condition;
     bound->operand.kind = OPERAND_PROGRAM;
     bound->operand.type = TYPE_CONDITION;
-    return add_plan(binder, node, &bound->condition);
+    return bind_add_plan(binder, node, &bound->condition);
 }
 
-static vecdb_status put_truth(struct binder *binder, uint32_t number, bool truth)
+vecdb_status bind_put_truth(struct binder *binder, uint32_t number, bool truth)
 {
     struct operand *operand = &binder->bounds[number].operand;
 
@@ -137,24 +117,24 @@ static vecdb_status need_condition(struct binder *binder, uint32_t number, const
         return VECDB_OK;
     }
     if (bound->operand.type == TYPE_BOOL && bound->operand.kind == OPERAND_CONSTANT)
-        return add_plan(binder,
+        return bind_add_plan(binder,
                         (struct plan_node){.kind = bound->operand.constant.boolean ? PLAN_ALL : PLAN_NONE}, out);
     if (bound->operand.type == TYPE_BOOL) {
         struct condition condition = {.test = TEST_TRUE, .operand = bound->operand, .at = at};
 
-        TRY(put_condition(binder, number, &condition));
+        TRY(bind_put_condition(binder, number, &condition));
         *out = bound->condition;
         return VECDB_OK;
     }
     if (bound->operand.type == TYPE_JSON)
         return FAIL(binder, at, "%s takes a condition, found %s: compare it, as in == true", where,
-                    describe(binder, number, room, sizeof room));
-    return FAIL(binder, at, "%s takes a condition, found %s", where, describe(binder, number, room, sizeof room));
+                    bind_describe(binder, number, room, sizeof room));
+    return FAIL(binder, at, "%s takes a condition, found %s", where, bind_describe(binder, number, room, sizeof room));
 }
 
 /* ---- Fields ---- */
 
-static enum operand_type type_of(vecdb_type type)
+enum operand_type bind_type_of(vecdb_type type)
 {
     switch (type) {
     case VECDB_TYPE_BOOL:
@@ -262,7 +242,7 @@ static vecdb_status bind_field(struct binder *binder, uint32_t number)
     found = &schema->fields[field];
     TRY(find_slot(binder, field, &operand->slot));
     operand->kind = OPERAND_COLUMN;
-    operand->type = type_of(found->type);
+    operand->type = bind_type_of(found->type);
     bound->element_type = found->element_type;
     if (operand->type == TYPE_JSON) {
         TRY(keep_steps(binder, node, key, node->name_length, operand));
@@ -278,13 +258,13 @@ static vecdb_status bind_field(struct binder *binder, uint32_t number)
         return FAIL(binder, node->at, "the ARRAY field %s takes one index, as in %s[0]", found->name, found->name);
     TRY(keep_steps(binder, node, NULL, 0, operand));
     operand->kind = OPERAND_ELEMENT;
-    operand->type = type_of(found->element_type);
+    operand->type = bind_type_of(found->element_type);
     return VECDB_OK;
 }
 
 /* ---- Constants, templates, lists ---- */
 
-static struct operand constant_operand(struct datum constant)
+struct operand bind_constant_operand(struct datum constant)
 {
     static const enum operand_type types[] = {
         [DATUM_NONE] = TYPE_NONE,     [DATUM_BOOL] = TYPE_BOOL,     [DATUM_INT] = TYPE_INT,  [DATUM_DOUBLE] = TYPE_DOUBLE,
@@ -329,12 +309,12 @@ static vecdb_status bind_template(struct binder *binder, uint32_t number)
         }
         datum = (struct datum){DATUM_LIST, {.list = {items, count}}};
     }
-    binder->bounds[number].operand = constant_operand(datum);
+    binder->bounds[number].operand = bind_constant_operand(datum);
     return VECDB_OK;
 }
 
 /* A list as an array of JSON, for lists in lists and comparison with JSON. */
-static vecdb_status list_to_json(struct binder *binder, const struct datum *list, struct datum *out)
+vecdb_status bind_list_to_json(struct binder *binder, const struct datum *list, struct datum *out)
 {
     struct buf bytes = {0}, ends = {0};
     size_t count = list->list.count, start = 0;
@@ -379,26 +359,26 @@ static vecdb_status bind_list(struct binder *binder, uint32_t number)
 
         if (operand->kind != OPERAND_CONSTANT)
             return FAIL(binder, binder->tree->nodes[item].at, "lists hold constants only, found %s",
-                        describe(binder, item, room, sizeof room));
+                        bind_describe(binder, item, room, sizeof room));
         items[i] = operand->constant;
         if (items[i].kind == DATUM_LIST)
-            TRY(list_to_json(binder, &operand->constant, &items[i]));
+            TRY(bind_list_to_json(binder, &operand->constant, &items[i]));
     }
     binder->bounds[number].operand =
-        constant_operand((struct datum){DATUM_LIST, {.list = {items, node->count}}});
+        bind_constant_operand((struct datum){DATUM_LIST, {.list = {items, node->count}}});
     return VECDB_OK;
 }
 
 /* Strings in the text live in the lexer's arena, which is the filter's. */
 static vecdb_status bind_constant(struct binder *binder, uint32_t number)
 {
-    binder->bounds[number].operand = constant_operand(binder->tree->nodes[number].constant);
+    binder->bounds[number].operand = bind_constant_operand(binder->tree->nodes[number].constant);
     return VECDB_OK;
 }
 
 /* ---- Arithmetic ---- */
 
-static const char *operator_text(enum token_kind op)
+const char *bind_operator_text(enum token_kind op)
 {
     static const char *const texts[] = {
         [TOKEN_EQ] = "==",        [TOKEN_NE] = "!=",       [TOKEN_LT] = "<",          [TOKEN_LE] = "<=",
@@ -423,7 +403,7 @@ static bool is_integer_only(enum token_kind op)
 static vecdb_status check_number(struct binder *binder, uint32_t side, enum token_kind op, size_t at)
 {
     const struct operand *operand = &binder->bounds[side].operand;
-    const char *text = operator_text(op);
+    const char *text = bind_operator_text(op);
     char room[128];
 
     if ((operand->type == TYPE_CONDITION || operand->type == TYPE_BOOL) && operand->kind != OPERAND_COLUMN &&
@@ -432,10 +412,10 @@ static vecdb_status check_number(struct binder *binder, uint32_t side, enum toke
                     text, text);
     if (is_integer_only(op)) {
         if (operand->type != TYPE_INT && operand->type != TYPE_JSON)
-            return FAIL(binder, at, "%s takes integers, found %s", text, describe(binder, side, room, sizeof room));
+            return FAIL(binder, at, "%s takes integers, found %s", text, bind_describe(binder, side, room, sizeof room));
     } else if (operand->type != TYPE_INT && operand->type != TYPE_FLOAT && operand->type != TYPE_DOUBLE &&
                operand->type != TYPE_JSON) {
-        return FAIL(binder, at, "%s takes numbers, found %s", text, describe(binder, side, room, sizeof room));
+        return FAIL(binder, at, "%s takes numbers, found %s", text, bind_describe(binder, side, room, sizeof room));
     }
     return VECDB_OK;
 }
@@ -464,8 +444,8 @@ static vecdb_status bind_arithmetic(struct binder *binder, uint32_t number, uint
 
         if (result.kind == DATUM_NONE)
             return FAIL(binder, node->at, "%s of these constants has no result: it overflows, or divides by zero",
-                        operator_text(node->op));
-        *out = constant_operand(result);
+                        bind_operator_text(node->op));
+        *out = bind_constant_operand(result);
         return VECDB_OK;
     }
     out->kind = OPERAND_PROGRAM;
@@ -534,424 +514,10 @@ static vecdb_status make_program(struct binder *binder, uint32_t number, struct 
 }
 
 /* The operand of a node, for a condition to keep. */
-static vecdb_status take_operand(struct binder *binder, uint32_t number, struct operand *out)
+vecdb_status bind_take_operand(struct binder *binder, uint32_t number, struct operand *out)
 {
     *out = binder->bounds[number].operand;
     return out->kind == OPERAND_PROGRAM ? make_program(binder, number, out) : VECDB_OK;
-}
-
-/* ---- Comparisons ---- */
-
-static unsigned class_of(enum operand_type type)
-{
-    switch (type) {
-    case TYPE_BOOL:
-        return CLASS_BOOL;
-    case TYPE_INT:
-    case TYPE_FLOAT:
-    case TYPE_DOUBLE:
-        return CLASS_NUMBER;
-    case TYPE_STRING:
-        return CLASS_STRING;
-    case TYPE_LIST:
-        return CLASS_ARRAY;
-    case TYPE_JSON:
-        return CLASS_BOOL | CLASS_NUMBER | CLASS_STRING | CLASS_ARRAY;
-    default:
-        return 0;
-    }
-}
-
-static enum token_kind mirrored(enum token_kind op)
-{
-    return op == TOKEN_LT ? TOKEN_GT : op == TOKEN_LE ? TOKEN_GE : op == TOKEN_GT ? TOKEN_LT : op == TOKEN_GE ? TOKEN_LE
-                                                                                                               : op;
-}
-
-/* What a FLOAT field sees of a constant: the FLOAT nearest to it. Those beyond FLOAT stay as they are. */
-static struct datum rounded(enum operand_type type, struct datum constant)
-{
-    float value;
-
-    if (type != TYPE_FLOAT || datum_class(&constant) != CLASS_NUMBER)
-        return constant;
-    value = constant.kind == DATUM_INT ? (float)constant.integer : (float)constant.real;
-    if (__builtin_isinf(value))
-        return constant;
-    return (struct datum){DATUM_DOUBLE, {.real = value}};
-}
-
-static vecdb_status check_comparable(struct binder *binder, const struct node *node, uint32_t left, uint32_t right)
-{
-    const struct operand *a = &binder->bounds[left].operand, *b = &binder->bounds[right].operand;
-    unsigned both = class_of(a->type) & class_of(b->type);
-    bool ordered = node->op != TOKEN_EQ && node->op != TOKEN_NE;
-    char room[128], other[128];
-
-    if (a->type == TYPE_ARRAY || b->type == TYPE_ARRAY)
-        return FAIL(binder, node->at,
-                    "%s does not compare whole ARRAY fields: use array_contains, array_length or a subscript",
-                    operator_text(node->op));
-    if (!both)
-        return FAIL(binder, node->at, "%s cannot compare %s with %s", operator_text(node->op),
-                    describe(binder, left, room, sizeof room), describe(binder, right, other, sizeof other));
-    if (ordered && !(both & (CLASS_NUMBER | CLASS_STRING)))
-        return FAIL(binder, node->at, "%s needs an order, which %s has not: found %s and %s", operator_text(node->op),
-                    both == CLASS_BOOL ? "BOOL" : "a list", describe(binder, left, room, sizeof room),
-                    describe(binder, right, other, sizeof other));
-    return VECDB_OK;
-}
-
-static vecdb_status compare_constants(struct binder *binder, uint32_t number, const struct datum *a,
-                                      const struct datum *b)
-{
-    enum token_kind op = binder->tree->nodes[number].op;
-    int order;
-
-    if (op == TOKEN_EQ || op == TOKEN_NE)
-        return put_truth(binder, number, datum_equal(a, b) == (op == TOKEN_EQ));
-    order = datum_compare(a, b);
-    return put_truth(binder, number, op == TOKEN_LT ? order < 0 : op == TOKEN_LE ? order <= 0 : op == TOKEN_GT ? order > 0
-                                                                                                              : order >= 0);
-}
-
-static struct datum *one_item(struct binder *binder, struct datum item)
-{
-    struct datum *items = arena_alloc(&binder->filter->arena, 1, sizeof *items);
-
-    if (items)
-        *items = item;
-    return items;
-}
-
-/* (a > 1) == true: the condition itself, or its opposite. */
-static vecdb_status compare_condition(struct binder *binder, uint32_t number, uint32_t left, uint32_t right)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    bool constant_left = binder->bounds[left].operand.kind == OPERAND_CONSTANT, same;
-    uint32_t constant = constant_left ? left : right, condition = constant_left ? right : left;
-    struct bound *bound = &binder->bounds[number];
-    char room[128], other[128];
-
-    if (binder->bounds[constant].operand.kind != OPERAND_CONSTANT ||
-        binder->bounds[constant].operand.constant.kind != DATUM_BOOL || (node->op != TOKEN_EQ && node->op != TOKEN_NE))
-        return FAIL(binder, node->at, "%s cannot compare %s with %s; join conditions with and, or, not",
-                    operator_text(node->op), describe(binder, left, room, sizeof room),
-                    describe(binder, right, other, sizeof other));
-    same = binder->bounds[constant].operand.constant.boolean == (node->op == TOKEN_EQ);
-    bound->operand.kind = OPERAND_PROGRAM;
-    bound->operand.type = TYPE_CONDITION;
-    if (same) {
-        bound->condition = binder->bounds[condition].condition;
-        return VECDB_OK;
-    }
-    return add_plan(binder, (struct plan_node){.kind = PLAN_NOT, .left = binder->bounds[condition].condition},
-                    &bound->condition);
-}
-
-static vecdb_status bind_comparison(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    uint32_t left = node->left, right = node->right;
-    enum token_kind op = node->op;
-    struct condition condition = {.at = node->at};
-    struct datum *a = &binder->bounds[left].operand.constant, *b = &binder->bounds[right].operand.constant;
-
-    if (binder->bounds[left].operand.type == TYPE_CONDITION || binder->bounds[right].operand.type == TYPE_CONDITION)
-        return compare_condition(binder, number, left, right);
-    TRY(check_comparable(binder, node, left, right));
-    for (int i = 0; i < 2; i++) {
-        struct operand *side = &binder->bounds[i ? right : left].operand;
-
-        if (side->kind == OPERAND_CONSTANT && side->constant.kind == DATUM_LIST)
-            TRY(list_to_json(binder, &side->constant, &side->constant));
-    }
-    if (binder->bounds[left].operand.kind == OPERAND_CONSTANT) {
-        uint32_t swap = left;
-
-        if (binder->bounds[right].operand.kind == OPERAND_CONSTANT)
-            return compare_constants(binder, number, a, b);
-        left = right;
-        right = swap;
-        op = mirrored(op);
-        b = a;
-    }
-    TRY(take_operand(binder, left, &condition.operand));
-    if (binder->bounds[right].operand.kind != OPERAND_CONSTANT) {
-        TRY(take_operand(binder, right, &condition.other));
-        condition.test = TEST_COMPARE;
-        condition.negated = op == TOKEN_NE;
-        condition.op = op == TOKEN_NE ? TOKEN_EQ : op;
-        if (op == TOKEN_GT || op == TOKEN_GE) { /* b < a */
-            struct operand swap = condition.operand;
-
-            condition.operand = condition.other;
-            condition.other = swap;
-            condition.op = mirrored(op);
-        }
-        return put_condition(binder, number, &condition);
-    }
-    if (op == TOKEN_EQ || op == TOKEN_NE) {
-        condition.test = TEST_SET;
-        condition.negated = op == TOKEN_NE;
-        condition.items = one_item(binder, rounded(condition.operand.type, *b));
-        condition.item_count = 1;
-        if (!condition.items)
-            return VECDB_ERR_NOMEM;
-        return put_condition(binder, number, &condition);
-    }
-    condition.test = TEST_RANGE;
-    if (op == TOKEN_LT || op == TOKEN_LE) {
-        condition.bounds.high = rounded(condition.operand.type, *b);
-        condition.bounds.high_open = op == TOKEN_LT;
-    } else {
-        condition.bounds.low = rounded(condition.operand.type, *b);
-        condition.bounds.low_open = op == TOKEN_GT;
-    }
-    return put_condition(binder, number, &condition);
-}
-
-/* ---- in, like, =~, is null, exists ---- */
-
-static vecdb_status copy_items(struct binder *binder, struct condition *condition, const struct datum *items, size_t count,
-                               enum operand_type type)
-{
-    condition->items = arena_alloc(&binder->filter->arena, count, sizeof *items);
-    condition->item_count = count;
-    if (!condition->items)
-        return VECDB_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++)
-        condition->items[i] = rounded(type, items[i]);
-    return VECDB_OK;
-}
-
-static vecdb_status bind_in(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    const struct operand *subject = &binder->bounds[node->left].operand, *list = &binder->bounds[node->right].operand;
-    struct condition condition = {.test = TEST_SET, .negated = node->negated, .at = node->at};
-    char room[128];
-
-    if (list->kind != OPERAND_CONSTANT || list->constant.kind != DATUM_LIST)
-        return FAIL(binder, node->at, "in takes a list, as in [1, 2], found %s",
-                    describe(binder, node->right, room, sizeof room));
-    if (!class_of(subject->type) || subject->type == TYPE_LIST)
-        return FAIL(binder, node->at, "in takes a single value on its left, found %s",
-                    describe(binder, node->left, room, sizeof room));
-    for (size_t i = 0; i < list->constant.list.count; i++) {
-        struct operand item = constant_operand(list->constant.list.items[i]);
-
-        if (!(class_of(item.type) & class_of(subject->type)))
-            return FAIL(binder, node->at, "in: value %zu of the list is %s, which cannot be compared with %s", i + 1,
-                        constant_name(&item.constant), describe(binder, node->left, room, sizeof room));
-    }
-    if (list->constant.list.count == 0)
-        return put_truth(binder, number, node->negated);
-    if (subject->kind == OPERAND_CONSTANT) {
-        bool found = false;
-
-        for (size_t i = 0; i < list->constant.list.count; i++)
-            found = found || datum_equal(&subject->constant, &list->constant.list.items[i]);
-        return put_truth(binder, number, found != node->negated);
-    }
-    TRY(take_operand(binder, node->left, &condition.operand));
-    TRY(copy_items(binder, &condition, list->constant.list.items, list->constant.list.count, subject->type));
-    return put_condition(binder, number, &condition);
-}
-
-static vecdb_status add_regex(struct binder *binder, struct regex *regex, uint32_t *number)
-{
-    struct filter *filter = binder->filter;
-    struct regex **larger = mem_realloc(filter->regexes, (filter->regex_count + 1) * sizeof *larger);
-
-    if (!larger) {
-        regex_free(regex);
-        return error_nomem("filter");
-    }
-    filter->regexes = larger;
-    *number = (uint32_t)filter->regex_count;
-    filter->regexes[filter->regex_count++] = regex;
-    return VECDB_OK;
-}
-
-static vecdb_status bind_pattern(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    const struct operand *subject = &binder->bounds[node->left].operand, *pattern = &binder->bounds[node->right].operand;
-    struct condition condition = {.test = node->op == TOKEN_LIKE ? TEST_LIKE : TEST_REGEX,
-                                  .negated = node->negated || node->op == TOKEN_NOT_MATCH,
-                                  .at = node->at};
-    const char *text = operator_text(node->op);
-    vecdb_status status;
-    char room[128];
-
-    if (!(class_of(subject->type) & CLASS_STRING))
-        return FAIL(binder, node->at, "%s takes a VARCHAR on its left, found %s", text,
-                    describe(binder, node->left, room, sizeof room));
-    if (pattern->kind != OPERAND_CONSTANT || pattern->type != TYPE_STRING)
-        return FAIL(binder, node->at, "%s takes a pattern in quotes on its right, found %s", text,
-                    describe(binder, node->right, room, sizeof room));
-    if (subject->kind == OPERAND_CONSTANT)
-        return FAIL(binder, node->at, "%s takes a field on its left, found a VARCHAR constant", text);
-    TRY(take_operand(binder, node->left, &condition.operand));
-    if (condition.test == TEST_LIKE) {
-        status = like_compile(pattern->constant.string.data, pattern->constant.string.length, &binder->filter->arena,
-                              &condition.like);
-    } else {
-        status = regex_compile(pattern->constant.string.data, pattern->constant.string.length, &condition.regex);
-        if (status == VECDB_OK)
-            TRY(add_regex(binder, condition.regex, &condition.regex_number));
-    }
-    if (status == VECDB_ERR_NOMEM)
-        return status;
-    if (status != VECDB_OK) {
-        char message[sizeof error_last()->message];
-
-        memcpy(message, error_last()->message, sizeof message);
-        return lexer_error(binder->lexer, status == VECDB_ERR_LIMIT ? status : VECDB_ERR_FILTER,
-                           binder->tree->nodes[node->right].at, "%s", message);
-    }
-    condition.items = one_item(binder, pattern->constant);
-    condition.item_count = 1;
-    return condition.items ? put_condition(binder, number, &condition) : VECDB_ERR_NOMEM;
-}
-
-static vecdb_status bind_null(struct binder *binder, uint32_t number, bool exists)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    const struct operand *subject = &binder->bounds[node->left].operand;
-    struct condition condition = {.test = TEST_NULL, .negated = node->negated || exists, .at = node->at};
-    char room[128];
-
-    if (subject->kind != OPERAND_COLUMN && subject->kind != OPERAND_PATH && subject->kind != OPERAND_ELEMENT)
-        return FAIL(binder, node->at, "%s takes a field or a path, found %s", exists ? "exists" : "is null",
-                    describe(binder, node->left, room, sizeof room));
-    if (exists && subject->type != TYPE_JSON)
-        return FAIL(binder, node->at, "exists takes a JSON path, found %s; write `is not null`",
-                    describe(binder, node->left, room, sizeof room));
-    condition.operand = *subject;
-    return put_condition(binder, number, &condition);
-}
-
-/* ---- Functions ---- */
-
-static vecdb_status check_arguments(struct binder *binder, const struct node *node, uint32_t count)
-{
-    if (node->count == count)
-        return VECDB_OK;
-    return FAIL(binder, node->at, "%.*s takes %u argument%s, found %u", (int)node->name_length, node->name,
-                (unsigned)count, count == 1 ? "" : "s", (unsigned)node->count);
-}
-
-static vecdb_status bind_contains(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    const char *name = node->name;
-    int n = (int)node->name_length;
-    struct condition condition = {.test = node->function == FUNCTION_CONTAINS_ALL ? TEST_CONTAINS_ALL : TEST_CONTAINS,
-                                  .at = node->at};
-    const struct operand *subject, *sought;
-    uint32_t first, second;
-    const struct datum *items;
-    enum operand_type type;
-    struct datum json;
-    size_t count;
-    char room[128];
-
-    TRY(check_arguments(binder, node, 2));
-    first = binder->tree->items[node->first];
-    second = binder->tree->items[node->first + 1];
-    subject = &binder->bounds[first].operand;
-    sought = &binder->bounds[second].operand;
-    if (subject->type != TYPE_ARRAY &&
-        !(subject->type == TYPE_JSON && (subject->kind == OPERAND_PATH || subject->kind == OPERAND_COLUMN)))
-        return FAIL(binder, binder->tree->nodes[first].at, "%.*s takes an ARRAY field or a JSON path, found %s", n, name,
-                    describe(binder, first, room, sizeof room));
-    if (sought->kind != OPERAND_CONSTANT)
-        return FAIL(binder, binder->tree->nodes[second].at, "%.*s looks for a constant, found %s", n, name,
-                    describe(binder, second, room, sizeof room));
-    if (node->function == FUNCTION_CONTAINS) {
-        json = sought->constant;
-        if (json.kind == DATUM_LIST)
-            TRY(list_to_json(binder, &sought->constant, &json));
-        items = &json;
-        count = 1;
-    } else {
-        if (sought->constant.kind != DATUM_LIST)
-            return FAIL(binder, binder->tree->nodes[second].at, "%.*s takes a list, as in [1, 2], found %s", n, name,
-                        describe(binder, second, room, sizeof room));
-        items = sought->constant.list.items;
-        count = sought->constant.list.count;
-    }
-    type = subject->type == TYPE_ARRAY ? type_of(binder->bounds[first].element_type) : TYPE_JSON;
-    for (size_t i = 0; i < count && type != TYPE_JSON; i++) {
-        struct operand item = constant_operand(items[i]);
-
-        if (!(class_of(item.type) & class_of(type)))
-            return FAIL(binder, binder->tree->nodes[second].at, "%.*s: %s is no element of an ARRAY of %s", n, name,
-                        constant_name(&items[i]), type_name(binder->bounds[first].element_type));
-    }
-    condition.operand = *subject;
-    TRY(copy_items(binder, &condition, items, count, type));
-    return put_condition(binder, number, &condition);
-}
-
-static vecdb_status bind_length(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    struct operand *out = &binder->bounds[number].operand;
-    uint32_t first;
-    char room[128];
-
-    TRY(check_arguments(binder, node, 1));
-    first = binder->tree->items[node->first];
-    *out = binder->bounds[first].operand;
-    if (out->type != TYPE_ARRAY &&
-        !(out->type == TYPE_JSON && (out->kind == OPERAND_PATH || out->kind == OPERAND_COLUMN)))
-        return FAIL(binder, node->at, "array_length takes an ARRAY field or a JSON path, found %s",
-                    describe(binder, first, room, sizeof room));
-    out->kind = OPERAND_LENGTH;
-    out->type = TYPE_INT;
-    return VECDB_OK;
-}
-
-static vecdb_status bind_sample(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-    struct condition condition = {.test = TEST_SAMPLE, .at = node->at};
-    const struct operand *part;
-    double value;
-
-    TRY(check_arguments(binder, node, 1));
-    part = &binder->bounds[binder->tree->items[node->first]].operand;
-    if (part->kind != OPERAND_CONSTANT || datum_class(&part->constant) != CLASS_NUMBER)
-        return FAIL(binder, node->at, "random_sample takes a number between 0 and 1");
-    value = part->constant.kind == DATUM_INT ? (double)part->constant.integer : part->constant.real;
-    if (!(value > 0 && value < 1))
-        return FAIL(binder, node->at, "random_sample takes a number between 0 and 1, both excluded, found %g", value);
-    condition.threshold = (uint64_t)(value * 0x1p64);
-    return put_condition(binder, number, &condition);
-}
-
-static vecdb_status bind_call(struct binder *binder, uint32_t number)
-{
-    const struct node *node = &binder->tree->nodes[number];
-
-    switch (node->function) {
-    case FUNCTION_CONTAINS:
-    case FUNCTION_CONTAINS_ALL:
-    case FUNCTION_CONTAINS_ANY:
-        return bind_contains(binder, number);
-    case FUNCTION_LENGTH:
-        return bind_length(binder, number);
-    case FUNCTION_SAMPLE:
-        return bind_sample(binder, number);
-    default:
-        return lexer_error(binder->lexer, VECDB_ERR_UNSUPPORTED, node->at,
-                           "%s needs a text index on the field, and vecdb has no text indexes; like and =~ search text "
-                           "without one",
-                           node->function == FUNCTION_TEXT_MATCH ? "text_match" : "phrase_match");
-    }
 }
 
 /* ---- Nodes ---- */
@@ -967,7 +533,7 @@ static vecdb_status join(struct binder *binder, uint32_t number, enum plan_kind 
         TRY(need_condition(binder, node->right, where, &plan.right));
     bound->operand.kind = OPERAND_PROGRAM;
     bound->operand.type = TYPE_CONDITION;
-    return add_plan(binder, plan, &bound->condition);
+    return bind_add_plan(binder, plan, &bound->condition);
 }
 
 static vecdb_status bind_binary(struct binder *binder, uint32_t number)
@@ -1035,7 +601,7 @@ vecdb_status plan_bind(struct filter *filter, struct lexer *lexer, const struct 
     vecdb_status status = VECDB_OK;
 
     if (tree->root == NODE_NONE)
-        return add_plan(&binder, (struct plan_node){.kind = PLAN_ALL}, &filter->root);
+        return bind_add_plan(&binder, (struct plan_node){.kind = PLAN_ALL}, &filter->root);
     binder.bounds = mem_array_zalloc(tree->count, sizeof *binder.bounds);
     if (!binder.bounds)
         return error_nomem("filter");
