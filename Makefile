@@ -99,3 +99,7 @@ unit: $(TEST_BINS) ## unit tests; T=name runs tests/unit/test_name only
 # -- more commands, a file each
 -include scripts/*.mk bench/bench.mk bindings/python/python.mk tests/*.mk
 
+# Here because only now all files have said what they add.
+.PHONY: test-all
+test-all: all $(TEST_BINS) $(EXTRA_TEST_DEPS)
+	@BUILD=$(BUILD) scripts/run_tests $(TEST_BINS) $(EXTRA_TESTS)

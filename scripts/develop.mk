@@ -13,10 +13,6 @@ EXTRA_TESTS += tests/headers/run tests/examples/run tests/cli/run
 test: deps-test ## all tests; T=name runs tests/unit/test_name only
 	@$(MAKE) --no-print-directory $(if $(T),unit,test-all)
 
-.PHONY: test-all
-test-all: all $(TEST_BINS) $(EXTRA_TEST_DEPS)
-	@BUILD=$(BUILD) scripts/run_tests $(TEST_BINS) $(EXTRA_TESTS)
-
 # Sanitizers: the unit tests, in build directories of their own. OpenBLAS has leaks and races of its own making.
 SANITIZER_TESTS ?= $(TEST_BINS)
 asan: deps-test ## unit tests under AddressSanitizer, leaks included
