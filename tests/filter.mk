@@ -28,10 +28,12 @@ $(BUILD)/fuzz/obj/%.o: src/%.c
 $(BUILD)/fuzz/filter: tests/fuzz/filter.c tests/support/filter_fuzz.c tests/support/filter_rows.c $(FUZZ_OBJS) $(FUZZ_KERNELS)
 	$(Q)clang-14 $(CFLAGS_ALL) -O1 -Itests $(FUZZ_FLAGS) -fsanitize=fuzzer $^ -o $@ $(LDFLAGS_ALL) $(LIBS)
 
+-include $(FUZZ_OBJS:.o=.d)
+
 .PHONY: fuzz-filter
 fuzz-filter: $(BUILD)/fuzz/filter ## filters under libFuzzer, FUZZ_SECONDS=60
 	@mkdir -p $(BUILD)/fuzz/found
-	@$(BUILD)/fuzz/filter -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=600 -dict=tests/fuzz/filter.dict \
+	@$(BUILD)/fuzz/filter -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=600 -artifact_prefix=$(BUILD)/fuzz/ -dict=tests/fuzz/filter.dict \
 	    $(BUILD)/fuzz/found tests/fuzz/corpus/filter
 
 $(BUILD)/bench_filter: bench/filter.c $(OBJS)

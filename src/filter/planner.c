@@ -54,12 +54,13 @@ static double scan_cost(const struct filter *filter, const struct condition *con
 static double covered(const struct eval *eval, const struct condition *condition)
 {
     const struct filter_source *source = eval->source;
-    const struct slot *slot = eval->filter->slots + (eval->filter->slots ? condition->operand.slot : 0);
+    const struct slot *slot;
     size_t blocks = (source->row_count + source->block_rows - 1) / source->block_rows, step = blocks / SAMPLED_BLOCKS + 1;
     double inside = 0, seen = 0;
 
     if (!source->stats || !condition->fixed || condition->vector || condition->test != TEST_RANGE)
         return -1;
+    slot = &eval->filter->slots[condition->operand.slot];
     for (size_t block = 0; block < blocks; block += step) {
         struct column_stats stats;
         double low, high, from, to;
