@@ -49,6 +49,12 @@ OBJS := $(SRCS:src/%.c=$(BUILD)/obj/%.o)
 SO := $(BUILD)/libvecdb.so.$(VERSION)
 CLI_SRCS := $(wildcard cli/*.c)
 TESTS := $(wildcard tests/unit/test_*.c)
+# QUICK=1 leaves out the tests that take long under a sanitizer.
+ifdef QUICK
+SLOW_TESTS := annoy flat graph graph_file ivf kmeans rabitq segment segment_damage simd_codes simd_compare simd_distance \
+    simd_metric tombstones filter_corpus filter_limits
+TESTS := $(filter-out $(SLOW_TESTS:%=tests/unit/test_%.c),$(TESTS))
+endif
 TEST_BINS := $(TESTS:tests/unit/%.c=$(BUILD)/tests/%)
 SUPPORT_OBJS := $(patsubst tests/support/%.c,$(BUILD)/tests/support/%.o,$(wildcard tests/support/*.c))
 
