@@ -16,7 +16,7 @@ test: deps-test ## all tests; T=name runs tests/unit/test_name only
 # Sanitizers: the unit tests, in build directories of their own. OpenBLAS has leaks and races of its own making.
 SANITIZER_TESTS ?= $(TEST_BINS)
 asan: deps-test ## unit tests under AddressSanitizer, leaks included
-	@ASAN_OPTIONS=detect_stack_use_after_return=1 $(MAKE) --no-print-directory BUILD=build-asan OPT=-O1 \
+	@$(MAKE) --no-print-directory BUILD=build-asan OPT=-O1 \
 	    SANITIZE='-fsanitize=address -fno-omit-frame-pointer' unit
 # -O2: at -O1 with this sanitizer GCC 12 miscompiles a loop of the AVX-512 comparisons.
 ubsan: deps-test ## unit tests under UndefinedBehaviorSanitizer
