@@ -12,7 +12,8 @@
  *     one after the other, with two sums each, they run at the speed of a plain read loop;
  *   - four streams far apart run a little faster still, once each is longer than SCAN_STREAM;
  *   - software prefetch of a stream never helps.
- * Rows at random (gather) are the opposite: four side by side, and the ones after them prefetched. */
+ * Rows at random (gather) are the opposite: four side by side, the beginnings of those after them prefetched; and where
+ * registers allow, DEFINE_WIDE adds a gather of eight side by side, 5 to 20 % faster out of DRAM. */
 #ifndef VECDB_SIMD_SCAN_H
 #define VECDB_SIMD_SCAN_H
 
@@ -20,7 +21,7 @@
 
 #define SCAN_STREAM ((size_t)64 << 10) /* bytes */
 #define SCAN_AHEAD 8                   /* rows between a gather's prefetch and its use */
-#define SCAN_PREFETCH 1024 /* bytes of a row worth prefetching; the hardware follows on a longer one */
+#define SCAN_PREFETCH 384              /* bytes of a row worth prefetching; the hardware follows on a longer one */
 
 #define SCAN_INLINE static inline __attribute__((always_inline))
 #define SCAN_APART static __attribute__((noinline))
@@ -129,7 +130,39 @@
             out[i] = name##_single(query, (const char *)base + ids[i] * stride, dim, first);                \
     }
 
+/* After DEFINE_SCAN, with the same arguments: name_wide(), a gather of eight rows at a time. */
+#define DEFINE_WIDE(name, result, vec, lanes, start, row_size)                                              \
+    static void name##_wide(const void *query, const void *base, size_t stride, const uint32_t *ids,        \
+                            size_t n, size_t dim, result *out)                                              \
+    {                                                                                                       \
+        const size_t size = (row_size) < SCAN_PREFETCH ? (row_size) : SCAN_PREFETCH;                        \
+        const char *rows = base;                                                                            \
+        const vec first = start;                                                                            \
+        size_t g = 0;                                                                                       \
+        for (; g + 8 <= n; g += 8) {                                                                        \
+            const char *row[8];                                                                             \
+            vec sum[8];                                                                                     \
+            size_t i = 0;                                                                                   \
+            for (size_t j = g + 2 * SCAN_AHEAD; j < g + 2 * SCAN_AHEAD + 8 && j < n; j++)                   \
+                simd_prefetch(rows + ids[j] * stride, size);                                                \
+            _Pragma("GCC unroll 8") for (size_t j = 0; j < 8; j++) {                                        \
+                row[j] = rows + ids[g + j] * stride;                                                        \
+                sum[j] = first;                                                                             \
+            }                                                                                               \
+            for (; i + (lanes) <= dim; i += (lanes))                                                        \
+                _Pragma("GCC unroll 8") for (size_t j = 0; j < 8; j++)                                      \
+                    sum[j] = name##_step(sum[j], query, row[j], i, dim);                                    \
+            if (i < dim)                                                                                    \
+                _Pragma("GCC unroll 8") for (size_t j = 0; j < 8; j++)                                      \
+                    sum[j] = name##_tail(sum[j], query, row[j], i, dim);                                    \
+            vec##_sum4(sum[0], sum[1], sum[2], sum[3], out + g);                                            \
+            vec##_sum4(sum[4], sum[5], sum[6], sum[7], out + g + 4);                                        \
+        }                                                                                                   \
+        name##_gather(query, base, stride, ids + g, n - g, dim, out + g);                                   \
+    }
+
 /* An entry of a table: the three forms of one kernel. */
 #define SCAN(name) {name, name##_rows, name##_gather}
+#define SCAN_WIDE(name) {name, name##_rows, name##_wide}
 
 #endif

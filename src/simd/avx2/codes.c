@@ -19,6 +19,7 @@ SCAN_INLINE i32x8 dot_u8s8_tail(i32x8 sum, const char *query, const char *row, s
 }
 
 DEFINE_SCAN(dot_u8s8, int32_t, i32x8, 32, i32x8_zero(), dim)
+DEFINE_WIDE(dot_u8s8, int32_t, i32x8, 32, i32x8_zero(), dim)
 
 /* The query's high and low terms, against one load of the row. */
 typedef struct {
@@ -900,7 +901,7 @@ static void sub_f32(const void *x, const void *y, size_t n, float *out)
 }
 
 const struct code_kernels AVX2(codes) = {
-    .dot_u8s8 = SCAN(dot_u8s8),
+    .dot_u8s8 = SCAN_WIDE(dot_u8s8),
     .dot_u8s8x2 = SCAN(dot_u8s8x2),
     .dot_u8f32 = SCAN(dot_u8f32),
     .dot_code =
@@ -912,10 +913,10 @@ const struct code_kernels AVX2(codes) = {
             [5] = SCAN(dot_code5),
             [6] = SCAN(dot_code6),
             [7] = SCAN(dot_code7),
-            [8] = SCAN(dot_u8s8),
+            [8] = SCAN_WIDE(dot_u8s8),
         },
     .dot_b1u4 = SCAN(dot_b1u4),
-    .pq8 = SCALAR_SCAN(pq8), /* lookups in memory gain nothing from wide registers */
+    .pq8 = SCALAR_SCAN(pq8),
     .code_pack = code_pack,
     .code_unpack = code_unpack,
     .fastscan_pack = scalar_fastscan_pack,

@@ -67,8 +67,10 @@ SCAN_INLINE __m256 add_square(__m256 sum, __m256 a, __m256 b)
     {                                                                                                          \
         return _mm256_fmadd_ps(tail8_f32(query, i, dim), tail8_##type(row, i, dim), sum);                      \
     }                                                                                                          \
-    DEFINE_SCAN(l2sq_##type, float, f32x8, 8, f32x8_zero(), (row_bytes)*dim)                                   \
-    DEFINE_SCAN(ip_##type, float, f32x8, 8, f32x8_zero(), (row_bytes)*dim)
+    DEFINE_SCAN(l2sq_##type, float, f32x8, 8, f32x8_zero(), (row_bytes)*dim) \
+    DEFINE_WIDE(l2sq_##type, float, f32x8, 8, f32x8_zero(), (row_bytes)*dim) \
+    DEFINE_SCAN(ip_##type, float, f32x8, 8, f32x8_zero(), (row_bytes)*dim) \
+    DEFINE_WIDE(ip_##type, float, f32x8, 8, f32x8_zero(), (row_bytes)*dim)
 
 FLOAT_KERNELS(f32, 4)
 FLOAT_KERNELS(f16, 2)
@@ -108,7 +110,8 @@ SCAN_INLINE __m256i add_ip_i8(__m256i sum, __m256i query, __m256i row)
     {                                                                                                           \
         return add(sum, load_last32(query, i, dim), load_last32(row, i, dim));                        \
     }                                                                                                           \
-    DEFINE_SCAN(name, int32_t, i32x8, 32, i32x8_zero(), dim)
+    DEFINE_SCAN(name, int32_t, i32x8, 32, i32x8_zero(), dim) \
+    DEFINE_WIDE(name, int32_t, i32x8, 32, i32x8_zero(), dim)
 
 BYTE_KERNEL(l2sq_i8, add_square_i8)
 BYTE_KERNEL(ip_i8, add_ip_i8)
@@ -494,16 +497,16 @@ DEFINE_BYTE_BLOCK(i8_multiply, BYTES_I8, false)
 DEFINE_BYTE_BLOCK(i8_l2sq, BYTES_I8, true)
 
 const struct distance_kernels AVX2(distance) = {
-    .l2sq_f32 = SCAN(l2sq_f32),
-    .ip_f32 = SCAN(ip_f32),
-    .l2sq_f16 = SCAN(l2sq_f16),
-    .ip_f16 = SCAN(ip_f16),
-    .l2sq_bf16 = SCAN(l2sq_bf16),
-    .ip_bf16 = SCAN(ip_bf16),
-    .l2sq_i8 = SCAN(l2sq_i8),
-    .ip_i8 = SCAN(ip_i8),
-    .l2sq_u8 = SCAN(l2sq_u8),
-    .ip_u8 = SCAN(ip_u8),
+    .l2sq_f32 = SCAN_WIDE(l2sq_f32),
+    .ip_f32 = SCAN_WIDE(ip_f32),
+    .l2sq_f16 = SCAN_WIDE(l2sq_f16),
+    .ip_f16 = SCAN_WIDE(ip_f16),
+    .l2sq_bf16 = SCAN_WIDE(l2sq_bf16),
+    .ip_bf16 = SCAN_WIDE(ip_bf16),
+    .l2sq_i8 = SCAN_WIDE(l2sq_i8),
+    .ip_i8 = SCAN_WIDE(ip_i8),
+    .l2sq_u8 = SCAN_WIDE(l2sq_u8),
+    .ip_u8 = SCAN_WIDE(ip_u8),
     .hamming_b1 = SCAN(hamming_b1),
     .and_b1 = SCAN(and_b1),
     .or_b1 = SCAN(or_b1),

@@ -28,6 +28,7 @@ SCAN_INLINE i32x16 dot_u8s8_tail(i32x16 sum, const char *query, const char *row,
 }
 
 DEFINE_SCAN(dot_u8s8, int32_t, i32x16, 64, i32x16_zero(), dim)
+DEFINE_WIDE(dot_u8s8, int32_t, i32x16, 64, i32x16_zero(), dim)
 
 /* The query's high and low terms, against one load of the row. */
 typedef struct {
@@ -327,8 +328,8 @@ static void code_unpack(const uint8_t *code, size_t dim, unsigned bits, uint8_t 
 /* Four tables at a time, not two: vpermb looks 64 bytes up in 64, so a byte may choose among four tables. The codes are
  * first shuffled so that a vector's four codes are neighbours, whose sum vpdpbusd then takes as 32-bit numbers: no
  * overflow to mind, and a third fewer instructions than pshufb in 256 bits. */
-SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8_t *luts, int nq, int32_t *out,
-                                size_t out_stride)
+SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables, const uint8_t *luts, int nq,
+                                 int32_t *out, size_t out_stride)
 {
     /* byte 4 v + t comes from table t, position 2 (v % 8) + v / 8 */
 #define FROM(v) (v) * 2 % 16 + (v) / 8, 16 + (v) * 2 % 16 + (v) / 8, 32 + (v) * 2 % 16 + (v) / 8, 48 + (v) * 2 % 16 + (v) / 8
@@ -339,35 +340,46 @@ SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8
 #undef FROM
     const __m512i together = _mm512_load_si512(order), nibble = _mm512_set1_epi8(15), one = _mm512_set1_epi8(1);
     const __m512i which = _mm512_set1_epi32(0x30201000);
-    __m512i low[4], high[4];
+    __m512i low[4][2], high[4][2];
 
     for (int q = 0; q < nq; q++)
-        low[q] = high[q] = _mm512_setzero_si512();
+        low[q][0] = low[q][1] = high[q][0] = high[q][1] = _mm512_setzero_si512();
     for (size_t t = 0; t < tables; t += 4) {
         __mmask64 mask = tables - t < 4 ? 0xffffffff : ~(__mmask64)0;
-        __m512i codes = _mm512_permutexvar_epi8(together, _mm512_maskz_loadu_epi8(mask, block + t * 16));
-        __m512i index_low = _mm512_ternarylogic_epi64(codes, nibble, which, 0xea); /* (codes & nibble) | which */
-        __m512i index_high = _mm512_ternarylogic_epi64(_mm512_srli_epi16(codes, 4), nibble, which, 0xea);
+        __m512i index_low[2], index_high[2];
+#pragma GCC unroll 2
+        for (int b = 0; b < count; b++) {
+            __m512i codes = _mm512_maskz_loadu_epi8(mask, blocks + ((size_t)b * tables + t) * 16);
+            codes = _mm512_permutexvar_epi8(together, codes);
+            index_low[b] = _mm512_ternarylogic_epi64(codes, nibble, which, 0xea); /* (codes & nibble) | which */
+            index_high[b] = _mm512_ternarylogic_epi64(_mm512_srli_epi16(codes, 4), nibble, which, 0xea);
+        }
 #pragma GCC unroll 4
         for (int q = 0; q < nq; q++) {
             __m512i lut = _mm512_maskz_loadu_epi8(mask, luts + ((size_t)q * tables + t) * 16);
-            low[q] = _mm512_dpbusd_epi32(low[q], _mm512_permutexvar_epi8(index_low, lut), one);
-            high[q] = _mm512_dpbusd_epi32(high[q], _mm512_permutexvar_epi8(index_high, lut), one);
+#pragma GCC unroll 2
+            for (int b = 0; b < count; b++) {
+                low[q][b] = _mm512_dpbusd_epi32(low[q][b], _mm512_permutexvar_epi8(index_low[b], lut), one);
+                high[q][b] = _mm512_dpbusd_epi32(high[q][b], _mm512_permutexvar_epi8(index_high[b], lut), one);
+            }
         }
     }
 #pragma GCC unroll 4
-    for (int q = 0; q < nq; q++) {
-        _mm512_storeu_si512(out + (size_t)q * out_stride, low[q]);
-        _mm512_storeu_si512(out + (size_t)q * out_stride + 16, high[q]);
-    }
+    for (int q = 0; q < nq; q++)
+#pragma GCC unroll 2
+        for (int b = 0; b < count; b++) {
+            int32_t *to = out + (size_t)q * out_stride + 32 * (size_t)b;
+            _mm512_storeu_si512(to, low[q][b]);
+            _mm512_storeu_si512(to + 16, high[q][b]);
+        }
 }
 
 #else
 
 /* vpshufb in 256 bits, two tables at a time. Sums are 16-bit, in which the odd bytes ride on the even ones until they
  * are subtracted at the end of each run of tables that cannot overflow. */
-SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8_t *luts, int nq, int32_t *out,
-                                size_t out_stride)
+SCAN_INLINE void fastscan_one(const uint8_t *block, size_t tables, const uint8_t *luts, int nq, int32_t *out,
+                              size_t out_stride)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
     __m512i low[4], high[4];
@@ -413,22 +425,38 @@ SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8
     }
 }
 
+SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables, const uint8_t *luts, int nq,
+                                 int32_t *out, size_t out_stride)
+{
+    for (int b = 0; b < count; b++)
+        fastscan_one(blocks + (size_t)b * tables * 16, tables, luts, nq, out + 32 * b, out_stride);
+}
+
 #endif
+
+/* All blocks for nq queries, two blocks at a time so that there are sums enough in flight. */
+SCAN_INLINE void fastscan_queries(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, int nq,
+                                  int32_t *out, size_t out_stride)
+{
+    size_t b = 0;
+
+    for (; b + 2 <= n_blocks; b += 2)
+        fastscan_blocks(blocks + b * tables * 16, 2, tables, luts, nq, out + b * 32, out_stride);
+    if (b < n_blocks)
+        fastscan_blocks(blocks + b * tables * 16, 1, tables, luts, nq, out + b * 32, out_stride);
+}
 
 static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
                      int32_t *out, size_t out_stride)
 {
-    const size_t block_size = tables * 16;
+    const size_t luts_size = tables * 16;
 
-    for (; nq >= 4; nq -= 4, luts += 4 * block_size, out += 4 * out_stride)
-        for (size_t b = 0; b < n_blocks; b++)
-            fastscan_block(blocks + b * block_size, tables, luts, 4, out + b * 32, out_stride);
-    for (; nq >= 2; nq -= 2, luts += 2 * block_size, out += 2 * out_stride)
-        for (size_t b = 0; b < n_blocks; b++)
-            fastscan_block(blocks + b * block_size, tables, luts, 2, out + b * 32, out_stride);
+    for (; nq >= 4; nq -= 4, luts += 4 * luts_size, out += 4 * out_stride)
+        fastscan_queries(blocks, n_blocks, tables, luts, 4, out, out_stride);
+    for (; nq >= 2; nq -= 2, luts += 2 * luts_size, out += 2 * out_stride)
+        fastscan_queries(blocks, n_blocks, tables, luts, 2, out, out_stride);
     if (nq)
-        for (size_t b = 0; b < n_blocks; b++)
-            fastscan_block(blocks + b * block_size, tables, luts, 1, out + b * 32, out_stride);
+        fastscan_queries(blocks, n_blocks, tables, luts, 1, out, out_stride);
 }
 
 /* ---- scoring ---- */
@@ -947,7 +975,7 @@ static void sub_f32(const void *x, const void *y, size_t n, float *out)
 }
 
 const struct code_kernels AVX512(codes) = {
-    .dot_u8s8 = SCAN(dot_u8s8),
+    .dot_u8s8 = SCAN_WIDE(dot_u8s8),
     .dot_u8s8x2 = SCAN(dot_u8s8x2),
     .dot_u8f32 = SCAN(dot_u8f32),
     .dot_code =
@@ -959,10 +987,10 @@ const struct code_kernels AVX512(codes) = {
             [5] = SCAN(dot_code5),
             [6] = SCAN(dot_code6),
             [7] = SCAN(dot_code7),
-            [8] = SCAN(dot_u8s8),
+            [8] = SCAN_WIDE(dot_u8s8),
         },
     .dot_b1u4 = SCAN(dot_b1u4),
-    .pq8 = SCALAR_SCAN(pq8), /* lookups in memory gain nothing from wide registers */
+    .pq8 = SCALAR_SCAN(pq8),
     .code_pack = code_pack,
     .code_unpack = code_unpack,
     .fastscan_pack = scalar_fastscan_pack,

@@ -71,8 +71,10 @@ SCAN_INLINE __m512 add_square(__m512 sum, __m512 a, __m512 b)
     {                                                                                                      \
         return _mm512_fmadd_ps(tail16_f32(query, i, dim), tail16_##type(row, i, dim), sum);                \
     }                                                                                                      \
-    DEFINE_SCAN(l2sq_##type, float, f32x16, 16, f32x16_zero(), (row_bytes)*dim)                            \
-    DEFINE_SCAN(ip_##type, float, f32x16, 16, f32x16_zero(), (row_bytes)*dim)
+    DEFINE_SCAN(l2sq_##type, float, f32x16, 16, f32x16_zero(), (row_bytes)*dim) \
+    DEFINE_WIDE(l2sq_##type, float, f32x16, 16, f32x16_zero(), (row_bytes)*dim) \
+    DEFINE_SCAN(ip_##type, float, f32x16, 16, f32x16_zero(), (row_bytes)*dim) \
+    DEFINE_WIDE(ip_##type, float, f32x16, 16, f32x16_zero(), (row_bytes)*dim)
 
 FLOAT_KERNELS(f32, 4)
 FLOAT_KERNELS(f16, 2)
@@ -177,9 +179,13 @@ SCAN_INLINE i32x16 ip_i8_start(const char *query, size_t dim)
 }
 
 DEFINE_SCAN(l2sq_i8, int32_t, i32x16, 64, i32x16_zero(), dim)
+DEFINE_WIDE(l2sq_i8, int32_t, i32x16, 64, i32x16_zero(), dim)
 DEFINE_SCAN(ip_i8, int32_t, i32x16, 64, ip_i8_start(query, dim), dim)
+DEFINE_WIDE(ip_i8, int32_t, i32x16, 64, ip_i8_start(query, dim), dim)
 DEFINE_SCAN(l2sq_u8, int32_t, i32x16, 64, i32x16_zero(), dim)
+DEFINE_WIDE(l2sq_u8, int32_t, i32x16, 64, i32x16_zero(), dim)
 DEFINE_SCAN(ip_u8, int32_t, i32x16, 64, ip_u8_start(query, dim), dim)
+DEFINE_WIDE(ip_u8, int32_t, i32x16, 64, ip_u8_start(query, dim), dim)
 
 /* ---- bits ---- */
 
@@ -639,16 +645,16 @@ DEFINE_BYTE_BLOCK(i8_multiply, i8_block, false)
 DEFINE_BYTE_BLOCK(i8_l2sq, i8_block, true)
 
 const struct distance_kernels AVX512(distance) = {
-    .l2sq_f32 = SCAN(l2sq_f32),
-    .ip_f32 = SCAN(ip_f32),
-    .l2sq_f16 = SCAN(l2sq_f16),
-    .ip_f16 = SCAN(ip_f16),
-    .l2sq_bf16 = SCAN(l2sq_bf16),
-    .ip_bf16 = SCAN(ip_bf16),
-    .l2sq_i8 = SCAN(l2sq_i8),
-    .ip_i8 = SCAN(ip_i8),
-    .l2sq_u8 = SCAN(l2sq_u8),
-    .ip_u8 = SCAN(ip_u8),
+    .l2sq_f32 = SCAN_WIDE(l2sq_f32),
+    .ip_f32 = SCAN_WIDE(ip_f32),
+    .l2sq_f16 = SCAN_WIDE(l2sq_f16),
+    .ip_f16 = SCAN_WIDE(ip_f16),
+    .l2sq_bf16 = SCAN_WIDE(l2sq_bf16),
+    .ip_bf16 = SCAN_WIDE(ip_bf16),
+    .l2sq_i8 = SCAN_WIDE(l2sq_i8),
+    .ip_i8 = SCAN_WIDE(ip_i8),
+    .l2sq_u8 = SCAN_WIDE(l2sq_u8),
+    .ip_u8 = SCAN_WIDE(ip_u8),
     .hamming_b1 = SCAN(hamming_b1),
     .and_b1 = SCAN(and_b1),
     .or_b1 = SCAN(or_b1),
