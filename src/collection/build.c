@@ -116,10 +116,12 @@ vecdb_status collection_open_index(struct collection *collection, const struct s
     return VECDB_OK;
 }
 
-/* Put refs into the latest state and their files into the manifest. With write_lock. */
-static vecdb_status put_in_place(struct collection *collection, struct index_ref **refs, size_t count,
-                                 const struct manifest_index_file *files)
+/* Put refs into the latest state and their files into the manifest, and before them their definition when it is new
+ * (`define`). With write_lock. */
+static vecdb_status put_in_place(struct collection *collection, const struct index_definition *define,
+                                 struct index_ref **refs, size_t count, const struct manifest_index_file *files)
 {
+    bool defined = false;
     struct store *store = collection->database->store;
     struct manifest_collection *described = NULL;
     struct manifest *draft = NULL;
@@ -139,6 +141,12 @@ static vecdb_status put_in_place(struct collection *collection, struct index_ref
             }
     if (status == VECDB_OK && store)
         status = collection_begin_change(collection, &draft, &described);
+    if (status == VECDB_OK && define) {
+        status = collection_define_index(collection, described, define);
+        defined = status == VECDB_OK;
+        if (!defined && draft)
+            store_abandon(store);
+    }
     if (status == VECDB_OK && draft) {
         for (size_t i = 0; i < count && status == VECDB_OK; i++) {
             struct manifest_segment *segment =
@@ -151,10 +159,13 @@ static vecdb_status put_in_place(struct collection *collection, struct index_ref
         else
             store_abandon(store);
     }
-    if (status == VECDB_OK)
+    if (status == VECDB_OK) {
         collection_publish(collection, next);
-    else
-        snapshot_release(next);
+        return VECDB_OK;
+    }
+    snapshot_release(next);
+    if (defined)
+        collection_undefine_index(collection, define->id);
     return status;
 }
 
@@ -172,7 +183,7 @@ static bool is_named(const struct collection *collection, const struct index_ref
 }
 
 vecdb_status collection_publish_indexes(struct collection *collection, const struct index_definition *definition,
-                                        struct index_ref **refs, size_t count)
+                                        bool define, struct index_ref **refs, size_t count)
 {
     struct store *store = collection->database->store;
     struct manifest_index_file *files = mem_array_zalloc(count + 1, sizeof *files);
@@ -184,7 +195,7 @@ vecdb_status collection_publish_indexes(struct collection *collection, const str
             status = collection_save_index(collection, refs[i], definition, &files[i]);
     pthread_mutex_lock(&collection->write_lock);
     if (status == VECDB_OK && (status = collection_alive(collection)) == VECDB_OK)
-        status = put_in_place(collection, refs, count, files);
+        status = put_in_place(collection, define ? definition : NULL, refs, count, files);
     failure = *error_last();
     for (size_t i = 0; files && i < count; i++) {
         if (files[i].file.id && status != VECDB_ERR_POISONED && !is_named(collection, refs[i], files[i].file.id))
@@ -222,7 +233,7 @@ static vecdb_status build_definition(struct collection *collection, const struct
         built += refs[v] != NULL;
     }
     if (status == VECDB_OK && built)
-        status = collection_publish_indexes(collection, definition, refs, snapshot->view_count);
+        status = collection_publish_indexes(collection, definition, false, refs, snapshot->view_count);
     for (size_t v = 0; refs && v < snapshot->view_count; v++)
         index_ref_release(refs[v]);
     mem_free(refs);

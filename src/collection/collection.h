@@ -161,9 +161,16 @@ vecdb_status collection_save_index(struct collection *collection, const struct i
 vecdb_status collection_open_index(struct collection *collection, const struct segment_view *view,
                                    const struct index_definition *definition, const struct manifest_index_file *from,
                                    bool in_heap, struct index_ref **out);
-/** Show indexes that were built; those of sealed segments are saved and named by the manifest first. With upkeep_lock. */
+/** Show indexes that were built; those of sealed segments are saved and named by the manifest first, together with their
+ * definition when it is new (`define`). With upkeep_lock. */
 vecdb_status collection_publish_indexes(struct collection *collection, const struct index_definition *definition,
-                                        struct index_ref **refs, size_t count);
+                                        bool define, struct index_ref **refs, size_t count);
+/** Put a definition into a draft of the manifest (NULL: in memory there is none) and among the collection's. With write_lock
+ * and upkeep_lock. */
+vecdb_status collection_define_index(struct collection *collection, struct manifest_collection *described,
+                                     const struct index_definition *definition);
+/** Take it from among the collection's again. With write_lock. */
+void collection_undefine_index(struct collection *collection, uint64_t id);
 /** Build what indexes are defined and sealed segments lack. With upkeep_lock. */
 vecdb_status collection_build_missing(struct collection *collection, vecdb_progress progress, void *context);
 

@@ -3,6 +3,7 @@
 #include "collection/database.h"
 
 #include <stdio.h>
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -234,7 +235,7 @@ vecdb_status collection_build_index(struct collection *collection, const struct 
     return index_ref_create(index, view->segment, view_field(view, snapshot->schema, field), definition->id, out);
 }
 
-static void remove_definition(struct collection *collection, uint64_t id)
+void collection_undefine_index(struct collection *collection, uint64_t id)
 {
     pthread_mutex_lock(&collection->snapshot_lock);
     for (size_t i = 0; i < collection->index_count; i++)
@@ -248,36 +249,37 @@ static void remove_definition(struct collection *collection, uint64_t id)
     pthread_mutex_unlock(&collection->snapshot_lock);
 }
 
-/* Put a definition into the manifest, which gives it its id, and among the collection's. With write_lock. */
-static vecdb_status record_definition(struct collection *collection, struct index_definition *definition)
+vecdb_status collection_define_index(struct collection *collection, struct manifest_collection *described,
+                                     const struct index_definition *definition)
 {
     const struct schema *schema = collection_schema(collection);
-    struct manifest_collection *described;
-    struct manifest *draft;
-    vecdb_status status;
+    uint64_t id = definition->id;
 
-    TRY(collection_begin_change(collection, &draft, &described));
-    if (!draft) {
-        definition->id = database_new_id(collection->database);
-        return add_definition(collection, definition);
-    }
-    status = manifest_add_index(described, definition->name,
-                                (uint32_t)schema_find(schema, definition->field, strlen(definition->field)),
-                                definition->automatic ? "AUTOINDEX" : definition->ops->name, definition->metric,
-                                definition->params_text, &definition->id);
-    if (status == VECDB_OK)
-        status = add_definition(collection, definition);
-    if (status != VECDB_OK) {
-        store_abandon(collection->database->store);
-        return status;
-    }
-    status = store_publish(collection->database->store);
-    if (status != VECDB_OK)
-        remove_definition(collection, definition->id);
-    return status;
+    if (definition->metric == VECDB_METRIC_COSINE) /* rows may have come since the building began */
+        TRY(check_no_zero(collection->latest, schema_find(schema, definition->field, strlen(definition->field))));
+    if (described)
+        TRY(manifest_add_index(described, definition->name,
+                               (uint32_t)schema_find(schema, definition->field, strlen(definition->field)),
+                               definition->automatic ? "AUTOINDEX" : definition->ops->name, definition->metric,
+                               definition->params_text, &id));
+    assert(id == definition->id); /* upkeep_lock: nobody took it */
+    return add_definition(collection, definition);
 }
 
-/* The reverse. */
+/* The id that the next definition gets. With write_lock and upkeep_lock. */
+static vecdb_status next_index_id(struct collection *collection, uint64_t *id)
+{
+    struct manifest_collection *described;
+    struct manifest *draft;
+
+    TRY(collection_begin_change(collection, &draft, &described));
+    *id = draft ? described->next_index_id : database_new_id(collection->database);
+    if (draft)
+        store_abandon(collection->database->store);
+    return VECDB_OK;
+}
+
+/* Take a definition out of the manifest and from among the collection's. With write_lock. */
 static vecdb_status forget_definition(struct collection *collection, uint64_t id)
 {
     struct manifest_collection *described;
@@ -288,7 +290,7 @@ static vecdb_status forget_definition(struct collection *collection, uint64_t id
         manifest_remove_index(described, id);
         TRY(store_publish(collection->database->store));
     }
-    remove_definition(collection, id);
+    collection_undefine_index(collection, id);
     return VECDB_OK;
 }
 
@@ -314,27 +316,20 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
             status = check_no_zero(snapshot, schema_find(snapshot->schema, definition.field, strlen(definition.field)));
     }
     if (status == VECDB_OK)
-        status = record_definition(collection, &definition);
+        status = next_index_id(collection, &definition.id);
     pthread_mutex_unlock(&collection->write_lock);
     if (status != VECDB_OK) {
         index_definition_deinit(&definition);
         snapshot_release(snapshot);
         return status;
     }
-    /* Built without the lock: writers go on. */
+    /* Built without the lock: writers go on. Definition and files then come to be with one manifest, or not at all. */
     refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
     status = refs ? VECDB_OK : error_nomem("index");
     for (; built < snapshot->view_count && status == VECDB_OK; built++)
         status = collection_build_index(collection, snapshot, &snapshot->views[built], &definition, options, &refs[built]);
     if (status == VECDB_OK)
-        status = collection_publish_indexes(collection, &definition, refs, snapshot->view_count);
-    if (status != VECDB_OK) {
-        vecdb_error failure = *error_last();
-        pthread_mutex_lock(&collection->write_lock);
-        (void)forget_definition(collection, definition.id); /* if that fails too, the index is there and will be built later */
-        pthread_mutex_unlock(&collection->write_lock);
-        error_adopt(&failure);
-    }
+        status = collection_publish_indexes(collection, &definition, true, refs, snapshot->view_count);
     for (size_t i = 0; refs && i < built; i++)
         index_ref_release(refs[i]);
     mem_free(refs);
