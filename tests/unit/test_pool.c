@@ -25,9 +25,8 @@ static vecdb_status work(void *context, size_t i, unsigned worker)
         return error_set(VECDB_ERR_MISUSE, "two tasks are worker %u at once", worker);
     atomic_fetch_add(&job->done[i], 1);
     if (job->account) {
-        uint64_t before = mem_account_used(job->account);
         void *memory = mem_alloc(1 << 20);
-        if (mem_account_used(job->account) < before / 2 + 1)
+        if (mem_account_used(job->account) < 1 << 20) /* others' blocks come and go, ours is there */
             atomic_fetch_add(&job->charged_wrongly, 1);
         mem_free(memory);
     }
