@@ -257,7 +257,7 @@ static vecdb_status publish(struct store *store, struct manifest *draft)
     pthread_mutex_unlock(&store->files_lock);
     if (status == VECDB_OK && (PLANTED(3) || PLANTED(4)))
         remove_names(store, &dropped);
-    if (status == VECDB_OK)
+    if (status == VECDB_OK && !PLANTED(2))
         status = sync_directory(store);
     if (status == VECDB_OK)
         status = write_copy(store, draft->generation, 'a', &bytes, &renamed);
@@ -567,7 +567,7 @@ static vecdb_status plant_replay_strays(struct store *store, struct replay *repl
         for (size_t i = 0; i < store->current.wal_count; i++)
             named |= store->current.wals[i].id == scan.id;
         if (!named)
-            (void)wal_read(&store->dir, &scan, replay_frame, replay);
+            TRY(wal_read(&store->dir, &scan, replay_frame, replay));
     }
     return VECDB_OK;
 }

@@ -245,6 +245,7 @@ struct faulty_run {
     char what[160];
     bool (*allowed)(vecdb_status status);
     bool never_poisoned;
+    bool cut_after_failure; /* try that, once */
 };
 
 static void check_failure(struct faulty_run *run, vecdb_status status, const char *where)
@@ -255,6 +256,27 @@ static void check_failure(struct faulty_run *run, vecdb_status status, const cha
     else if (status != VECDB_ERR_POISONED && !run->allowed(status))
         crash_violation(run->counters, run->driver, run->seed, "%s: %s: status %d: %s", run->what, where, status,
                         error_last()->message);
+}
+
+/* A step has failed, and is said to have left nothing: also not after a power cut that loses one thing of those unsynced. */
+static void check_cut_after_failure(struct faulty_run *run)
+{
+    size_t atoms = simfs_atoms(run->fs);
+
+    for (size_t atom = 0; atom < atoms && atom < 16; atom++) {
+        struct simfs *image = simfs_crash(run->fs, PICK_ALL_BUT, atom);
+        vecdb_status status;
+        uint64_t hash = 0;
+        void *db = run->driver->open(simfs_vfs(image), &status);
+
+        if (!db || run->driver->state(db, &hash) != VECDB_OK || oracle_find(run->oracle, hash) < 0)
+            crash_violation(run->counters, run->driver, run->seed,
+                            "%s: a power cut right after (all but %zu) shows none of the states after %zu .. %zu steps",
+                            run->what, atom, run->oracle->durable, run->oracle->count);
+        if (db)
+            run->driver->close(db);
+        simfs_free(image);
+    }
 }
 
 static void *faulty_open(struct faulty_run *run)
@@ -303,6 +325,10 @@ static void faulty_workload(struct faulty_run *run, const struct step *steps, si
             oracle_end(run->oracle, status);
         if (status < 0)
             check_failure(run, status, "step");
+        if (status < 0 && status != VECDB_ERR_POISONED && run->cut_after_failure) {
+            run->cut_after_failure = false; /* the first is enough */
+            check_cut_after_failure(run);
+        }
         if (status == VECDB_ERR_POISONED)
             was_poisoned = true;
         if (i % 5 == 4) {
@@ -385,6 +411,7 @@ void crash_io_faults(const struct driver *driver, uint64_t seed, size_t steps, s
                 struct simfs_faults faults = {.fail_at = call, .forever = forever, .error = errors[e]};
                 snprintf(run.what, sizeof run.what, "call %llu fails %s with %s", (unsigned long long)call,
                          forever ? "forever" : "once", strerror(errors[e]));
+                run.cut_after_failure = !forever;
                 if (fault_run(&run, workload, steps, &faults)) {
                     hit = true;
                     counters->io_faults++;

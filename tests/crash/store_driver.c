@@ -603,7 +603,7 @@ void store_truncations(uint64_t seed, struct counters *counters)
 
 void store_locking(struct counters *counters)
 {
-    char path[] = "/tmp/vecdb-lock-XXXXXX";
+    char path[] = "/tmp/vecdb-lock-XXXXXX", command[64];
     struct store *first = NULL, *second = NULL, *reader = NULL;
     struct store_options read_only = {.flags = STORE_READ_ONLY};
     vecdb_status status;
@@ -625,4 +625,7 @@ void store_locking(struct counters *counters)
     if (status != VECDB_OK)
         crash_violation(counters, &store_driver, 0, "the lock outlived its holder: %s", error_last()->message);
     store_close(first);
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    if (system(command) != 0)
+        crash_violation(counters, &store_driver, 0, "cannot remove %s", path);
 }
