@@ -680,10 +680,13 @@ static void scale_f32(float *x, size_t n, float factor)
     }
 }
 
-static void flip_signs(float *x, size_t dim, const uint8_t *signs)
+/* Multiply by the scale, or by minus it where a bit is set. */
+static void flip_signs(float *x, size_t dim, const uint8_t *signs, float scale)
 {
+    const __m512 scale_x16 = _mm512_set1_ps(scale);
+
     for (size_t i = 0; i < dim; i += 16) {
-        __m512 v = _mm512_loadu_ps(x + i);
+        __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + i), scale_x16);
         __mmask16 mask = load_u16(signs + i / 8, 0);
         _mm512_storeu_ps(x + i, _mm512_mask_xor_ps(v, mask, v, _mm512_set1_ps(-0.0f)));
     }
@@ -706,20 +709,28 @@ static size_t power_of_two_below(size_t n)
     return (size_t)1 << (63 - __builtin_clzll(n));
 }
 
+/* The signs of one round, and the scale of the part that is transformed: values first .. first + power - 1. */
+static void flip_round(float *x, size_t dim, size_t first, size_t power, const uint8_t *signs)
+{
+    float scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss((float)power)));
+    size_t end = first + power;
+
+    flip_signs(x, first, signs, 1.0f);
+    flip_signs(x + first, power, signs + first / 8, scale);
+    flip_signs(x + end, dim - end, signs + end / 8, 1.0f);
+}
+
 static void rotate(float *x, size_t dim, const uint8_t *signs)
 {
     size_t power;
-    float scale;
 
     if (!dim)
         return;
     power = power_of_two_below(dim);
-    scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss((float)power)));
     for (int round = 0; round < 4; round++, signs += dim / 8) {
-        float *part = round % 2 ? x + dim - power : x;
-        flip_signs(x, dim, signs);
-        hadamard(part, power);
-        scale_f32(part, power, scale);
+        size_t first = round % 2 ? dim - power : 0;
+        flip_round(x, dim, first, power, signs);
+        hadamard(x + first, power);
         if (power != dim)
             kac(x, dim / 2);
     }
@@ -728,19 +739,16 @@ static void rotate(float *x, size_t dim, const uint8_t *signs)
 static void unrotate(float *x, size_t dim, const uint8_t *signs)
 {
     size_t power;
-    float scale;
 
     if (!dim)
         return;
     power = power_of_two_below(dim);
-    scale = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss((float)power)));
     for (int round = 3; round >= 0; round--) {
-        float *part = round % 2 ? x + dim - power : x;
+        size_t first = round % 2 ? dim - power : 0;
         if (power != dim)
             kac(x, dim / 2);
-        hadamard(part, power);
-        scale_f32(part, power, scale);
-        flip_signs(x, dim, signs + (size_t)round * (dim / 8));
+        hadamard(x + first, power);
+        flip_round(x, dim, first, power, signs + (size_t)round * (dim / 8));
     }
 }
 
