@@ -91,11 +91,14 @@ $(BUILD)/tests/support/%.o: tests/support/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -c $< -o $@
 
-$(BUILD)/tests/%: tests/unit/%.c $(OBJS) $(SUPPORT_OBJS)
+$(BUILD)/tests/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP $< $(OBJS) $(SUPPORT_OBJS) -o $@ $(LDFLAGS_ALL) $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -c $< -o $@
 
-.SECONDARY: $(OBJS) $(SUPPORT_OBJS)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(OBJS) $(SUPPORT_OBJS)
+	$(Q)$(CC) $< $(OBJS) $(SUPPORT_OBJS) -o $@ $(LDFLAGS_ALL) $(LIBS) -lcmocka
+
+.SECONDARY: $(OBJS) $(SUPPORT_OBJS) $(TEST_BINS:%=%.o)
 -include $(OBJS:.o=.d) $(TEST_BINS:%=%.d) $(SUPPORT_OBJS:.o=.d)
 
 .PHONY: unit
