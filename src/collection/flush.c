@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "collection/rewrite.h"
 
+#define SEAL_FOR_INDEX_ROWS 4096 /* fewer are indexed where they are: that is quicker than a file */
+
 /* All growing views of a partition as one group. */
 static vecdb_status add_partition(struct rewrite *rewrite, uint32_t partition)
 {
@@ -43,6 +45,20 @@ static vecdb_status flush(struct collection *collection, vecdb_progress progress
         status = rewrite_run(&rewrite, progress, context);
     rewrite_deinit(&rewrite);
     return status;
+}
+
+vecdb_status collection_seal_for_index(struct collection *collection, vecdb_progress progress, void *context)
+{
+    struct snapshot *snapshot;
+    size_t growing = 0;
+
+    if (!collection->database->store)
+        return VECDB_OK;
+    snapshot = collection_snapshot(collection);
+    for (size_t v = 0; v < snapshot->view_count; v++)
+        growing += snapshot->views[v].segment->growing ? snapshot->views[v].row_count : 0;
+    snapshot_release(snapshot);
+    return growing >= SEAL_FOR_INDEX_ROWS ? flush(collection, progress, context) : VECDB_OK;
 }
 
 vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context)

@@ -338,12 +338,33 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
     return status;
 }
 
+/* Whether create_index() would refuse: nothing is sealed for what cannot be. */
+static vecdb_status check_options(struct collection *collection, const vecdb_index_options *options)
+{
+    struct index_definition definition = {0};
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK)
+        status = database_writable(collection->database);
+    if (status == VECDB_OK)
+        status = define(collection, options, &definition);
+    pthread_mutex_unlock(&collection->write_lock);
+    index_definition_deinit(&definition);
+    return status;
+}
+
 vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options)
 {
     vecdb_status status;
 
     pthread_mutex_lock(&collection->upkeep_lock);
-    status = create_index(collection, options);
+    status = check_options(collection, options);
+    if (status == VECDB_OK)
+        status = collection_seal_for_index(collection, options->progress, options->context);
+    if (status == VECDB_OK)
+        status = create_index(collection, options);
     pthread_mutex_unlock(&collection->upkeep_lock);
     return status;
 }

@@ -844,9 +844,11 @@ uint64_t store_log_size(struct store *store)
         return 0;
     size = wal_size(store->wal) + (count - 1) * store->options.wal_roll_size;
     next = wal_next_lsn(store->wal);
+    if (next <= checkpoint + 1)
+        return 0;
     if (checkpoint + 1 <= first || next <= first)
         return size;
-    return next <= checkpoint + 1 ? 0 : (uint64_t)((double)size * (double)(next - 1 - checkpoint) / (double)(next - first));
+    return (uint64_t)((double)size * (double)(next - 1 - checkpoint) / (double)(next - first));
 }
 
 /* -- files */
@@ -912,6 +914,19 @@ vecdb_status store_begin(struct store *store, struct manifest **draft)
     return VECDB_OK;
 }
 
+/* Go on in a new log when the checkpoint covers all of this one, which the manifest then no longer names: its bytes come back.
+ * Nothing depends on it, so a failure is not the caller's; one that leaves the disk in doubt has poisoned the log. */
+static void trim_log(struct store *store)
+{
+    const struct manifest *current = &store->current;
+    uint64_t next = wal_next_lsn(store->wal);
+    bool holds_frames = current->wal_count && current->wals[current->wal_count - 1].first_lsn < next;
+
+    if (holds_frames && current->checkpoint_lsn + 1 == next && wal_size(store->wal) >= store->options.wal_roll_size / 64 &&
+        next_log(store) != VECDB_OK)
+        error_clear();
+}
+
 vecdb_status store_publish(struct store *store)
 {
     /* The log first: a segment must not make a later write durable than the log has of another collection. */
@@ -925,6 +940,8 @@ vecdb_status store_publish(struct store *store)
                            (unsigned long long)store->current.checkpoint_lsn, (unsigned long long)last);
     if (status == VECDB_OK)
         status = publish(store, &store->draft);
+    if (status == VECDB_OK)
+        trim_log(store);
     if (PLANTED(11) && status != VECDB_OK)
         atomic_store(&store->next_id, store->current.next_file_id);
     store_abandon(store);

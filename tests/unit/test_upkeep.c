@@ -5,6 +5,7 @@
 #include "support/sample.h"
 #include "vecdb.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -297,6 +298,58 @@ static void test_flush_and_reopen(void **state)
     ok(vecdb_collection_close(&collection));
     ok(vecdb_close(&db));
     mem_free(model);
+}
+
+static long long log_bytes(const char *path)
+{
+    DIR *directory = opendir(path);
+    struct dirent *entry;
+    struct stat about;
+    char name[400];
+    long long total = 0;
+
+    assert_non_null(directory);
+    while ((entry = readdir(directory)))
+        if (strncmp(entry->d_name, "wal-", 4) == 0) {
+            snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+            assert_int_equal(stat(name, &about), 0);
+            total += about.st_size;
+        }
+    closedir(directory);
+    return total;
+}
+
+/* What segments hold takes no space in the log any more; and an index over many growing rows comes with their sealing, so
+ * that it is built once. */
+static void test_flush_gives_log_space_back(void **state)
+{
+    static struct model model;
+    vecdb_index_options index = VECDB_INDEX_OPTIONS_INIT;
+    vecdb_collection *collection;
+    struct rng rng = rng_seeded(11);
+    vecdb_db *db;
+    char path[100];
+
+    memset(&model, 0, sizeof model);
+    db = open_db(fresh_path(path), 0);
+    collection = create(db);
+    while (log_bytes(path) < 3 << 20)
+        put_random(collection, &model, &rng, 3000);
+    assert_true(stat_of(collection, "growing_rows") > 0);
+    index.field = "v";
+    index.type = "HNSW";
+    index.metric = VECDB_METRIC_L2;
+    ok(vecdb_index_create(collection, &index));
+    assert_int_equal(stat_of(collection, "growing_rows"), 0);
+    assert_true(log_bytes(path) < 1 << 20);
+    check(collection, &model);
+    vecdb_collection_close(&collection);
+    ok(vecdb_close(&db));
+    db = open_db(path, 0);
+    ok(vecdb_collection_open(db, "things", &collection));
+    check(collection, &model);
+    vecdb_collection_close(&collection);
+    ok(vecdb_close(&db));
 }
 
 static void test_optimize(void **state)
@@ -723,6 +776,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flush_and_reopen),
+        cmocka_unit_test(test_flush_gives_log_space_back),
         cmocka_unit_test(test_optimize),
         cmocka_unit_test(test_writes_meanwhile),
         cmocka_unit_test(test_cancel),
