@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 struct mem_account {
     atomic_uint_least64_t used, peak;
@@ -43,6 +46,14 @@ static _Thread_local struct mem_account *current_account;
 const struct mem_table *mem_set_table(const struct mem_table *table)
 {
     return atomic_exchange(&current_table, table ? table : &mem_system);
+}
+
+void mem_trim(void)
+{
+#ifdef __GLIBC__
+    if (atomic_load_explicit(&current_table, memory_order_acquire) == &mem_system)
+        malloc_trim(0);
+#endif
 }
 
 static bool account_charge(struct mem_account *account, size_t size)

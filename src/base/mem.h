@@ -24,6 +24,8 @@ void *mem_aligned_alloc(size_t alignment, size_t size);
 /** As realloc; keeps the 16-byte alignment of mem_alloc only. On failure the old block stays. */
 void *mem_realloc(void *memory, size_t size);
 void mem_free(void *memory);
+/** Give freed memory back to the system, where it does not come by itself; after much was freed. */
+void mem_trim(void);
 char *mem_strdup(const char *text);
 void *mem_dup(const void *data, size_t size);
 

@@ -105,11 +105,13 @@ vecdb_status collection_open_index(struct collection *collection, const struct s
     status = open_file(collection, view, field, ops, definition, from, in_heap, &file, &index);
     if (status == VECDB_OK)
         status = index_ref_create(index, view->segment, field, definition->id, out);
-    if (status == VECDB_OK) {
+    if (status == VECDB_OK && !index->detached) {
         (*out)->file = file;
         return VECDB_OK;
     }
     index_file_close(file);
+    if (status == VECDB_OK)
+        return VECDB_OK;
     if (status == VECDB_ERR_NOMEM)
         return status;
     error_clear();

@@ -85,6 +85,7 @@ static void database_free(struct database *database)
     pool_free(database->pool);
     pthread_mutex_destroy(&database->lock);
     mem_free(database);
+    mem_trim();
 }
 
 vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_open_options *options,

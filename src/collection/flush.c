@@ -44,6 +44,7 @@ static vecdb_status flush(struct collection *collection, vecdb_progress progress
     if (status == VECDB_OK && rewrite.from->lsn > collection->checkpoint_lsn)
         status = rewrite_run(&rewrite, progress, context);
     rewrite_deinit(&rewrite);
+    mem_trim(); /* of the growing rows that nobody sees any more */
     return status;
 }
 

@@ -21,13 +21,31 @@ static bool find_index_file(const struct collection *collection, const struct se
     return false;
 }
 
+/* The vector fields whose values an index holds without loss: searches read those instead. */
+static uint64_t *complete_fields(const struct segment_view *view)
+{
+    uint64_t *fields = mem_array_zalloc(bitmap_words(view->segment->schema->field_count), sizeof *fields);
+
+    for (size_t i = 0; fields && i < view->index_count; i++) {
+        const struct index *index = view->indexes[i]->index;
+        if (index->ops->complete && index->ops->complete(index))
+            bitmap_set(fields, view->indexes[i]->field);
+    }
+    return fields;
+}
+
 /* The view with its segment loaded (or not), and its indexes over that one. An index that cannot be opened again stays as it
  * was, over the old segment. */
 static vecdb_status change_view(struct collection *collection, struct segment_view *view, bool load)
 {
+    uint64_t *left_out = complete_fields(view);
     struct segment *twin;
+    vecdb_status status = left_out ? VECDB_OK : error_nomem("load");
 
-    TRY(load ? segment_load(view->segment, &twin) : segment_unload(view->segment, &twin));
+    if (status == VECDB_OK)
+        status = load ? segment_load(view->segment, left_out, &twin) : segment_unload(view->segment, &twin);
+    mem_free(left_out);
+    TRY(status);
     segment_release(view->segment);
     view->segment = twin;
     for (size_t i = 0; i < view->index_count; i++) {
@@ -36,7 +54,8 @@ static vecdb_status change_view(struct collection *collection, struct segment_vi
         for (size_t d = 0; d < collection->index_count; d++)
             if (collection->indexes[d].id == view->indexes[i]->built_by && find_index_file(collection, view, i, &file))
                 TRY(collection_open_index(collection, view, &collection->indexes[d], &file,
-                                          load || collection->database->in_heap, &ref));
+                                          (load || collection->database->in_heap) && !view->indexes[i]->index->detached,
+                                          &ref));
         if (ref) {
             index_ref_release(view->indexes[i]);
             view->indexes[i] = ref;

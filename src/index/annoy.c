@@ -376,7 +376,7 @@ static struct annoy *create(const struct vectors *vectors, vecdb_metric metric)
 
     if (!annoy)
         return NULL;
-    annoy->base = (struct index){&annoy_ops, *vectors, metric};
+    annoy->base = (struct index){&annoy_ops, *vectors, metric, false};
     annoy->plane_dim = plane_dim(metric, vectors->dim);
     return annoy;
 }

@@ -89,7 +89,7 @@ static vecdb_status create(const struct vectors *vectors, vecdb_metric metric, s
     *out = NULL;
     if (!flat)
         return error_nomem("index FLAT");
-    flat->base = (struct index){vectors->type == VECDB_TYPE_BINARY_VECTOR ? &bin_flat_ops : &flat_ops, *vectors, metric};
+    flat->base = (struct index){vectors->type == VECDB_TYPE_BINARY_VECTOR ? &bin_flat_ops : &flat_ops, *vectors, metric, false};
     flat->coder = (struct coder){.type = vectors->type, .metric = metric, .dim = vectors->dim, .exact = true};
     if (publish(flat, vectors) != VECDB_OK) {
         mem_free(flat);

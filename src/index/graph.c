@@ -104,6 +104,13 @@ vecdb_status graph_layer_alloc(struct graph_layer *layer, unsigned e, size_t str
     return VECDB_OK;
 }
 
+bool graph_is_complete(const struct index *index)
+{
+    const struct graph *graph = (const struct graph *)index;
+
+    return atomic_load_explicit(&graph->state, memory_order_acquire)->codec.lossless;
+}
+
 size_t graph_memory(const struct index *index)
 {
     const struct graph *graph = (const struct graph *)index;

@@ -461,6 +461,7 @@ vecdb_status graph_open(const struct index_ops *ops, const void *data, size_t si
         status = read_parts(graph, state, h, size);
     if (status == VECDB_OK && copy_parts(state)) /* check what is used, not what may change under it */
         graph->mapped = false;
+    graph->base.detached = !graph->mapped;
     if (status == VECDB_OK && graph->mapped && (uintptr_t)data % 64)
         status = error_nomem("graph index");
     if (status == VECDB_OK)

@@ -94,6 +94,7 @@ static vecdb_status hnsw_search(const struct index *index, const struct index_se
         .free = graph_free,                                                                                            \
         .check = graph_check,                                                                                          \
         .memory = graph_memory,                                                                                        \
+        .complete = graph_is_complete,                                                                                 \
     }
 
 HNSW_KIND(hnsw, "HNSW", hnsw_build_params, true);

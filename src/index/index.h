@@ -104,6 +104,8 @@ struct index_ops {
     vecdb_status (*check)(const struct index *index);
     /** Bytes it holds in memory (mapped ones included). */
     size_t (*memory)(const struct index *index);
+    /** Whether its own codes hold every value without loss, so that its searches never read the vectors. NULL: they may. */
+    bool (*complete)(const struct index *index);
 };
 
 /** First member of every kind's own struct. `vectors` is a copy of what build, add or open was given last. */
@@ -111,6 +113,7 @@ struct index {
     const struct index_ops *ops;
     struct vectors vectors;
     vecdb_metric metric;
+    bool detached; /* by open(): it has copied what it needs, so the bytes it was opened from may go */
 };
 
 /** Kind by name ("HNSW", capitals or not); NULL when there is none. */

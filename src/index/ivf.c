@@ -36,7 +36,7 @@ struct ivf *ivf_create(const struct ivf_kind *kind, const struct vectors *vector
     if (!ivf)
         return NULL;
     ivf->kind = kind;
-    ivf->base = (struct index){kind->ops, *vectors, metric};
+    ivf->base = (struct index){kind->ops, *vectors, metric, false};
     ivf->coder = (struct coder){.type = vectors->type, .metric = metric, .dim = vectors->dim};
     return ivf;
 }

@@ -79,6 +79,7 @@ static vecdb_status nsg_search(const struct index *index, const struct index_sea
         .free = graph_free,                                                                                            \
         .check = graph_check,                                                                                          \
         .memory = graph_memory,                                                                                        \
+        .complete = graph_is_complete,                                                                                 \
     }
 
 NSG_KIND(nsg, "NSG");

@@ -720,11 +720,14 @@ static vecdb_status load_section(struct segment_file *file, const struct contain
     TRY(container_check_section(container, section));
     if (size)
         memcpy(file->loaded[slot], container_bytes(container, section), size);
+    /* The copy is what is read from now on: the file's pages need not stay. */
+    (void)file_advise(&file->body->map, (size_t)(container_bytes(container, section) - file->body->map.data), size,
+                      VFS_DONT_NEED);
     file->memory += size;
     return VECDB_OK;
 }
 
-static vecdb_status load_all(struct segment_file *file)
+static vecdb_status load_all(struct segment_file *file, const uint64_t *left_out)
 {
     struct segment_body *body = file->body;
     size_t n = body->schema->field_count;
@@ -735,7 +738,7 @@ static vecdb_status load_all(struct segment_file *file)
         return error_nomem(body->container.name);
     TRY(check_key_contents(file));
     for (size_t f = 0; f < n; f++)
-        if (type_is_vector(body->schema->fields[f].type)) {
+        if (type_is_vector(body->schema->fields[f].type) && !(left_out && bitmap_get(left_out, f))) {
             TRY(load_section(file, body->fields[f].values, f));
             file->vectors[f] = file->loaded[f];
         }
@@ -750,7 +753,7 @@ static vecdb_status load_all(struct segment_file *file)
     return VECDB_OK;
 }
 
-static vecdb_status twin(struct segment *segment, bool loaded, struct segment **out)
+static vecdb_status twin(struct segment *segment, bool loaded, const uint64_t *left_out, struct segment **out)
 {
     struct segment_body *body = segment_file_of(segment)->body;
     struct segment_file *file;
@@ -759,7 +762,7 @@ static vecdb_status twin(struct segment *segment, bool loaded, struct segment **
     *out = NULL;
     atomic_fetch_add_explicit(&body->references, 1, memory_order_relaxed);
     TRY(file_create(body, &file));
-    if (loaded && !body->map.in_heap && (status = load_all(file)) != VECDB_OK) {
+    if (loaded && !body->map.in_heap && (status = load_all(file, left_out)) != VECDB_OK) {
         file_free(&file->base);
         return status;
     }
@@ -767,5 +770,9 @@ static vecdb_status twin(struct segment *segment, bool loaded, struct segment **
     return VECDB_OK;
 }
 
-vecdb_status segment_load(struct segment *segment, struct segment **out) { return twin(segment, true, out); }
-vecdb_status segment_unload(struct segment *segment, struct segment **out) { return twin(segment, false, out); }
+vecdb_status segment_load(struct segment *segment, const uint64_t *left_out, struct segment **out)
+{
+    return twin(segment, true, left_out, out);
+}
+
+vecdb_status segment_unload(struct segment *segment, struct segment **out) { return twin(segment, false, NULL, out); }

@@ -50,8 +50,9 @@ vecdb_status segment_check_field(struct segment *segment, size_t field);
  * The same segment with its vectors and keys in memory (huge pages where there are), checked as they are copied. A new
  * object that shares the file with the old one: put it in the old one's place; the old one lives as long as someone
  * retains it, and so do pointers to its vectors.
+ * @param left_out  bitmap of vector fields that stay in the file; NULL: none
  */
-vecdb_status segment_load(struct segment *segment, struct segment **out);
+vecdb_status segment_load(struct segment *segment, const uint64_t *left_out, struct segment **out);
 /** The same segment, answering from its file again. */
 vecdb_status segment_unload(struct segment *segment, struct segment **out);
 

@@ -322,7 +322,7 @@ static void test_loaded(void **state)
         size_t floats = schema_find(schema, "floats", 6);
         unsigned shift;
         sealed = written(&what, 0);
-        ok(segment_load(sealed, &loaded));
+        ok(segment_load(sealed, NULL, &loaded));
         ok(segment_unload(loaded, &unloaded));
         assert_true(segment_memory(loaded) > segment_memory(sealed) + 500 * schema->fields[floats].width);
         assert_int_equal(segment_memory(unloaded), segment_memory(sealed));
