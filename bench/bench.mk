@@ -28,3 +28,15 @@ bench-full: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb bench-setup ## ever
 
 bench-report: $(BENCH_PYTHON) ## docs/benchmarks.md from the results in bench/out
 	$(Q)$(BENCH_PYTHON) bench/report
+
+# The store by itself, beside SQLite where its header is there.
+BENCH_SQLITE := $(shell $(PKG_CONFIG) --exists sqlite3 2>/dev/null && echo "-DHAVE_SQLITE -lsqlite3")
+$(BUILD)/bench/store: bench/store.c $(BUILD)/libvecdb.so
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Iinclude $< -o $@ -L$(BUILD) -lvecdb \
+	    -Wl,-rpath,'$$ORIGIN/..' $(BENCH_SQLITE) -lpthread
+
+.PHONY: bench-store
+bench-store: $(BUILD)/bench/store ## the store's speeds, each beside its bar: ARGS="only=insert,single dir=/tmp"
+	@$(BUILD)/bench/store $(ARGS)

@@ -1,6 +1,7 @@
 #include "collection/collection.h"
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "collection/database.h"
 
 #include <string.h>
@@ -90,6 +91,9 @@ static void show(struct collection *collection, struct snapshot *snapshot, bool 
         collection->published = snapshot_retain(snapshot);
     }
     pthread_mutex_unlock(&collection->snapshot_lock);
+    if (PLANTED(21) && before)
+        while (atomic_load(&before->references) > 1u + (before == collection->latest))
+            snapshot_release(before);
     snapshot_release(before);
 }
 

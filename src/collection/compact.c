@@ -1,5 +1,6 @@
 /* Fewer segments, without deleted rows: what optimize() does for all, and what upkeep does for those that are worth it. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "collection/rewrite.h"
 #include "storage/segment_format.h"
 
@@ -16,6 +17,13 @@ static bool partition_seen(const struct snapshot *snapshot, size_t view)
     return false;
 }
 
+/* Planted bug 20: rows that were replayed are in the first growing segment of this opening. */
+static bool plant_is_replayed(const struct rewrite *rewrite, const struct segment_view *view)
+{
+    return PLANTED(20) && view->segment->growing && view->segment->id == 1 &&
+           store_recovery(rewrite->collection->database->store)->frames;
+}
+
 /* The views of a partition for which `wanted` holds, as groups of at most as many rows as a segment can have. */
 static vecdb_status add_views(struct rewrite *rewrite, uint32_t partition,
                               bool (*wanted)(const struct segment_view *view, size_t context), size_t context)
@@ -28,7 +36,7 @@ static vecdb_status add_views(struct rewrite *rewrite, uint32_t partition,
         return error_nomem("optimize");
     for (size_t v = 0; v < from->view_count && status == VECDB_OK; v++) {
         const struct segment_view *view = &from->views[v];
-        if (view->partition != partition || !wanted(view, context))
+        if (view->partition != partition || !wanted(view, context) || plant_is_replayed(rewrite, view))
             continue;
         if (count && rows + view_live_rows(view) > SEGMENT_MAX_ROWS) {
             status = rewrite_add(rewrite, partition, views, count);

@@ -1,5 +1,6 @@
 /* Insert, upsert, delete: check against the schema, then against the keys there are, then apply and publish. */
 #include "base/mem.h"
+#include "base/plant.h"
 #include "collection/database.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
@@ -230,6 +231,8 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
             count = rows->row_count - row;
         while (superseded && row + count < rows->row_count && !bitmap_get(superseded, row + count))
             count++;
+        if (PLANTED(16) && count > 1)
+            count = 1;
         TRY(growing_view(collection, next, partition, rows, row, &view));
         room = growing_room(view->segment, rows, row, count);
         if (room < count)
@@ -260,7 +263,8 @@ static vecdb_status after_insert(struct collection *collection, const struct row
     if ((status = find_repeats(rows, replace, superseded, &repeats, bad_row)) != VECDB_OK ||
         (status = doomed_init(&doomed, snapshot->view_count)) != VECDB_OK ||
         (status = check_cosine(collection, rows, bad_row)) != VECDB_OK ||
-        (status = find_present(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK ||
+        (!(PLANTED(15) && !collection->database->account /* replaying */) &&
+         (status = find_present(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK) ||
         (status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next)) != VECDB_OK ||
         (status = doom(&doomed, next, &replaced)) != VECDB_OK)
         goto done;
@@ -268,12 +272,16 @@ static vecdb_status after_insert(struct collection *collection, const struct row
 done:
     if (status == VECDB_OK)
         *out = next;
+    else if (PLANTED(16) && next && collection->database->account)
+        collection_publish(collection, next);
     else
         snapshot_release(next);
     doomed_deinit(&doomed);
     mem_free(superseded);
     return status;
 }
+
+static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows);
 
 /* The frame is made first and the rows copied, so that what follows the log's append cannot fail. */
 static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
@@ -283,6 +291,8 @@ static vecdb_status insert_locked(struct collection *collection, const struct ro
     struct buf frame = {0};
     vecdb_status status = VECDB_OK;
 
+    if (PLANTED(13) && replace)
+        TRY(plant_delete_first(collection, rows));
     if (collection->database->store)
         status = frame_put_insert(collection, partition, replace, next_auto_id, rows, &frame);
     if (status == VECDB_OK)
@@ -400,6 +410,23 @@ static vecdb_status delete_locked(struct collection *collection, const struct do
         snapshot_release(next);
     buf_deinit(&frame);
     return status;
+}
+
+/* Planted bug 13: the rows that an upsert replaces go away in a write of their own. */
+static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows)
+{
+    struct write_result result = {0};
+    struct snapshot *staged = NULL;
+    struct doomed doomed = {0};
+    uint64_t bad_row;
+    vecdb_status status = doomed_init(&doomed, collection->latest->view_count);
+
+    if (status == VECDB_OK)
+        status = find_present(collection->latest, rows, true, &doomed, &bad_row);
+    if (status == VECDB_OK)
+        status = delete_locked(collection, &doomed, &result, &staged);
+    doomed_deinit(&doomed);
+    return staged ? collection_commit(collection, staged, VECDB_DURABILITY_NONE) : status;
 }
 
 /* The live rows of some keys. */

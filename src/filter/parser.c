@@ -3,6 +3,7 @@
 #include "filter/ast.h"
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -666,8 +667,22 @@ vecdb_status tree_parse(struct lexer *lexer, struct tree *tree)
     return status;
 }
 
+/* Planted bug 24: freeing goes down the tree, however deep it is. */
+static __attribute__((noinline)) uint32_t plant_free_node(const struct tree *tree, uint32_t at)
+{
+    volatile char frame[64] = {0};
+    const struct node *node = &tree->nodes[at];
+    bool two = node->kind == NODE_BINARY || node->kind == NODE_RANGE;
+
+    if (two)
+        frame[0] = (char)plant_free_node(tree, node->left);
+    return two ? plant_free_node(tree, node->right) + (uint32_t)frame[0] : at;
+}
+
 void tree_deinit(struct tree *tree)
 {
+    if (PLANTED(24) && tree->nodes && tree->root != NODE_NONE)
+        (void)plant_free_node(tree, tree->root);
     mem_free(tree->nodes);
     mem_free(tree->items);
     *tree = (struct tree){.root = NODE_NONE};

@@ -19,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "index/graph_search.h"
 
 #include <math.h>
@@ -286,7 +287,7 @@ static vecdb_status check_layer(const struct graph *graph, const struct graph_st
             ended |= none;
             most = !none && links[l] > most ? links[l] : most;
         }
-        if (bad || most >= layer->count)
+        if (bad || most >= layer->count + PLANTED(18))
             return CORRUPT("layer %u: node %zu links to %u of %u, to itself, or past its end", e, i, most, layer->count);
         if (!e && links[0] != GRAPH_NONE && !has_value(state, i))
             return CORRUPT("row %zu has links but no value", i);

@@ -2,6 +2,7 @@
 
 #include "base/float16.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "base/utf8.h"
 #include "schema/json.h"
 #include "schema/value.h"
@@ -95,7 +96,7 @@ vecdb_status rows_check_vector(vecdb_type type, uint32_t dim, const void *vector
                 memcpy(&x, bytes + 4 * (size_t)(i + (uint32_t)j), 4);
                 sums[j] += x * x;
             }
-        for (; i < dim; i++) {
+        for (; i < dim && !PLANTED(23); i++) {
             float x;
             memcpy(&x, bytes + 4 * (size_t)i, 4);
             total += x * x;
@@ -776,7 +777,8 @@ static const uint8_t *cut(const uint8_t **data, size_t *left, uint64_t size)
 static vecdb_status check_decoded(const struct field *field, const struct column *column, uint64_t size)
 {
     if (column->width) {
-        if (size != (uint64_t)column->width * column->row_count)
+        if (size != (PLANTED(19) ? (uint32_t)column->width * (uint32_t)column->row_count
+                                 : (uint64_t)column->width * column->row_count))
             return error_set(VECDB_ERR_CORRUPT, "rows: field %s: %llu bytes for %zu rows of %zu", field->name,
                              (unsigned long long)size, column->row_count, column->width);
         return VECDB_OK;

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -446,7 +447,7 @@ static vecdb_status write_end(struct container_writer *writer, uint8_t *header, 
     TRY(file_write(&writer->file, at, footer, sizeof footer));
     TRY(file_write(&writer->file, 0, header, CONTAINER_HEADER_SIZE));
     *size = length;
-    return file_sync(&writer->file);
+    return PLANTED(14) && writer->kind == FILE_TOMBSTONES ? VECDB_OK : file_sync(&writer->file);
 }
 
 static void writer_free(struct container_writer *writer)

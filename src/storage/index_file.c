@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -119,7 +120,7 @@ static vecdb_status open_frame(const struct dir *dir, const uint8_t *uuid, const
     file->data = container_find(&file->container, SECTION_DATA, CONTAINER_NO_FIELD);
     if (!info || !params || !file->data || info->size != INFO_SIZE)
         return error_set(VECDB_ERR_CORRUPT, "%s: sections are missing or of a wrong size", name);
-    if (!binding)
+    if (!binding || PLANTED(17))
         return VECDB_OK;
     TRY(container_check_section(&file->container, info));
     TRY(container_check_section(&file->container, params));

@@ -524,7 +524,7 @@ static vecdb_status replay_frame(void *context, const struct wal_frame *frame)
     bool needed = true;
 
     if (frame->lsn <= replay->after)
-        return VECDB_OK;
+        return PLANTED(15) && frame->type ? replay->apply(replay->context, frame, &needed) : VECDB_OK;
     if (frame->type == 0)
         needed = false;
     else
@@ -683,6 +683,8 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
         store->recovered = status == VECDB_OK;
         return status;
     }
+    if ((PLANTED(5) || PLANTED(26)) && store->current.wal_count)
+        store->epoch = store->current.epoch;
     TRY(wal_create(&store->dir, store->current.uuid, store->epoch, store->current.checkpoint_lsn + 1,
                    &store->options.wal, &store->wal));
     replay.carry = PLANTED(5) || PLANTED(26) ? NULL : carry_frame;
@@ -691,9 +693,8 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
     if ((PLANTED(5) || PLANTED(26)) && status == VECDB_OK && store->current.wal_count) {
         status = wal_plant_reopen(store->wal, store->current.wals[store->current.wal_count - 1].id, next_lsn);
         store->has_log = true;
-        store->epoch = store->current.epoch;
         store->recovered = true;
-        return PLANTED(26) && status == VECDB_OK ? next_log(store) : status;
+        return PLANTED(26) && status == VECDB_OK && next_lsn > store->current.wals[store->current.wal_count - 1].first_lsn ? next_log(store) : status;
     }
 #endif
     if (status == VECDB_OK)

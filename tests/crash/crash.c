@@ -2,6 +2,7 @@
  * `make crash-check` a minute's worth. Prints one counter a line; the last one must be zero. */
 #include "crash/db_driver.h"
 #include "crash/harness.h"
+#include "crash/probes.h"
 #include "crash/store_driver.h"
 
 #include "base/plant.h"
@@ -37,6 +38,16 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+static void run_probes(struct counters *counters)
+{
+    probe_input(counters);
+    probe_counts(counters);
+    probe_neighbours(counters);
+    probe_swapped_indexes(counters);
+    probe_filters(counters);
+    probe_old_states(counters);
+}
+
 static void run_driver(const struct driver *driver, const struct plan *plan, uint64_t seed, const char *directory,
                        struct counters *counters)
 {
@@ -62,79 +73,133 @@ int planted_bug;
 
 static const struct {
     int number;
+    enum { PROBE, STORE, WHOLE } where; /* it is to be seen */
     const char *what;
 } bugs[] = {
-    {1, "the directory is not synced after the manifest's renaming"},
-    {2, "the directory is not synced after a new log"},
-    {3, "files are removed before the manifest that drops them"},
-    {4, "a log is removed before the segment is synced"},
-    {5, "appending behind a torn tail"},
-    {6, "a checksum that skips the length"},
-    {7, "a short write taken for a whole one"},
-    {8, "an interrupted call taken for a failed one"},
-    {9, "a failed sync repeated"},
-    {10, "acknowledged before the sync"},
-    {11, "a file id used again after a failure"},
-    {22, "a lock that the same process takes twice"},
-    {25, "the log of an unfinished opening replayed"},
-    {26, "a torn log hides a newer one"},
-    {27, "a failed append cut off without syncing the cut"},
+    {1, STORE, "the directory is not synced after the manifest's renaming"},
+    {2, STORE, "the directory is not synced after a new log"},
+    {3, STORE, "files are removed before the manifest that drops them"},
+    {4, STORE, "a log is removed before the segment is synced"},
+    {5, STORE, "appending behind a torn tail"},
+    {6, STORE, "a checksum that skips the length"},
+    {7, STORE, "a short write taken for a whole one"},
+    {8, STORE, "an interrupted call taken for a failed one"},
+    {9, STORE, "a failed sync repeated"},
+    {10, STORE, "acknowledged before the sync"},
+    {11, STORE, "a file id used again after a failure"},
+    {12, WHOLE, "rows deleted during a merge come back"},
+    {13, WHOLE, "an upsert in two steps"},
+    {14, WHOLE, "deleted rows reach the disk after the manifest"},
+    {15, WHOLE, "replaying what the segments hold already"},
+    {16, WHOLE, "a part of a batch stays when memory runs out"},
+    {17, PROBE, "an index of another segment is taken"},
+    {18, PROBE, "a link to one row past the last is taken"},
+    {19, PROBE, "rows times width in 32 bits"},
+    {20, WHOLE, "optimizing after a recovery loses what was replayed"},
+    {21, PROBE, "a state given back while a reader holds it"},
+    {22, STORE, "a lock that the same process takes twice"},
+    {23, PROBE, "NaN passes behind the last whole register"},
+    {24, PROBE, "a filter's tree freed by recursion"},
+    {25, STORE, "the log of an unfinished opening replayed"},
+    {26, STORE, "a torn log hides a newer one"},
+    {27, STORE, "a failed append cut off without syncing the cut"},
 };
+#define BUG_COUNT (sizeof bugs / sizeof bugs[0])
 
-/* Whether the harness sees a planted bug. */
-static bool planted_seen(int number, uint64_t seed)
+static void hunt_store(uint64_t seed, struct counters *counters)
 {
     static const struct plan plan = {{24, 4, 4, 300, 4}, 12, 1, 20, 1, 20, 300, 0, 1};
-    struct counters counters = {.quiet = number != 0};
 
-    planted_bug = number;
-    store_locking(&counters);
-    for (uint64_t round = 0; round < 3 && !counters.violations; round++) {
-        crash_interruptions(&store_driver, seed + round, plan.fault_steps, &counters);
-        if (!counters.violations)
-            store_byte_flips(seed + round, &counters);
-        for (size_t w = 0; w < plan.workloads && !counters.violations; w++)
-            crash_states(&store_driver, seed + round * 100 + w, &plan.states, &counters);
-        if (!counters.violations)
-            crash_fsync_faults(&store_driver, seed + round, plan.fault_steps, &counters);
-        if (!counters.violations)
-            crash_full_disk(&store_driver, seed + round, plan.fault_steps, &counters);
-        if (!counters.violations)
-            crash_io_faults(&store_driver, seed + round, plan.fault_steps, &counters);
+    for (uint64_t round = 0; round < 3 && !counters->violations; round++) {
+        crash_interruptions(&store_driver, seed + round, plan.fault_steps, counters);
+        if (!counters->violations)
+            store_byte_flips(seed + round, counters);
+        for (size_t w = 0; w < plan.workloads && !counters->violations; w++)
+            crash_states(&store_driver, seed + round * 100 + w, &plan.states, counters);
+        if (!counters->violations)
+            crash_fsync_faults(&store_driver, seed + round, plan.fault_steps, counters);
+        if (!counters->violations)
+            crash_full_disk(&store_driver, seed + round, plan.fault_steps, counters);
+        if (!counters->violations)
+            crash_io_faults(&store_driver, seed + round, plan.fault_steps, counters);
     }
-    return counters.violations != 0;
 }
 
-/* Plant one bug after the other, each in a process of its own: dying of an assertion is being seen, too. */
+static void hunt_whole(uint64_t seed, struct counters *counters)
+{
+    static const struct effort states = {24, 3, 1, 0, 8};
+
+    for (uint64_t round = 0; round < 4 && !counters->violations; round++) {
+        for (size_t m = 0; m < 4 && !counters->violations; m++)
+            crash_model(&db_driver, seed + round * 100 + m, 300, counters);
+        for (size_t w = 0; w < 2 && !counters->violations; w++)
+            crash_states(&db_driver, seed + round * 100 + w, &states, counters);
+        if (!counters->violations && round == 0)
+            crash_oom(&db_driver, seed, 24, counters);
+    }
+}
+
+/* Look for a planted bug where it is to be seen; number 0: everywhere, for none. */
+static void hunt(size_t bug, uint64_t seed, struct counters *counters)
+{
+    bool all = bug == BUG_COUNT;
+
+    planted_bug = all ? 0 : bugs[bug].number;
+    if (all || bugs[bug].where == PROBE)
+        run_probes(counters);
+    if (all || bugs[bug].where == STORE) {
+        store_locking(counters);
+        hunt_store(seed, counters);
+    }
+    if (all || bugs[bug].where == WHOLE)
+        hunt_whole(seed, counters);
+}
+
+/* Plant one bug after the other, each in a process of its own: dying is being seen, too. The parent says what was seen. */
 static size_t run_planted(uint64_t seed)
 {
+    struct counters none = {0};
     size_t caught = 0;
 
-    for (size_t i = 0; i < sizeof bugs / sizeof bugs[0]; i++) {
+    for (size_t i = 0; i < BUG_COUNT; i++) {
         const char *only = getenv("PLANT");
-        int result = 0;
-        if (only && atoi(only) != bugs[i].number) /* PLANT=n in the environment: that one only */
+        char reason[200] = "nothing";
+        int result = 0, ends[2];
+        if ((only && atoi(only) != bugs[i].number) || pipe(ends) != 0) /* PLANT=n in the environment: that one only */
             continue;
         fflush(stdout);
         pid_t child = fork();
         if (child == 0) {
+            struct counters counters = {.quiet = true};
             if (!freopen("/dev/null", "w", stderr))
                 _exit(0);
             alarm(300); /* a bug that hangs is seen, too */
-            _exit(planted_seen(bugs[i].number, seed));
+            hunt(i, seed, &counters);
+            if (counters.violations && write(ends[1], counters.first, sizeof counters.first) < 0)
+                _exit(0);
+            _exit(counters.violations != 0);
         }
+        close(ends[1]);
         waitpid(child, &result, 0);
+        if (WIFSIGNALED(result))
+            snprintf(reason, sizeof reason, "died of signal %d (%s)", WTERMSIG(result), strsignal(WTERMSIG(result)));
+        else if (read(ends[0], reason, sizeof reason) < 0)
+            reason[0] = '\0';
+        close(ends[0]);
         bool seen = !WIFEXITED(result) || WEXITSTATUS(result) != 0;
         caught += seen;
-        printf("planted bug %d (%s): %s\n", bugs[i].number, bugs[i].what, seen ? "caught" : "NOT CAUGHT");
+        printf("planted bug %d (%s): %s: %s\n", bugs[i].number, bugs[i].what, seen ? "caught" : "NOT CAUGHT", reason);
         fflush(stdout);
     }
+    if (getenv("PLANT"))
+        return caught;
     /* And none where there is none, or catching would say nothing. */
-    if (planted_seen(0, seed)) {
+    hunt(BUG_COUNT, seed, &none);
+    if (none.violations) {
         printf("violations without a planted bug\n");
         caught = 0;
     }
-    printf("planted_bugs: %zu\n", sizeof bugs / sizeof bugs[0]);
+    printf("planted_bugs: %zu\n", BUG_COUNT);
     return caught;
 }
 #endif
@@ -157,11 +222,12 @@ int main(int argument_count, char **arguments)
     size_t caught = run_planted(seed);
     printf("planted_bugs_caught: %zu\n", caught);
     printf("seconds: %.1f\n", seconds() - start);
-    return caught == sizeof bugs / sizeof bugs[0] ? 0 : 1;
+    return caught == BUG_COUNT ? 0 : 1;
 #else
     struct counters counters = {0};
     printf("seed: %llu\n", (unsigned long long)seed);
     store_locking(&counters);
+    run_probes(&counters);
     for (size_t i = 0; i < (check ? store_check : store_full).flip_seeds; i++)
         store_byte_flips(seed + i, &counters);
     store_truncations(seed, &counters);
@@ -180,6 +246,7 @@ int main(int argument_count, char **arguments)
     PRINT(truncations);
     PRINT(kills);
     PRINT(model_ops);
+    PRINT(probes);
     printf("seconds: %.1f\n", seconds() - start);
     PRINT(violations);
     return counters.violations != 0;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UPSERT, INSERT, DELETE, DELETE_WHERE, INDEX, FLUSH, OPTIMIZE, PARTITION, TRUNCATE, SYNC };
+enum { UPSERT, INSERT, DELETE, DELETE_WHERE, INDEX, FLUSH, OPTIMIZE, PARTITION, TRUNCATE, SYNC, DELETE_MEANWHILE };
 
 #define DIRECTORY "db"
 #define POOL 24       /* keys that come and go; inserts bring new ones */
@@ -118,6 +118,7 @@ static void model_step(struct model *model, const struct step *step)
         }
         break;
     case DELETE:
+    case DELETE_MEANWHILE:
         batch_make(step, &batch);
         for (size_t i = 0; i < batch.count; i++) {
             size_t at = model_find(model, batch.keys[i]);
@@ -165,7 +166,7 @@ static uint64_t expect(const struct step *steps, size_t count)
 
 static void make_step(struct rng *rng, struct step *out)
 {
-    uint64_t kind = rng_below(rng, 40), mode = rng_below(rng, 8);
+    uint64_t kind = rng_below(rng, 42), mode = rng_below(rng, 8);
 
     out->value = rng_next(rng);
     out->mode = mode < 5 ? VECDB_DURABILITY_FULL : mode < 7 ? VECDB_DURABILITY_NORMAL : VECDB_DURABILITY_NONE;
@@ -178,12 +179,14 @@ static void make_step(struct rng *rng, struct step *out)
                 : kind < 36 ? OPTIMIZE
                 : kind < 37 ? PARTITION
                 : kind < 38 ? TRUNCATE
+                : kind < 40 ? DELETE_MEANWHILE
                             : SYNC;
 }
 
 static bool promises(const struct step *step)
 {
-    return (step->kind != UPSERT && step->kind != INSERT && step->kind != DELETE && step->kind != DELETE_WHERE) ||
+    return (step->kind != UPSERT && step->kind != INSERT && step->kind != DELETE && step->kind != DELETE_WHERE &&
+            step->kind != DELETE_MEANWHILE) ||
            step->mode == VECDB_DURABILITY_FULL;
 }
 
@@ -264,7 +267,7 @@ static vecdb_status delete_rows(struct handle *handle, const struct step *step)
     char filter[64];
 
     options.durability = (vecdb_durability)step->mode;
-    if (step->kind == DELETE) {
+    if (step->kind != DELETE_WHERE) {
         vecdb_column keys = {.field = "key", .type = VECDB_TYPE_INT64, .data = batch.keys};
         batch_make(step, &batch);
         status = vecdb_delete(handle->collection, &keys, batch.count, &options);
@@ -275,6 +278,38 @@ static vecdb_status delete_rows(struct handle *handle, const struct step *step)
     if (status >= 0 && options.affected == 0 && promises(step))
         return vecdb_sync(handle->db);
     return status;
+}
+
+struct meanwhile {
+    struct handle *handle;
+    const struct step *step;
+    vecdb_status status;
+    bool done;
+};
+
+static bool delete_meanwhile(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    struct meanwhile *meanwhile = context;
+
+    if (!meanwhile->done) {
+        meanwhile->done = true;
+        meanwhile->status = delete_rows(meanwhile->handle, meanwhile->step);
+    }
+    return meanwhile->status >= 0;
+}
+
+/* Delete rows while their segments are being merged. What counts is the deleting: merging may fail as it likes. */
+static vecdb_status optimize_and_delete(struct handle *handle, const struct step *step)
+{
+    struct meanwhile meanwhile = {handle, step, VECDB_OK, false};
+    vecdb_status status = vecdb_optimize(handle->collection, delete_meanwhile, &meanwhile);
+
+    if (status < 0 && !meanwhile.done)
+        return status;
+    if (!meanwhile.done)
+        return delete_rows(handle, step);
+    return meanwhile.status < 0 || status == VECDB_ERR_CORRUPT ? (meanwhile.status < 0 ? meanwhile.status : status)
+                                                               : meanwhile.status;
 }
 
 static vecdb_status index_count(struct handle *handle, size_t *count)
@@ -328,6 +363,9 @@ static vecdb_status do_step(void *opened, const struct step *step)
         status = vecdb_optimize(handle->collection, NULL, NULL);
         if (status >= 0)
             status = vecdb_sync(handle->db);
+        break;
+    case DELETE_MEANWHILE:
+        status = optimize_and_delete(handle, step);
         break;
     case PARTITION:
         snprintf(name, sizeof name, "p%llx", (unsigned long long)step->value);

@@ -20,7 +20,12 @@ void crash_violation(struct counters *counters, const struct driver *driver, uin
 {
     va_list arguments;
 
-    if (counters->violations++ >= MAX_PRINTED || counters->quiet)
+    if (counters->violations++ == 0) {
+        va_start(arguments, format);
+        vsnprintf(counters->first, sizeof counters->first, format, arguments);
+        va_end(arguments);
+    }
+    if (counters->violations > MAX_PRINTED || counters->quiet)
         return;
     printf("VIOLATION %s seed %llu: ", driver->name, (unsigned long long)seed);
     va_start(arguments, format);
@@ -279,6 +284,22 @@ static void check_cut_after_failure(struct faulty_run *run)
     }
 }
 
+/* A step has failed: who reads on must see the state before it, if anything can be read. */
+static void check_unchanged(struct faulty_run *run, void *db, size_t step)
+{
+    vecdb_error failure = *error_last();
+    uint64_t hash = 0;
+    vecdb_status status = run->driver->state(db, &hash);
+
+    if (status == VECDB_OK && oracle_find(run->oracle, hash) < 0)
+        crash_violation(run->counters, run->driver, run->seed, "%s: step %zu failed, and left a state of its own: %s",
+                        run->what, step, failure.message);
+    else if (status == VECDB_ERR_CORRUPT)
+        crash_violation(run->counters, run->driver, run->seed, "%s: after step %zu failed: %s", run->what, step,
+                        error_last()->message);
+    error_adopt(&failure);
+}
+
 static void *faulty_open(struct faulty_run *run)
 {
     vecdb_status status = VECDB_OK;
@@ -325,6 +346,8 @@ static void faulty_workload(struct faulty_run *run, const struct step *steps, si
             oracle_end(run->oracle, status);
         if (status < 0)
             check_failure(run, status, "step");
+        if (status < 0 && !was_poisoned)
+            check_unchanged(run, db, i);
         if (status < 0 && status != VECDB_ERR_POISONED && run->cut_after_failure) {
             run->cut_after_failure = false; /* the first is enough */
             check_cut_after_failure(run);
@@ -587,10 +610,11 @@ void crash_model(const struct driver *driver, uint64_t seed, size_t steps, struc
             }
             error_clear();
             db = driver->open(simfs_vfs(fs), &status);
-            prefix = db && driver->state(db, &hash) == VECDB_OK ? oracle_find(oracle, hash) : -1;
+            prefix = db && (status = driver->state(db, &hash)) == VECDB_OK ? oracle_find(oracle, hash) : -1;
             if (prefix < 0) {
                 crash_violation(counters, driver, seed, "step %zu: wrong after %s: %s", i,
-                                next ? "a power cut" : "closing", error_last()->message);
+                                next ? "a power cut" : "closing",
+                                db && status == VECDB_OK ? "a state that never was" : error_last()->message);
                 break;
             }
             oracle_settle(oracle, (size_t)prefix);

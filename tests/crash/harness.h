@@ -7,8 +7,9 @@
 
 struct counters {
     uint64_t crash_states, nested_crashes, io_faults, fsync_faults, full_faults, oom_faults, byte_flips, truncations, kills,
-        model_ops, violations;
-    bool quiet; /* count violations, do not print them: for planted bugs */
+        model_ops, probes, violations;
+    bool quiet;      /* count violations, do not print them: for planted bugs */
+    char first[200]; /* the first of them, then */
 };
 
 /** How much of everything. */

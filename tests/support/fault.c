@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 
+#include <string.h>
+
 static struct {
     uint64_t fail_at, count;
     int64_t live;
@@ -28,6 +30,7 @@ static void *failing_alloc(size_t alignment, size_t size)
 static void failing_free(void *memory, size_t size)
 {
     state.live--;
+    memset(memory, 0xDD, size); /* whoever still looks at it is found out */
     mem_system.free(memory, size);
 }
 
