@@ -93,6 +93,7 @@ static vecdb_status add_chunk(struct collection *collection, const struct snapsh
         status = ref->index->ops->add(ref->index, &vectors, &build);
         if (status == VECDB_OK)
             atomic_store_explicit(&ref->covered, vectors.row_count, memory_order_release);
+        atomic_store_explicit(&ref->bytes, ref->index->ops->memory(ref->index), memory_order_relaxed);
     }
     pthread_mutex_unlock(&ref->growing);
     return status;

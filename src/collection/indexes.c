@@ -419,7 +419,7 @@ vecdb_status collection_describe_index(struct collection *collection, const char
             if (ref->built_by != definition->id)
                 continue;
             rows += atomic_load_explicit(&ref->covered, memory_order_acquire);
-            bytes += ref->index->ops->memory(ref->index);
+            bytes += atomic_load_explicit(&ref->bytes, memory_order_relaxed);
         }
     total = 0;
     for (size_t v = 0; v < collection->latest->view_count; v++)

@@ -17,6 +17,7 @@ vecdb_status index_ref_create(struct index *index, struct segment *segment, size
     atomic_init(&ref->references, 1);
     atomic_init(&ref->covered, index->vectors.row_count);
     atomic_init(&ref->reached, index->vectors.row_count);
+    atomic_init(&ref->bytes, index->ops->memory(index));
     pthread_mutex_init(&ref->growing, NULL);
     ref->index = index;
     ref->segment = segment;
