@@ -37,6 +37,7 @@ struct pass {
     size_t beam, keep, candidates;
     float alpha2;
     const uint8_t *part_of;    /* merging: of each row */
+    bool thinned;              /* rows have left the parts, and links with them */
     uint32_t *in_offsets, *in; /* incoming links: of node i in[in_offsets[i] .. in_offsets[i + 1]) */
     size_t in_most;
 };
@@ -317,12 +318,15 @@ static size_t merge_one(struct pass *pass, struct graph_scratch *scratch, uint32
         keys[i] = graph_key(scores[i], own[i]);
     *pool = (struct graph_pool){.keys = pool->keys, .capacity = pass->beam};
     (void)graph_visit(scratch, node);
-    for (size_t i = 0; i < pass->lists->counts[node]; i++)
-        if (elsewhere(pass, graph_key_node(list[i]), pass->part_of[node])) {
+    for (size_t i = 0; i < pass->lists->counts[node]; i++) {
+        bool foreign = elsewhere(pass, graph_key_node(list[i]), pass->part_of[node]);
+        if (foreign) {
             (void)graph_visit(scratch, graph_key_node(list[i]));
             graph_pool_insert(pool, list[i]);
-            keys[n++] = list[i];
         }
+        if (foreign || pass->thinned)
+            keys[n++] = list[i];
+    }
     graph_walk(scratch, layer, &self, (struct graph_stop){.ef = pass->beam}, &counters);
     graph_scratch_clear(scratch);
     for (size_t i = 0; i < pool->count; i++)
@@ -369,15 +373,15 @@ static void settle_links(struct pass *pass, uint32_t *original)
     mem_free(pass->out);
 }
 
-vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of)
+vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned)
 {
     struct graph_layer *layer = linker->layer;
     const struct graph_codec *codec = &linker->state->codec;
     struct knn_input knn = {layer->codes, codec->stride, codec->code_dim, layer->count};
     struct cluster_input input = {layer->codes, codec->stride, codec->code_dim, linker->nodes, linker->node_count,
                                   LEAF_ROWS, MERGE_OVERLAP, linker->graph->settings.seed};
-    struct pass pass = {.linker = linker, .codec = codec, .part_of = part_of, .keep = layer->degree,
-                        .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED};
+    struct pass pass = {.linker = linker, .codec = codec, .part_of = part_of, .thinned = thinned,
+                        .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED};
     struct cluster cluster = {0};
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;

@@ -8,6 +8,7 @@
 
 #define PARTS_MAX 8        /* more would be searched for longer than building anew takes */
 #define LEAST_SHARE 4      /* at least one row in so many comes from the parts, else they are not worth it */
+#define FEW_LEFT 50         /* one row in so many that leaves does no harm to the links of the others */
 #define BLOCK 256
 
 struct merge {
@@ -227,22 +228,27 @@ static vecdb_status merge_parts(struct merge *merge, const struct index_build_co
 {
     struct graph_linker linker = {merge->graph, merge->state, &merge->state->layers[0], merge->nodes, merge->node_count, context};
     bool parts[GRAPH_NO_PART + 1] = {false};
-    size_t of = 0;
+    size_t of = 0, left = 0;
     uint32_t *rows;
     vecdb_status status;
 
     for (size_t i = 0; i < merge->node_count; i++)
         parts[merge->part_of[merge->nodes[i]]] = true;
-    for (size_t i = 0; i < merge->part_count; i++)
+    for (size_t i = 0; i < merge->part_count; i++) {
         of += parts[i];
+        for (size_t row = 0; row < merge->parts[i]->layers[0].count; row++)
+            left += merge->row_maps[i][row] >= merge->state->layers[0].count;
+    }
     *useless = of == 0;
     if (*useless)
         return VECDB_OK;
     TRY(pool_run(context->pool, (merge->node_count + BLOCK - 1) / BLOCK, keep_task, merge));
     if (!(rows = mem_dup(merge->nodes, (merge->node_count + 1) * sizeof *rows)))
         return error_nomem("merging");
-    /* all rows of one part: they have their links */
-    status = of == 1 && !parts[GRAPH_NO_PART] ? graph_repair(&linker) : graph_link_parts(&linker, merge->part_of);
+    if (of == 1 && !parts[GRAPH_NO_PART] && left < merge->node_count / FEW_LEFT) /* they have their links */
+        status = graph_repair(&linker);
+    else
+        status = graph_link_parts(&linker, merge->part_of, left >= merge->node_count / FEW_LEFT);
     if (status == VECDB_OK)
         status = graph_link_layers(merge->graph, false, rows, merge->node_count, context);
     mem_free(rows);
