@@ -17,7 +17,7 @@
 #define BATCH_NEIGHBOURS 16
 #define TASK_ROWS 8
 #define CAPACITY_MIN 1024
-#define ALPHA2 1.1f
+#define ALPHA2 1.2f
 #define UPPER_BEAM 32
 
 struct batch {

@@ -15,7 +15,7 @@
 #include "support/neighbours.h"
 
 #define ROWS 4000
-#define QUERIES 200
+#define QUERIES 500
 #define HALVES 20 /* ten turnovers */
 
 static struct pool *pool;
