@@ -109,7 +109,7 @@ vecdb_status db_open_with_vfs(const struct vfs *vfs, const char *path, const vec
     }
     before = mem_account_enter(account);
     status = database_open(vfs, path, &read, account, &database);
-    if (status == VECDB_OK && vfs == &vfs_posix && database->store && !database->read_only &&
+    if (status == VECDB_OK && vfs == &vfs_posix && !database->read_only &&
         (status = upkeep_start(database)) != VECDB_OK) {
         vecdb_error failure = *error_last();
         (void)database_close(database);

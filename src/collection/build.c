@@ -123,7 +123,7 @@ vecdb_status collection_open_index(struct collection *collection, const struct s
 static vecdb_status put_in_place(struct collection *collection, const struct index_definition *define,
                                  struct index_ref **refs, size_t count, const struct manifest_index_file *files)
 {
-    bool defined = false;
+    bool defined = false, files_named = false;
     struct store *store = collection->database->store;
     struct manifest_collection *described = NULL;
     struct manifest *draft = NULL;
@@ -141,7 +141,9 @@ static vecdb_status put_in_place(struct collection *collection, const struct ind
                     index_ref_release(refs[i]);
                 break;
             }
-    if (status == VECDB_OK && store)
+    for (size_t i = 0; i < count; i++)
+        files_named |= files[i].file.id != 0;
+    if (status == VECDB_OK && store && (define || files_named)) /* of growing segments the manifest knows nothing */
         status = collection_begin_change(collection, &draft, &described);
     if (status == VECDB_OK && define) {
         status = collection_define_index(collection, described, define);
@@ -231,7 +233,7 @@ static vecdb_status build_definition(struct collection *collection, const struct
     for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
         if (snapshot->views[v].segment->growing || has_index(&snapshot->views[v], definition->id))
             continue;
-        status = collection_build_index(collection, snapshot, &snapshot->views[v], definition, options, &refs[v]);
+        status = collection_build_index(collection, snapshot, &snapshot->views[v], definition, options, NULL, &refs[v]);
         built += refs[v] != NULL;
     }
     if (status == VECDB_OK && built)

@@ -152,7 +152,7 @@ vecdb_status collection_commit(struct collection *collection, struct snapshot *s
         status = store_commit(database->store, staged->lsn, durability);
     if (status == VECDB_OK)
         show(collection, staged, false);
-    if (durability == VECDB_DURABILITY_NORMAL)
+    if (durability == VECDB_DURABILITY_NORMAL || collection_wants_growth(collection))
         upkeep_poke(database->upkeep);
     snapshot_release(staged);
     return status;

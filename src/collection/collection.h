@@ -147,10 +147,20 @@ vecdb_status collection_describe_index(struct collection *collection, const char
 /** The metric of the index on a field, VECDB_METRIC_DEFAULT when there is none. */
 vecdb_metric collection_field_metric(struct collection *collection, const char *field);
 
-/* Build the index of one view's rows; *out stays NULL where there is nothing to build. `options` for its progress. */
+/** Indexes of the segments that a segment was made of, and where their rows went, as index_ops.merge takes them. */
+struct index_parts {
+    struct index **indexes;
+    const uint32_t **row_maps;
+    size_t count;
+};
+/** Build the index of one view's rows, from those of its parts (or NULL) where that is less work; *out stays NULL where there
+ * is nothing to build. `options` for its progress. */
 vecdb_status collection_build_index(struct collection *collection, const struct snapshot *snapshot,
                                     const struct segment_view *view, const struct index_definition *definition,
-                                    const vecdb_index_options *options, struct index_ref **out);
+                                    const vecdb_index_options *options, const struct index_parts *parts,
+                                    struct index_ref **out);
+/** Whether a segment of so many rows is searched faster by the definition's kind than by a scan. */
+bool collection_index_pays(const struct index_definition *definition, size_t rows);
 
 /* build.c */
 /** Write an index of a sealed segment to a file. `out->kind` is for mem_free(). */
@@ -184,6 +194,12 @@ vecdb_status collection_optimize(struct collection *collection, vecdb_progress p
 /** Merge segments of a size, and write those anew that are mostly deleted. */
 vecdb_status collection_compact(struct collection *collection, vecdb_progress progress, void *context);
 bool collection_wants_compaction(struct collection *collection);
+
+/* grow.c */
+/** Take rows of growing segments into their indexes, until all that are published now are in. */
+vecdb_status collection_grow_indexes(struct collection *collection, vecdb_progress progress, void *context);
+/** Whether there are enough rows for it to be worth waking somebody. */
+bool collection_wants_growth(struct collection *collection);
 
 /* load.c */
 /** Bring vectors, keys and indexes of sealed segments into memory, or back to their files. */

@@ -96,6 +96,8 @@ vecdb_status collection_optimize(struct collection *collection, vecdb_progress p
     if (status == VECDB_OK)
         status = collection_build_missing(collection, progress, context);
     pthread_mutex_unlock(&collection->upkeep_lock);
+    if (status == VECDB_OK) /* in memory rows stay where they are; else those written meanwhile */
+        status = collection_grow_indexes(collection, progress, context);
     return status;
 }
 

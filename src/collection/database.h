@@ -35,10 +35,10 @@ vecdb_status database_close(struct database *database);
 
 /* upkeep.c: a thread that syncs, seals, merges and builds in the background */
 struct upkeep;
-/** For a database on disk that is open for writing. database_close() stops it. */
+/** For a database that is open for writing. database_close() stops it. */
 vecdb_status upkeep_start(struct database *database);
 void upkeep_stop(struct upkeep *upkeep);
-/** A NORMAL write is waiting to be synced. */
+/** A NORMAL write is waiting to be synced, or fresh rows to be indexed. */
 void upkeep_poke(struct upkeep *upkeep);
 
 vecdb_status database_sync(struct database *database);

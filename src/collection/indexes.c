@@ -194,9 +194,17 @@ static vecdb_status check_no_zero(const struct snapshot *snapshot, size_t field)
     return VECDB_OK;
 }
 
+bool collection_index_pays(const struct index_definition *definition, size_t rows)
+{
+    if (definition->automatic && rows < AUTOINDEX_FLAT_ROWS)
+        return false;
+    return strcmp(definition->ops->name, "FLAT") != 0 && strcmp(definition->ops->name, "BIN_FLAT") != 0;
+}
+
 vecdb_status collection_build_index(struct collection *collection, const struct snapshot *snapshot,
                                     const struct segment_view *view, const struct index_definition *definition,
-                                    const vecdb_index_options *options, struct index_ref **out)
+                                    const vecdb_index_options *options, const struct index_parts *parts,
+                                    struct index_ref **out)
 {
     size_t field = schema_find(snapshot->schema, definition->field, strlen(definition->field));
     const struct index_ops *ops = definition->ops;
@@ -227,7 +235,11 @@ vecdb_status collection_build_index(struct collection *collection, const struct 
                                         present);
         vectors.present = present;
     }
-    status = ops->build(&vectors, definition->metric, &params, &context, &index);
+    if (parts && parts->count && ops->merge && ops == definition->ops)
+        status = ops->merge(&vectors, definition->metric, &params, parts->indexes, parts->row_maps, parts->count, &context,
+                            &index);
+    else
+        status = ops->build(&vectors, definition->metric, &params, &context, &index);
     mem_free(present);
     if (status != VECDB_OK)
         return status;
@@ -327,7 +339,7 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
     refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
     status = refs ? VECDB_OK : error_nomem("index");
     for (; built < snapshot->view_count && status == VECDB_OK; built++)
-        status = collection_build_index(collection, snapshot, &snapshot->views[built], &definition, options, &refs[built]);
+        status = collection_build_index(collection, snapshot, &snapshot->views[built], &definition, options, NULL, &refs[built]);
     if (status == VECDB_OK)
         status = collection_publish_indexes(collection, &definition, true, refs, snapshot->view_count);
     for (size_t i = 0; refs && i < built; i++)
@@ -427,8 +439,8 @@ vecdb_status collection_describe_index(struct collection *collection, const char
             struct index_ref *ref = collection->latest->views[v].indexes[i];
             if (ref->built_by != definition->id)
                 continue;
-            rows += ref->index->vectors.row_count;
-            bytes += ref->index->ops->memory(ref->index);
+            rows += atomic_load_explicit(&ref->covered, memory_order_acquire);
+            bytes += atomic_load_explicit(&ref->bytes, memory_order_relaxed);
         }
     total = 0;
     for (size_t v = 0; v < collection->latest->view_count; v++)

@@ -153,6 +153,31 @@ void rewrite_deinit(struct rewrite *rewrite)
 
 /* ------------------------------------------------------------------------------------------------- files */
 
+/* The indexes that the group's sources have of a definition, and where their rows go. */
+static vecdb_status find_parts(const struct rewrite *rewrite, const struct rewrite_group *group,
+                               const struct index_definition *definition, struct index_parts *parts)
+{
+    *parts = (struct index_parts){mem_array_alloc(group->count + 1, sizeof *parts->indexes),
+                                  mem_array_alloc(group->count + 1, sizeof *parts->row_maps), 0};
+    if (!parts->indexes || !parts->row_maps)
+        return error_nomem("index");
+    for (size_t i = 0; i < group->count; i++) {
+        const struct segment_view *view = &rewrite->from->views[group->views[i]];
+        for (size_t j = 0; j < view->index_count; j++)
+            if (view->indexes[j]->built_by == definition->id && view->indexes[j]->index->ops == definition->ops) {
+                parts->indexes[parts->count] = view->indexes[j]->index;
+                parts->row_maps[parts->count++] = group->sources[i].row_map;
+            }
+    }
+    return VECDB_OK;
+}
+
+static void parts_deinit(struct index_parts *parts)
+{
+    mem_free(parts->indexes);
+    mem_free(parts->row_maps);
+}
+
 static vecdb_status write_indexes(struct rewrite *rewrite, struct rewrite_group *group, vecdb_progress progress,
                                   void *context)
 {
@@ -166,9 +191,15 @@ static vecdb_status write_indexes(struct rewrite *rewrite, struct rewrite_group 
         return error_nomem("index");
     for (size_t i = 0; i < rewrite->definition_count; i++) {
         struct manifest_index_file *file = &group->index_files[group->index_file_count];
+        struct index_parts parts;
         struct index_ref *ref;
-        vecdb_status status;
-        TRY(collection_build_index(collection, rewrite->from, &group->view, &rewrite->definitions[i], &options, &ref));
+        vecdb_status status = find_parts(rewrite, group, &rewrite->definitions[i], &parts);
+        if (status == VECDB_OK)
+            status = collection_build_index(collection, rewrite->from, &group->view, &rewrite->definitions[i], &options, &parts,
+                                            &ref);
+        parts_deinit(&parts);
+        if (status != VECDB_OK)
+            return status;
         if (!ref)
             continue;
         if ((status = view_set_index(&group->view, ref)) != VECDB_OK) {

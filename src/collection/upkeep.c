@@ -1,5 +1,5 @@
-/* The thread that looks after a database: syncs what NORMAL writes left, seals growing rows when the log gets long, merges
- * and tidies segments, builds indexes that are missing. It does nothing that a crash at any moment could not undo, and
+/* The thread that looks after a database: syncs what NORMAL writes left, takes fresh rows into the indexes, seals growing rows
+ * when the log gets long, merges and tidies segments, builds indexes that are missing. It does nothing that a crash at any moment could not undo, and
  * nothing that a caller waits for. */
 #include "base/mem.h"
 #include "collection/database.h"
@@ -76,6 +76,8 @@ static vecdb_status look_after(struct upkeep *upkeep, struct collection *collect
 {
     vecdb_status status = VECDB_OK;
 
+    if (!upkeep->database->store) /* in memory nothing is sealed */
+        return VECDB_OK;
     if (store_log_size(upkeep->database->store) > SEAL_LOG_BYTES)
         status = collection_flush(collection, go_on, upkeep);
     if (status == VECDB_OK && collection_wants_compaction(collection))
@@ -102,14 +104,21 @@ static struct collection **list_collections(struct database *database, size_t *c
     return list;
 }
 
-static vecdb_status look_after_all(struct upkeep *upkeep)
+static vecdb_status grow(struct upkeep *upkeep, struct collection *collection)
+{
+    vecdb_status status = collection_grow_indexes(collection, go_on, upkeep);
+
+    return status == VECDB_ERR_NO_SUCH ? VECDB_OK : status; /* dropped meanwhile */
+}
+
+static vecdb_status for_all(struct upkeep *upkeep, vecdb_status (*work)(struct upkeep *, struct collection *))
 {
     size_t count;
     struct collection **list = list_collections(upkeep->database, &count);
     vecdb_status status = VECDB_OK;
 
     for (size_t i = 0; i < count; i++) {
-        vecdb_status result = look_after(upkeep, list[i]);
+        vecdb_status result = work(upkeep, list[i]);
         if (status == VECDB_OK)
             status = result;
         collection_release(list[i]);
@@ -122,24 +131,27 @@ static void *upkeep_main(void *context)
 {
     struct upkeep *upkeep = context;
     struct store *store = upkeep->database->store;
-    uint64_t next_look = now_ms() + LOOK_MS, last_lsn = 0;
+    uint64_t next_look = now_ms() + LOOK_MS, next_growth = 0, last_lsn = 0;
 
     mem_account_enter(upkeep->database->account);
     for (;;) {
         uint64_t lsn;
         bool busy;
         atomic_store(&upkeep->idle, true); /* before looking, so that a write which we do not see sees this */
-        lsn = store_last_lsn(store);
+        lsn = store ? store_last_lsn(store) : 0;
         if ((busy = lsn != last_lsn))
             atomic_store(&upkeep->idle, false);
         last_lsn = lsn;
         if (sleep_for(upkeep, busy ? TICK_MS : IDLE_MS))
             break;
         atomic_store(&upkeep->idle, false);
-        (void)store_tick(store); /* a failure shows at the next write: the log is poisoned */
+        if (store)
+            (void)store_tick(store); /* a failure shows at the next write: the log is poisoned */
+        if (now_ms() >= next_growth && for_all(upkeep, grow) != VECDB_OK)
+            next_growth = now_ms() + BACK_OFF_MS;
         if (now_ms() < next_look)
             continue;
-        next_look = look_after_all(upkeep) == VECDB_OK ? now_ms() + LOOK_MS : now_ms() + BACK_OFF_MS;
+        next_look = for_all(upkeep, look_after) == VECDB_OK ? now_ms() + LOOK_MS : now_ms() + BACK_OFF_MS;
     }
     return NULL;
 }

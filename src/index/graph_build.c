@@ -60,10 +60,9 @@ static vecdb_status hash_task(void *context, size_t i, unsigned worker)
     return VECDB_OK;
 }
 
-/* Rows of a new code to `nodes`; the others into the chain of the first that has it. */
-static vecdb_status find_nodes(struct graph *graph, struct graph_state *state, struct pool *pool, uint32_t *nodes,
-                               size_t *node_count)
+vecdb_status graph_find_nodes(struct graph *graph, struct pool *pool, uint32_t *nodes, size_t *node_count)
 {
+    struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     const struct graph_layer *base = &state->layers[0];
     const struct vectors *vectors = &state->vectors;
     size_t stride = state->codec.stride, slots = 64;
@@ -71,6 +70,7 @@ static vecdb_status find_nodes(struct graph *graph, struct graph_state *state, s
     uint32_t *table;
     vecdb_status status = VECDB_OK;
 
+    *node_count = 0;
     while (slots < 2 * (size_t)base->count)
         slots *= 2;
     table = mem_array_alloc(slots, sizeof *table);
@@ -176,19 +176,6 @@ static size_t hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_
     return n;
 }
 
-vecdb_status graph_fill_base(struct graph *graph, const struct index_build_context *context, uint32_t *nodes,
-                             size_t *node_count)
-{
-    struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
-    size_t row_count = state->vectors.row_count;
-
-    *node_count = 0;
-    TRY(graph_layer_alloc(&state->layers[0], 0, state->codec.stride, row_count));
-    state->layers[0].count = (uint32_t)row_count;
-    TRY(graph_encode_rows(state, 0, row_count, context->pool));
-    return find_nodes(graph, state, context->pool, nodes, node_count);
-}
-
 static vecdb_status build_all(struct graph *graph, const struct index_build_context *context)
 {
     struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
@@ -205,9 +192,12 @@ static vecdb_status build_all(struct graph *graph, const struct index_build_cont
         graph->growing = false;
         return VECDB_OK;
     }
+    TRY(graph_layer_alloc(&state->layers[0], 0, state->codec.stride, row_count));
+    state->layers[0].count = (uint32_t)row_count;
+    TRY(graph_encode_rows(state, 0, row_count, context->pool));
     if (!(nodes = mem_array_alloc(row_count, sizeof *nodes)))
         return error_nomem("graph index");
-    status = graph_fill_base(graph, context, nodes, &node_count);
+    status = graph_find_nodes(graph, context->pool, nodes, &node_count);
     if (status == VECDB_OK)
         held_count = hold_out(graph, nodes, &node_count, held);
     if (status == VECDB_OK && node_count)

@@ -24,12 +24,12 @@ vecdb_status graph_repair_base(struct graph *graph, const struct index_build_con
 vecdb_status graph_progress(const struct index_build_context *context, const char *stage, uint64_t done, uint64_t total);
 /** Links of the nodes by leaves, pruning and refining; for byte codes. */
 vecdb_status graph_link(const struct graph_linker *linker);
-/** The base layer of a merged graph, whose nodes are linked within their parts so far; the layers above are there. */
-vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, const uint32_t *part_first,
-                              size_t part_count);
-/** Codes of all rows, and which of them are nodes (`nodes` has room for all rows). */
-vecdb_status graph_fill_base(struct graph *graph, const struct index_build_context *context, uint32_t *nodes,
-                             size_t *node_count);
+#define GRAPH_NO_PART UINT8_MAX
+/** The base layer of a merged graph, whose nodes are linked within their parts so far. Those of GRAPH_NO_PART have no links.
+ * `thinned`: many rows have left the parts, so that links are wanting within them too. */
+vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned);
+/** Rows of a new code to `nodes`, which has room for all; the others into the chain of the first that has it. */
+vecdb_status graph_find_nodes(struct graph *graph, struct pool *pool, uint32_t *nodes, size_t *node_count);
 /** Layers above the base, and the base's links if `base`. `rows` are its nodes, and are used up. */
 vecdb_status graph_link_layers(struct graph *graph, bool base, uint32_t *rows, size_t node_count,
                                const struct index_build_context *context);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 #define TRAIN_ROWS 4096
+#define RETRAIN_FACTOR 4       /* codes are cut anew when there are so many times the rows they were cut for */
+#define RETRAIN_ROWS 65536     /* and no more beyond: enough to know the data by */
 #define CENTER_ROWS 127        /* whose medians say where a dimension lies, before any mean is taken */
 #define BIN_SHIFT 19           /* a histogram by a float's exponent and upper four bits of fraction: 4 % wide bins */
 #define HISTOGRAM_BINS (1u << (31 - BIN_SHIFT))
@@ -39,6 +41,19 @@ vecdb_status graph_codec_alloc(struct graph_codec *codec)
         return error_nomem("graph codes");
     }
     return VECDB_OK;
+}
+
+bool graph_codec_equal(const struct graph_codec *a, const struct graph_codec *b)
+{
+    return a->kind == b->kind && a->dim == b->dim && a->code_dim == b->code_dim && a->lossless == b->lossless &&
+           a->rotate == b->rotate && a->normalize == b->normalize && a->augment == b->augment && a->step == b->step &&
+           a->radius == b->radius && (!a->mean || memcmp(a->mean, b->mean, a->code_dim * sizeof *a->mean) == 0) &&
+           (!a->signs || memcmp(a->signs, b->signs, a->code_dim / 2) == 0);
+}
+
+bool graph_codec_knows(const struct graph_codec *codec, size_t rows)
+{
+    return codec->trained_rows >= RETRAIN_ROWS || rows <= RETRAIN_FACTOR * (size_t)codec->trained_rows;
 }
 
 vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec *to)

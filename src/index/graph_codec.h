@@ -47,6 +47,10 @@ vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *
 /** stride, mean and signs for what kind, code_dim and rotate say. */
 vecdb_status graph_codec_alloc(struct graph_codec *codec);
 vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec *to);
+/** Whether rows have the same codes. */
+bool graph_codec_equal(const struct graph_codec *a, const struct graph_codec *b);
+/** Whether the rows it learnt from will do for so many. */
+bool graph_codec_knows(const struct graph_codec *codec, size_t rows);
 /** Whether a row can be encoded without loss, as a lossless codec promises. */
 bool graph_codec_fits(const struct graph_codec *codec, vecdb_type type, const void *row);
 void graph_codec_deinit(struct graph_codec *codec);

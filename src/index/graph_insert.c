@@ -17,9 +17,7 @@
 #define BATCH_NEIGHBOURS 16
 #define TASK_ROWS 8
 #define CAPACITY_MIN 1024
-#define ALPHA2 1.1f
-#define RETRAIN_FACTOR 4   /* codes are cut anew when there are so many times the rows they were cut for */
-#define RETRAIN_ROWS 65536 /* and no more beyond: enough to know the data by */
+#define ALPHA2 1.2f
 #define UPPER_BEAM 32
 
 struct batch {
@@ -396,8 +394,8 @@ static vecdb_status move_layers(struct graph *graph, const struct graph_state *o
 static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, struct pool *pool, struct graph_state **out)
 {
     struct graph_state *old = atomic_load_explicit(&graph->state, memory_order_relaxed), *next;
-    size_t count = old->layers[0].count, wanted = vectors->row_count, trained = old->codec.trained_rows, at = 0;
-    bool retrain = graph->first == GRAPH_NONE || (trained < RETRAIN_ROWS && wanted > RETRAIN_FACTOR * trained);
+    size_t count = old->layers[0].count, wanted = vectors->row_count, at = 0;
+    bool retrain = graph->first == GRAPH_NONE || !graph_codec_knows(&old->codec, wanted);
     bool room = wanted <= old->layers[0].capacity && old->dup_next && !graph->mapped;
     vecdb_status status;
 

@@ -36,9 +36,8 @@ struct pass {
     uint32_t *out;           /* new links, layer->degree per node */
     size_t beam, keep, candidates;
     float alpha2;
-    const uint8_t *part_of;    /* merging: of each row, and of each part a node to begin at */
-    const uint32_t *part_first;
-    size_t part_count;
+    const uint8_t *part_of;    /* merging: of each row */
+    bool thinned;              /* rows have left the parts, and links with them */
     uint32_t *in_offsets, *in; /* incoming links: of node i in[in_offsets[i] .. in_offsets[i + 1]) */
     size_t in_most;
 };
@@ -291,62 +290,47 @@ static void clear_unlinked(struct pass *pass)
 
 /* ---- merging ---- */
 
-#define MERGE_BEAM 16
-#define MERGE_ENTRIES 16
-#define MERGE_SEEDS 2
+#define MERGE_OVERLAP 1
+#define MERGE_NEIGHBOURS 16
+#define MERGE_BEAM 8
 
-/* Nodes of layer 1 near the query, as rows, nearest first. */
-static size_t enter(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *self,
-                    uint32_t *rows)
+/* Whether a node is of another part than `part`, or of none. */
+static bool elsewhere(const struct pass *pass, uint32_t node, uint8_t part)
 {
-    struct index_counters counters = {0};
-    uint32_t seeds[GRAPH_ENTRY];
-    size_t n = graph_descend(state, scratch, self, 1, seeds, &counters);
-
-    scratch->pool.count = scratch->pool.cursor = 0;
-    scratch->pool.capacity = MERGE_ENTRIES;
-    for (size_t s = 0; s < n; s++)
-        graph_seed(scratch, &state->layers[1], self, seeds[s], &counters);
-    graph_walk(scratch, &state->layers[1], self, (struct graph_stop){.ef = MERGE_ENTRIES}, &counters);
-    graph_scratch_clear(scratch);
-    for (size_t i = 0; i < scratch->pool.count; i++)
-        rows[i] = state->layers[1].lower[graph_key_node(scratch->pool.keys[i])];
-    return scratch->pool.count;
+    return pass->part_of[node] != part || part == GRAPH_NO_PART;
 }
 
-/* The node's own links and what it finds in each of the other parts, pruned together. */
+/* The node's own links, what it shares a leaf with in the other parts, and what a short walk through those finds, which begins
+ * there: links so far lead nowhere else. All pruned together. */
 static size_t merge_one(struct pass *pass, struct graph_scratch *scratch, uint32_t node, uint64_t *keys, uint32_t *links)
 {
-    const struct graph_state *state = pass->linker->state;
     const struct graph_layer *layer = pass->linker->layer;
+    const uint64_t *list = pass->lists->keys + node * pass->lists->k;
+    struct graph_pool *pool = &scratch->pool;
     struct index_counters counters = {0};
-    uint32_t own[GRAPH_DEGREE_MAX], scores[GRAPH_DEGREE_MAX], rows[MERGE_ENTRIES];
-    size_t n = graph_links(layer, node, own), entries;
+    uint32_t own[GRAPH_DEGREE_MAX], scores[GRAPH_DEGREE_MAX];
+    size_t n = graph_links(layer, node, own);
     struct graph_query self;
 
     graph_codec_self(pass->codec, graph_code(layer, pass->codec->stride, node), &self);
     graph_scores(&self, layer->codes, own, n, scores);
     for (size_t i = 0; i < n; i++)
         keys[i] = graph_key(scores[i], own[i]);
-    entries = enter(state, scratch, &self, rows);
-    for (size_t part = 0; part < pass->part_count; part++) {
-        size_t seeds = 0;
-        if (part == pass->part_of[node] || pass->part_first[part] == GRAPH_NONE)
-            continue;
-        scratch->pool.count = scratch->pool.cursor = 0;
-        scratch->pool.capacity = MERGE_BEAM;
-        for (size_t i = 0; i < entries && seeds < MERGE_SEEDS; i++)
-            if (pass->part_of[rows[i]] == part) {
-                graph_seed(scratch, layer, &self, rows[i], &counters);
-                seeds++;
-            }
-        if (!seeds)
-            graph_seed(scratch, layer, &self, pass->part_first[part], &counters);
-        graph_walk(scratch, layer, &self, (struct graph_stop){.ef = MERGE_BEAM}, &counters);
-        graph_scratch_clear(scratch);
-        for (size_t i = 0; i < scratch->pool.count; i++)
-            keys[n++] = scratch->pool.keys[i] & ~1ull;
+    *pool = (struct graph_pool){.keys = pool->keys, .capacity = pass->beam};
+    (void)graph_visit(scratch, node);
+    for (size_t i = 0; i < pass->lists->counts[node]; i++) {
+        bool foreign = elsewhere(pass, graph_key_node(list[i]), pass->part_of[node]);
+        if (foreign) {
+            (void)graph_visit(scratch, graph_key_node(list[i]));
+            graph_pool_insert(pool, list[i]);
+        }
+        if (foreign || pass->thinned)
+            keys[n++] = list[i];
     }
+    graph_walk(scratch, layer, &self, (struct graph_stop){.ef = pass->beam}, &counters);
+    graph_scratch_clear(scratch);
+    for (size_t i = 0; i < pool->count; i++)
+        keys[n++] = pool->keys[i] & ~1ull;
     n = graph_sort_keys(keys, n);
     return graph_prune(pass->codec, layer->codes, keys, n, pass->alpha2, pass->keep, links);
 }
@@ -355,7 +339,7 @@ static vecdb_status merge_task(void *context, size_t i, unsigned worker)
 {
     struct pass *pass = context;
     const struct graph_layer *layer = pass->linker->layer;
-    uint64_t *keys = mem_array_alloc(GRAPH_DEGREE_MAX + pass->part_count * MERGE_BEAM, sizeof *keys);
+    uint64_t *keys = mem_array_alloc(GRAPH_DEGREE_MAX + pass->lists->k + pass->beam, sizeof *keys);
     uint32_t links[GRAPH_DEGREE_MAX];
     struct graph_scratch *scratch;
     size_t at, end;
@@ -363,7 +347,7 @@ static vecdb_status merge_task(void *context, size_t i, unsigned worker)
 
     if (!keys)
         return error_nomem("merging");
-    status = graph_scratch_take(pass->linker->graph, pass->linker->state, MERGE_BEAM, &scratch);
+    status = graph_scratch_take(pass->linker->graph, pass->linker->state, pass->beam, &scratch);
     if (status == VECDB_OK) {
         for (block_range(pass, i, &at, &end); at < end; at++) {
             uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
@@ -389,28 +373,43 @@ static void settle_links(struct pass *pass, uint32_t *original)
     mem_free(pass->out);
 }
 
-vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, const uint32_t *part_first,
-                              size_t part_count)
+vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned)
 {
     struct graph_layer *layer = linker->layer;
-    struct pass pass = {.linker = linker, .codec = &linker->state->codec, .order = linker->nodes, .part_of = part_of,
-                        .part_first = part_first, .part_count = part_count, .keep = layer->degree, .alpha2 = ALPHA2_REFINED};
+    const struct graph_codec *codec = &linker->state->codec;
+    struct knn_input knn = {layer->codes, codec->stride, codec->code_dim, layer->count};
+    struct cluster_input input = {layer->codes, codec->stride, codec->code_dim, linker->nodes, linker->node_count,
+                                  LEAF_ROWS, MERGE_OVERLAP, linker->graph->settings.seed};
+    struct pass pass = {.linker = linker, .codec = codec, .part_of = part_of, .thinned = thinned,
+                        .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED};
+    struct cluster cluster = {0};
+    struct knn_lists lists = {0};
     uint32_t *original = layer->links;
     vecdb_status status;
 
+    if (linker->node_count < 2)
+        return VECDB_OK;
+    TRY(graph_progress(linker->context, "clustering", 0, 1));
+    TRY(cluster_create(&input, linker->context->pool, &cluster));
+    status = knn_lists_create(&knn, &cluster, MERGE_NEIGHBOURS, linker->context, &lists);
     pass.out = mem_aligned_alloc(1 << 21, (size_t)layer->count * layer->degree * sizeof *pass.out);
-    if (!pass.out)
-        return error_nomem("merging");
+    if (status == VECDB_OK && !pass.out)
+        status = error_nomem("merging");
+    if (status != VECDB_OK)
+        goto out;
+    pass.order = cluster.order;
+    pass.lists = &lists;
     clear_unlinked(&pass);
-    status = run_pass(&pass, "merging", merge_task);
-    if (status == VECDB_OK) {
-        swap_links(&pass);
-        clear_unlinked(&pass);
-        status = add_reverse(&pass);
-    }
-    if (status == VECDB_OK)
+    if ((status = run_pass(&pass, "merging", merge_task)) != VECDB_OK)
+        goto out;
+    swap_links(&pass);
+    clear_unlinked(&pass);
+    if ((status = add_reverse(&pass)) == VECDB_OK)
         status = graph_repair(linker);
+out:
     settle_links(&pass, original);
+    knn_lists_deinit(&lists);
+    cluster_deinit(&cluster);
     return status;
 }
 

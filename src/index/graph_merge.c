@@ -1,5 +1,5 @@
 /* Merging graphs: every row keeps its links within its part, where they still lead to rows, finds its neighbours in the other
- * parts by searching those, and is pruned anew. A link to a dropped row is replaced by that row's links (FreshDiskANN,
+ * parts by a short walk from those it shares a leaf with, and is pruned anew. A link to a dropped row is replaced by that row's links (FreshDiskANN,
  * arXiv:2105.09613). The layers above are small and made afresh. */
 #include "index/graph_build.h"
 
@@ -8,6 +8,7 @@
 
 #define PARTS_MAX 8        /* more would be searched for longer than building anew takes */
 #define LEAST_SHARE 4      /* at least one row in so many comes from the parts, else they are not worth it */
+#define FEW_LEFT 50         /* one row in so many that leaves does no harm to the links of the others */
 #define BLOCK 256
 
 struct merge {
@@ -16,9 +17,10 @@ struct merge {
     const struct graph_state *parts[PARTS_MAX];
     const uint32_t *const *row_maps;
     size_t part_count;
-    const uint32_t *nodes;
+    uint32_t *nodes;
     size_t node_count;
-    uint8_t *part_of;       /* of each new row; PARTS_MAX: none */
+    bool same_codec[PARTS_MAX]; /* its codes are those of the merged graph */
+    uint8_t *part_of;       /* of each new row; GRAPH_NO_PART: none */
     uint32_t *old_row;      /* its number in its part */
     uint32_t *head;         /* the node a new row is, or hangs at */
     uint32_t *old_head[PARTS_MAX]; /* the same in a part; NULL: all rows are nodes */
@@ -26,6 +28,7 @@ struct merge {
 
 static void merge_deinit(struct merge *merge)
 {
+    mem_free(merge->nodes);
     mem_free(merge->part_of);
     mem_free(merge->old_row);
     mem_free(merge->head);
@@ -58,26 +61,91 @@ static vecdb_status find_heads(const uint32_t *next, size_t rows, uint32_t **out
     return VECDB_OK;
 }
 
-static vecdb_status merge_init(struct merge *merge)
+/* Which part each row comes from, and which row it was there. */
+static vecdb_status find_origins(struct merge *merge)
 {
-    size_t rows = merge->state->layers[0].count;
+    size_t rows = merge->state->vectors.row_count;
 
     merge->part_of = mem_array_alloc(rows + 1, sizeof *merge->part_of);
     merge->old_row = mem_array_alloc(rows + 1, sizeof *merge->old_row);
     if (!merge->part_of || !merge->old_row)
         return error_nomem("merging");
-    memset(merge->part_of, PARTS_MAX, rows);
-    TRY(find_heads(merge->state->dup_next, rows, &merge->head));
-    for (size_t i = 0; i < merge->part_count; i++) {
-        const struct graph_state *part = merge->parts[i];
-        for (size_t row = 0; row < part->layers[0].count; row++)
+    memset(merge->part_of, GRAPH_NO_PART, rows);
+    for (size_t i = 0; i < merge->part_count; i++)
+        for (size_t row = 0; row < merge->parts[i]->layers[0].count; row++)
             if (merge->row_maps[i][row] < rows) {
                 merge->part_of[merge->row_maps[i][row]] = (uint8_t)i;
                 merge->old_row[merge->row_maps[i][row]] = (uint32_t)row;
             }
-        if (part->dup_next)
-            TRY(find_heads(part->dup_next, part->layers[0].count, &merge->old_head[i]));
+    return VECDB_OK;
+}
+
+/* ---- codes ---- */
+
+/* Whether the main part's codec can go on: every row has its code without loss, or it knows enough of the data. */
+static bool codec_suits(const struct merge *merge, const struct graph_codec *codec)
+{
+    const struct vectors *vectors = &merge->state->vectors;
+
+    if (!codec->lossless)
+        return graph_codec_knows(codec, vectors->row_count);
+    for (size_t row = 0; row < vectors->row_count; row++) {
+        uint8_t part = merge->part_of[row];
+        if (part != GRAPH_NO_PART && graph_codec_equal(codec, &merge->parts[part]->codec))
+            continue;
+        if ((!vectors->present || bitmap_get(vectors->present, row)) &&
+            !graph_codec_fits(codec, vectors->type, vectors_row(vectors, row)))
+            return false;
     }
+    return true;
+}
+
+static vecdb_status code_task(void *context, size_t block, unsigned worker)
+{
+    const struct merge *merge = context;
+    struct graph_state *state = merge->state;
+    const struct vectors *vectors = &state->vectors;
+    size_t stride = state->codec.stride, row = block * BLOCK;
+    size_t end = row + BLOCK < vectors->row_count ? row + BLOCK : vectors->row_count;
+    float *scratch = mem_array_alloc(graph_codec_scratch(&state->codec) + 1, sizeof *scratch);
+
+    if (!scratch)
+        return error_nomem("graph codes");
+    for (; row < end; row++) {
+        uint8_t part = merge->part_of[row], *code = state->layers[0].codes + row * stride;
+        if (part != GRAPH_NO_PART && merge->same_codec[part])
+            memcpy(code, graph_code(&merge->parts[part]->layers[0], stride, merge->old_row[row]), stride);
+        else if (!vectors->present || bitmap_get(vectors->present, row))
+            graph_codec_encode(&state->codec, vectors->type, vectors_row(vectors, row), scratch, code);
+    }
+    mem_free(scratch);
+    return VECDB_OK;
+}
+
+/* Codes of all rows, the parts' own where they are of the same kind. */
+static vecdb_status make_codes(struct merge *merge, const struct graph_codec *main, const struct index_build_context *context)
+{
+    struct graph_state *state = merge->state;
+    size_t rows = state->vectors.row_count;
+
+    TRY(codec_suits(merge, main) ? graph_codec_copy(main, &state->codec)
+                                 : graph_codec_train(&state->codec, &state->vectors, merge->graph->base.metric,
+                                                     merge->graph->settings.seed));
+    for (size_t i = 0; i < merge->part_count; i++)
+        merge->same_codec[i] = graph_codec_equal(&state->codec, &merge->parts[i]->codec);
+    TRY(graph_layer_alloc(&state->layers[0], 0, state->codec.stride, rows));
+    state->layers[0].count = (uint32_t)rows;
+    return pool_run(context->pool, (rows + BLOCK - 1) / BLOCK, code_task, merge);
+}
+
+/* The nodes of the merged graph and of its parts, with what hangs at them. */
+static vecdb_status find_all_nodes(struct merge *merge, const struct index_build_context *context)
+{
+    TRY(graph_find_nodes(merge->graph, context->pool, merge->nodes, &merge->node_count));
+    TRY(find_heads(merge->state->dup_next, merge->state->layers[0].count, &merge->head));
+    for (size_t i = 0; i < merge->part_count; i++)
+        if (merge->parts[i]->dup_next)
+            TRY(find_heads(merge->parts[i]->dup_next, merge->parts[i]->layers[0].count, &merge->old_head[i]));
     return VECDB_OK;
 }
 
@@ -135,7 +203,7 @@ static vecdb_status keep_task(void *context, size_t block, unsigned worker)
         uint32_t node = merge->nodes[at], old = merge->old_row[node];
         size_t part = merge->part_of[node], n;
         struct graph_query self;
-        if (part == PARTS_MAX)
+        if (part == GRAPH_NO_PART)
             continue;
         gathering->count = 0;
         gather(merge, part, merge->old_head[part] ? merge->old_head[part][old] : old, node, true, gathering);
@@ -155,56 +223,35 @@ static vecdb_status keep_task(void *context, size_t block, unsigned worker)
     return VECDB_OK;
 }
 
-/* Rows that no part knows are left out of `nodes`, for insertion. */
-static size_t split_new(struct merge *merge, uint32_t *nodes, uint32_t *fresh)
+/* *useless when no row that is left was linked before. */
+static vecdb_status merge_parts(struct merge *merge, const struct index_build_context *context, bool *useless)
 {
-    size_t kept = 0, fresh_count = 0;
+    struct graph_linker linker = {merge->graph, merge->state, &merge->state->layers[0], merge->nodes, merge->node_count, context};
+    bool parts[GRAPH_NO_PART + 1] = {false};
+    size_t of = 0, left = 0;
+    uint32_t *rows;
+    vecdb_status status;
 
     for (size_t i = 0; i < merge->node_count; i++)
-        if (merge->part_of[nodes[i]] == PARTS_MAX)
-            fresh[fresh_count++] = nodes[i];
-        else
-            nodes[kept++] = nodes[i];
-    merge->node_count = kept;
-    return fresh_count;
-}
-
-/* *useless when no row that is left was linked before. */
-static vecdb_status merge_parts(struct merge *merge, uint32_t *nodes, const struct index_build_context *context, bool *useless)
-{
-    struct graph_linker linker = {merge->graph, merge->state, &merge->state->layers[0], nodes, 0, context};
-    uint32_t first[PARTS_MAX], *fresh = mem_array_alloc(merge->node_count + 1, sizeof *fresh), *rows = NULL;
-    size_t fresh_count = 0;
-    vecdb_status status = fresh ? VECDB_OK : error_nomem("merging");
-
-    if (status == VECDB_OK) {
-        fresh_count = split_new(merge, nodes, fresh);
-        merge->nodes = nodes;
-        linker.node_count = merge->node_count;
-        if (!merge->node_count) {
-            *useless = true;
-            mem_free(fresh);
-            return VECDB_OK;
-        }
-        merge->graph->first = nodes[0];
-        for (size_t i = 0; i < PARTS_MAX; i++)
-            first[i] = GRAPH_NONE;
-        for (size_t i = merge->node_count; i-- > 0;)
-            first[merge->part_of[nodes[i]]] = nodes[i];
-        status = pool_run(context->pool, (merge->node_count + BLOCK - 1) / BLOCK, keep_task, merge);
+        parts[merge->part_of[merge->nodes[i]]] = true;
+    for (size_t i = 0; i < merge->part_count; i++) {
+        of += parts[i];
+        for (size_t row = 0; row < merge->parts[i]->layers[0].count; row++)
+            left += merge->row_maps[i][row] >= merge->state->layers[0].count;
     }
-    if (status == VECDB_OK && !(rows = mem_dup(nodes, (merge->node_count + 1) * sizeof *nodes)))
-        status = error_nomem("merging");
+    *useless = of == 0;
+    if (*useless)
+        return VECDB_OK;
+    TRY(pool_run(context->pool, (merge->node_count + BLOCK - 1) / BLOCK, keep_task, merge));
+    if (!(rows = mem_dup(merge->nodes, (merge->node_count + 1) * sizeof *rows)))
+        return error_nomem("merging");
+    if (of == 1 && !parts[GRAPH_NO_PART] && left < merge->node_count / FEW_LEFT) /* they have their links */
+        status = graph_repair(&linker);
+    else
+        status = graph_link_parts(&linker, merge->part_of, left >= merge->node_count / FEW_LEFT);
     if (status == VECDB_OK)
         status = graph_link_layers(merge->graph, false, rows, merge->node_count, context);
-    if (status == VECDB_OK)
-        status = graph_link_parts(&linker, merge->part_of, first, merge->part_count);
-    if (status == VECDB_OK && fresh_count)
-        status = graph_insert_rows(merge->graph, fresh, fresh_count, context);
-    if (status == VECDB_OK && fresh_count)
-        status = graph_repair_base(merge->graph, context);
     mem_free(rows);
-    mem_free(fresh);
     return status;
 }
 
@@ -237,7 +284,6 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
     const struct graph *main = choose_main(parts, row_maps, part_count, vectors);
     struct merge merge = {.row_maps = row_maps, .part_count = part_count};
     struct graph_settings settings;
-    uint32_t *nodes = NULL;
     bool useless = false;
     vecdb_status status;
 
@@ -254,17 +300,15 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
     merge.state = atomic_load_explicit(&merge.graph->state, memory_order_relaxed);
     for (size_t i = 0; i < part_count; i++)
         merge.parts[i] = atomic_load_explicit(&((const struct graph *)parts[i])->state, memory_order_acquire);
-    status = graph_codec_train(&merge.state->codec, vectors, metric, settings.seed);
-    if (status == VECDB_OK && !(nodes = mem_array_alloc(vectors->row_count + 1, sizeof *nodes)))
-        status = error_nomem("merging");
+    merge.nodes = mem_array_alloc(vectors->row_count + 1, sizeof *merge.nodes);
+    status = merge.nodes ? find_origins(&merge) : error_nomem("merging");
     if (status == VECDB_OK)
-        status = graph_fill_base(merge.graph, context, nodes, &merge.node_count);
+        status = make_codes(&merge, &atomic_load_explicit(&main->state, memory_order_acquire)->codec, context);
     if (status == VECDB_OK)
-        status = merge_init(&merge);
+        status = find_all_nodes(&merge, context);
     if (status == VECDB_OK && merge.node_count)
-        status = merge_parts(&merge, nodes, context, &useless);
+        status = merge_parts(&merge, context, &useless);
     merge_deinit(&merge);
-    mem_free(nodes);
     if (status != VECDB_OK || useless) {
         graph_free(&merge.graph->base);
         return status == VECDB_OK ? graph_create_built(ops, vectors, metric, &settings, context, out) : status;

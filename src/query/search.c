@@ -355,7 +355,8 @@ static vecdb_status index_view(struct view_search *task, const struct index_ref 
                                struct part *part, struct search_counters *counters)
 {
     struct index_search by_index = task->asked, behind = task->asked;
-    bool whole = covered == task->vectors.row_count && covered == ref->index->vectors.row_count;
+    bool whole = covered == task->vectors.row_count &&
+                 covered == atomic_load_explicit(&ref->reached, memory_order_acquire);
     uint64_t *front = NULL, *tail = NULL;
     size_t *tail_counts = NULL;
     struct hit *tail_hits = NULL;

@@ -16,6 +16,8 @@ vecdb_status index_ref_create(struct index *index, struct segment *segment, size
     }
     atomic_init(&ref->references, 1);
     atomic_init(&ref->covered, index->vectors.row_count);
+    atomic_init(&ref->reached, index->vectors.row_count);
+    atomic_init(&ref->bytes, index->ops->memory(index));
     pthread_mutex_init(&ref->growing, NULL);
     ref->index = index;
     ref->segment = segment;
@@ -34,6 +36,7 @@ void index_ref_release(struct index_ref *ref)
     index_file_close(ref->file);
     segment_release(ref->segment);
     pthread_mutex_destroy(&ref->growing);
+    mem_free(ref->present);
     mem_free(ref);
 }
 

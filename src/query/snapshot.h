@@ -19,7 +19,10 @@ struct index_ref {
     size_t field;      /* of the segment's schema */
     uint64_t built_by; /* id of the definition it was built for */
     atomic_size_t covered; /* rows it has; fewer than the segment while that grows */
+    atomic_size_t reached; /* rows a search of it may come upon: more than it has while some are being added */
+    atomic_size_t bytes;   /* of memory */
     pthread_mutex_t growing; /* held by whoever adds rows to it */
+    uint64_t *present;     /* growing: which rows have a value, for `add`; NULL where all have */
 };
 
 /** Takes over the index and retains the segment; frees the index on failure. */

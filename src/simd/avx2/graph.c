@@ -1,53 +1,76 @@
-/* The same loops as scalar/graph.c, for eight lanes. */
+/* AVX2: same functions and contracts as scalar/graph.c. */
 #include "simd/graph.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 
-static inline uint32_t sum_lanes(__m256i sum_i32x8)
+#define INLINE static inline __attribute__((always_inline))
+
+/* The sums of four registers' lanes: each addition serves two of them. */
+INLINE __m128i sum4(const __m256i sum_i32x8[4])
 {
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sum_i32x8), _mm256_extracti128_si256(sum_i32x8, 1));
+    __m256i ab = _mm256_hadd_epi32(sum_i32x8[0], sum_i32x8[1]), cd = _mm256_hadd_epi32(sum_i32x8[2], sum_i32x8[3]);
+    __m256i abcd = _mm256_hadd_epi32(ab, cd);
 
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
-    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
+    return _mm_add_epi32(_mm256_castsi256_si128(abcd), _mm256_extracti128_si256(abcd, 1));
 }
 
-/* Even and odd bytes apart, as 16-bit numbers: no widening shuffles. */
+INLINE __m256i even_bytes(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xFF)); }
+INLINE __m256i odd_bytes(__m256i a) { return _mm256_srli_epi16(a, 8); }
+
+/* Four rows at a time, so that the query is taken apart once for all and no sum waits for another. Even and odd bytes apart, as
+ * 16-bit numbers: no widening shuffles. Rows past the last repeat it; they are not stored. */
+INLINE void gather(const uint8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, bool dot, uint32_t *out)
+{
+    for (size_t i = 0; i < n; i += 4) {
+        const uint8_t *row[4];
+        __m256i sum_i32x8[4];
+        uint32_t sums[4];
+        __m128i four;
+        for (size_t j = 0; j < 4; j++) {
+            row[j] = base + (size_t)ids[i + j < n ? i + j : n - 1] * dim;
+            sum_i32x8[j] = _mm256_setzero_si256();
+        }
+        for (size_t d = 0; d < dim; d += 32) {
+            __m256i a = _mm256_load_si256((const __m256i *)(q + d)), even, odd;
+            even = dot ? _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8) : even_bytes(a);
+            odd = dot ? _mm256_srai_epi16(a, 8) : odd_bytes(a);
+            for (size_t j = 0; j < 4; j++) {
+                __m256i b = _mm256_load_si256((const __m256i *)(row[j] + d)), x = even_bytes(b), y = odd_bytes(b);
+                if (!dot) {
+                    x = _mm256_sub_epi16(even, x);
+                    y = _mm256_sub_epi16(odd, y);
+                }
+                x = _mm256_madd_epi16(dot ? even : x, x);
+                y = _mm256_madd_epi16(dot ? odd : y, y);
+                sum_i32x8[j] = _mm256_add_epi32(sum_i32x8[j], _mm256_add_epi32(x, y));
+            }
+        }
+        four = sum4(sum_i32x8);
+        if (dot)
+            four = _mm_sub_epi32(_mm_set1_epi32(INT32_MIN), four);
+        if (i + 4 <= n) {
+            _mm_storeu_si128((__m128i *)(out + i), four);
+            continue;
+        }
+        _mm_storeu_si128((__m128i *)sums, four);
+        for (size_t j = 0; i + j < n; j++)
+            out[i + j] = sums[j];
+    }
+}
+
+/* The common lengths by themselves, so that loops over a few lines are unrolled. */
 static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
 {
-    const uint8_t *q = query;
-    const __m256i low = _mm256_set1_epi16(0xFF);
-
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = base + (size_t)ids[i] * dim;
-        __m256i even_i32x8 = _mm256_setzero_si256(), odd_i32x8 = _mm256_setzero_si256();
-        for (size_t d = 0; d < dim; d += 32) {
-            __m256i a = _mm256_load_si256((const __m256i *)(q + d)), b = _mm256_load_si256((const __m256i *)(row + d));
-            __m256i even = _mm256_sub_epi16(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
-            __m256i odd = _mm256_sub_epi16(_mm256_srli_epi16(a, 8), _mm256_srli_epi16(b, 8));
-            even_i32x8 = _mm256_add_epi32(even_i32x8, _mm256_madd_epi16(even, even));
-            odd_i32x8 = _mm256_add_epi32(odd_i32x8, _mm256_madd_epi16(odd, odd));
-        }
-        out[i] = sum_lanes(_mm256_add_epi32(even_i32x8, odd_i32x8));
-    }
+    if (dim == 128)
+        gather(query, base, ids, n, 128, false, out);
+    else
+        gather(query, base, ids, n, dim, false, out);
 }
 
-/* Signed bytes in the upper half of 16 bits, shifted down; a product of bytes fits 16 bits, a pair of them needs madd's 32. */
 static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
 {
-    const int8_t *q = query;
-    const __m256i low = _mm256_set1_epi16(0xFF);
-
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *row = base + (size_t)ids[i] * dim;
-        __m256i even_i32x8 = _mm256_setzero_si256(), odd_i32x8 = _mm256_setzero_si256();
-        for (size_t d = 0; d < dim; d += 32) {
-            __m256i a = _mm256_load_si256((const __m256i *)(q + d)), b = _mm256_load_si256((const __m256i *)(row + d));
-            __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8), odd = _mm256_srai_epi16(a, 8);
-            even_i32x8 = _mm256_add_epi32(even_i32x8, _mm256_madd_epi16(even, _mm256_and_si256(b, low)));
-            odd_i32x8 = _mm256_add_epi32(odd_i32x8, _mm256_madd_epi16(odd, _mm256_srli_epi16(b, 8)));
-        }
-        out[i] = 0x80000000u - sum_lanes(_mm256_add_epi32(even_i32x8, odd_i32x8));
-    }
+    gather(query, base, ids, n, dim, true, out);
 }
 
 /* The largest value that is among the k smallest, by bisection: values are not negative. */

@@ -1,0 +1,311 @@
+/* Rows that were just inserted are found through the index, not by scanning, within moments and without anybody's asking;
+ * whatever is written meanwhile, answers are right. */
+#include "base/rng.h"
+#include "support/api.h"
+#include "support/unit.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __SANITIZE_THREAD__ /* twenty times slower */
+#define TOGETHER_ROWS (8 * BATCH)
+#else
+#define TOGETHER_ROWS (20 * BATCH)
+#endif
+
+enum { DIM = 16, BATCH = 1000, WAIT_MS = 200000 };
+
+static void vector_of(int64_t key, float *out)
+{
+    struct rng rng = rng_seeded((uint64_t)key * 2654435761u + 1);
+
+    for (int i = 0; i < DIM; i++)
+        out[i] = (float)rng_normal(&rng);
+}
+
+static vecdb_status insert(vecdb_collection *rows, int64_t first, size_t count)
+{
+    int64_t *keys = malloc(count * sizeof *keys);
+    float *vectors = malloc(count * DIM * sizeof *vectors);
+    vecdb_status status;
+
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = first + (int64_t)i;
+        vector_of(keys[i], vectors + i * DIM);
+    }
+    status = api_insert_plain(rows, VECDB_TYPE_FLOAT_VECTOR, DIM, keys, vectors, count);
+    free(keys);
+    free(vectors);
+    return status;
+}
+
+static void create_index(vecdb_collection *rows, const char *type)
+{
+    vecdb_index_options options = VECDB_INDEX_OPTIONS_INIT;
+
+    options.field = "vector", options.metric = VECDB_METRIC_L2, options.type = type;
+    assert_done(vecdb_index_create(rows, &options));
+}
+
+static uint64_t stat_of(vecdb_collection *rows, const char *name)
+{
+    char pattern[64], *text, *at;
+    uint64_t value;
+
+    assert_done(vecdb_collection_stats(rows, &text));
+    snprintf(pattern, sizeof pattern, "\"%s\":", name);
+    assert_non_null(at = strstr(text, pattern));
+    value = strtoull(at + strlen(pattern), NULL, 10);
+    vecdb_free(text);
+    return value;
+}
+
+/* Until the index has so many rows, which takes nobody but upkeep. */
+static void wait_until_indexed(vecdb_collection *rows, uint64_t count)
+{
+    for (int ms = 0; stat_of(rows, "indexed_rows") < count; ms += 5) {
+        if (ms > WAIT_MS)
+            fail_msg("%llu of %llu rows are indexed", (unsigned long long)stat_of(rows, "indexed_rows"), (unsigned long long)count);
+        usleep(5000);
+    }
+    assert_int_equal(stat_of(rows, "indexed_rows"), count);
+}
+
+/* The keys nearest to a vector. Returns how many. */
+static size_t search(vecdb_collection *rows, const float *query, const char *params, bool exact, int64_t keys[10])
+{
+    vecdb_search_request request = VECDB_SEARCH_REQUEST_INIT;
+    vecdb_result *result;
+    vecdb_column column;
+    size_t count;
+
+    request.queries = query, request.dim = DIM, request.query_count = 1, request.limit = 10, request.params = exact ? NULL : params;
+    request.metric = VECDB_METRIC_L2;
+    request.exact = exact;
+    if (vecdb_search(rows, &request, &result) < 0) {
+        fprintf(stderr, "search: %s\n", vecdb_last_error());
+        return 0;
+    }
+    count = vecdb_result_rows(result, 0, NULL);
+    if (vecdb_result_column(result, "id", &column) == VECDB_OK)
+        memcpy(keys, column.data, count * sizeof *keys);
+    else
+        count = 0;
+    vecdb_result_free(&result);
+    return count;
+}
+
+static double recall(vecdb_collection *rows, const char *params)
+{
+    size_t hits = 0, wanted = 0;
+
+    for (int q = 0; q < 100; q++) {
+        float query[DIM];
+        int64_t truth[10], found[10];
+        size_t n, m;
+        vector_of(-1 - q, query);
+        n = search(rows, query, "", true, truth);
+        m = search(rows, query, params, false, found);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < m; j++)
+                hits += truth[i] == found[j];
+        wanted += n;
+    }
+    return (double)hits / (double)wanted;
+}
+
+static void delete_some(vecdb_collection *rows, int64_t first, int64_t step, size_t count)
+{
+    int64_t *keys = malloc(count * sizeof *keys);
+    vecdb_column column = {.type = VECDB_TYPE_INT64, .data = keys};
+
+    for (size_t i = 0; i < count; i++)
+        keys[i] = first + step * (int64_t)i;
+    assert_done(vecdb_delete(rows, &column, count, NULL));
+    free(keys);
+}
+
+static void run(vecdb_db *db, const char *type, bool on_disk)
+{
+    vecdb_collection *rows = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+    const char *params = strcmp(type, "IVF_FLAT") == 0 ? "nprobe=128" : "ef=200";
+    int64_t found[10];
+    float query[DIM];
+
+    create_index(rows, type);
+    assert_done(insert(rows, 0, 6000));
+    wait_until_indexed(rows, 6000); /* built */
+    assert_true(recall(rows, params) > 0.95);
+    for (int i = 0; i < 4; i++)
+        assert_done(insert(rows, 6000 + i * BATCH, BATCH));
+    assert_done(insert(rows, 10000, 7)); /* fewer than are worth waking anybody: seen to in a while */
+    wait_until_indexed(rows, 10007); /* added */
+    assert_true(recall(rows, params) > 0.95);
+    delete_some(rows, 0, 3, 3000);
+    assert_true(recall(rows, params) > 0.95);
+    for (int i = 0; i < 20; i++) { /* a row is found the moment it is there, and never after it has gone */
+        int64_t key = 20000 + i;
+        vector_of(key, query);
+        assert_done(insert(rows, key, 1));
+        assert_true(search(rows, query, params, false, found) == 10 && found[0] == key);
+        delete_some(rows, key, 1, 1);
+        assert_true(search(rows, query, params, false, found) == 10 && found[0] != key);
+    }
+    assert_done(insert(rows, 30000, 12000)); /* more than there were: built anew */
+    wait_until_indexed(rows, stat_of(rows, "rows") + stat_of(rows, "deleted"));
+    assert_true(recall(rows, params) > 0.95);
+    if (on_disk) {
+        assert_done(vecdb_flush(rows)); /* sealed; of its index, too */
+        assert_int_equal(stat_of(rows, "growing_rows"), 0);
+        wait_until_indexed(rows, stat_of(rows, "rows"));
+        assert_true(recall(rows, params) > 0.95);
+    }
+    assert_done(vecdb_collection_close(&rows));
+    assert_done(vecdb_close(&db));
+}
+
+static vecdb_db *open_on_disk(char *directory)
+{
+    vecdb_open_options options = VECDB_OPEN_OPTIONS_INIT;
+    vecdb_db *db;
+
+    options.durability = VECDB_DURABILITY_NONE;
+    assert_non_null(mkdtemp(directory));
+    assert_done(vecdb_open(directory, &options, &db));
+    return db;
+}
+
+static void remove_directory(const char *directory)
+{
+    char command[64];
+
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_in_memory(void **state)
+{
+    vecdb_db *db;
+
+    assert_done(vecdb_open(NULL, NULL, &db));
+    run(db, "HNSW", false);
+}
+
+static void test_on_disk(void **state)
+{
+    char directory[] = "/tmp/vecdb-fresh-XXXXXX";
+
+    run(open_on_disk(directory), "HNSW", true);
+    remove_directory(directory);
+}
+
+static void test_lists(void **state)
+{
+    vecdb_db *db;
+
+    assert_done(vecdb_open(NULL, NULL, &db));
+    run(db, "IVF_FLAT", false);
+}
+
+/* ---- all at once ---- */
+
+static vecdb_collection *shared;
+static atomic_long written; /* keys below it are there */
+static atomic_bool over;
+static atomic_int wrong;
+
+static void *searcher(void *context)
+{
+    struct rng rng = rng_seeded((uint64_t)(uintptr_t)context);
+
+    while (!atomic_load(&over)) {
+        long before = atomic_load(&written), key;
+        int64_t found[10];
+        float query[DIM];
+        if (before < BATCH)
+            continue;
+        key = (long)rng_below(&rng, (uint64_t)before) / 5 * 5 + 1; /* never one that is deleted */
+        if (key >= before)
+            continue;
+        vector_of(key, query);
+        if (search(shared, query, "ef=100", false, found) != 10)
+            atomic_fetch_add(&wrong, 1);
+        else
+            for (int i = 0; i < 10; i++) /* of the last batches they may be there or not */
+                if (found[i] % 5 == 0 && found[i] < before - 4 * BATCH)
+                    atomic_fetch_add(&wrong, 1);
+        if (found[0] != key) /* itself, at no distance */
+            atomic_fetch_add(&wrong, 1);
+    }
+    return NULL;
+}
+
+static void *optimizer(void *context)
+{
+    while (!atomic_load(&over)) {
+        if (vecdb_flush(shared) < 0) {
+            fprintf(stderr, "flush: %s\n", vecdb_last_error());
+            atomic_fetch_add(&wrong, 1);
+        }
+        usleep(300000);
+    }
+    return NULL;
+}
+
+static void run_together(vecdb_db *db, bool with_flush, long total)
+{
+    pthread_t threads[3];
+    size_t count = with_flush ? 3 : 2;
+
+    atomic_store(&written, 0), atomic_store(&wrong, 0), atomic_store(&over, false);
+    shared = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+    create_index(shared, "HNSW");
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, i == 2 ? optimizer : searcher, (void *)(uintptr_t)(i + 1)), 0);
+    for (long at = 0; at < total; at += BATCH) {
+        assert_done(insert(shared, at, BATCH));
+        atomic_store(&written, at + BATCH);
+        if (at >= BATCH)
+            delete_some(shared, at - BATCH, 5, BATCH / 5);
+    }
+    if (!with_flush)
+        wait_until_indexed(shared, (uint64_t)total);
+    atomic_store(&over, true);
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&wrong), 0);
+    assert_done(vecdb_collection_close(&shared));
+    assert_done(vecdb_close(&db));
+}
+
+static void test_together_in_memory(void **state)
+{
+    vecdb_db *db;
+
+    assert_done(vecdb_open(NULL, NULL, &db));
+    run_together(db, false, TOGETHER_ROWS);
+}
+
+static void test_together_on_disk(void **state)
+{
+    char directory[] = "/tmp/vecdb-fresh-XXXXXX";
+
+    run_together(open_on_disk(directory), true, TOGETHER_ROWS);
+    remove_directory(directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_on_disk),
+        cmocka_unit_test(test_lists),          cmocka_unit_test(test_together_in_memory),
+        cmocka_unit_test(test_together_on_disk),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
