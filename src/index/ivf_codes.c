@@ -9,6 +9,7 @@
 
 #define ENCODE_ROWS 480  /* a multiple of FASTSCAN_ROWS */
 #define MASKED_CHUNK 64  /* slots looked at together under a filter: without an allowed one they are skipped */
+#define REACH 3.0
 #define TOGETHER 4       /* queries whose tables are looked up in one pass over fastscan codes */
 #define SPARSE_SHARE 6   /* a chunk with fewer than one slot in so many allowed is scored slot by slot */
 
@@ -420,30 +421,42 @@ size_t code_query_size(const struct coder *coder, size_t k, size_t keep)
 
 size_t code_query_spare(const struct coder *coder) { return query_layout(coder, 1, 1).spare_total + 64; }
 
+/* Smallest and largest of 16 entries, four side by side. */
+static inline void table_range(const float *table, float *low, float *high)
+{
+    float least[4], most[4];
+
+    for (size_t i = 0; i < 4; i++)
+        least[i] = most[i] = table[i];
+    for (size_t j = 4; j < 16; j += 4)
+        for (size_t i = 0; i < 4; i++) { /* no fminf(): it is a call, for the sake of NaNs */
+            least[i] = table[j + i] < least[i] ? table[j + i] : least[i];
+            most[i] = table[j + i] > most[i] ? table[j + i] : most[i];
+        }
+    *low = least[0];
+    *high = most[0];
+    for (size_t i = 1; i < 4; i++) {
+        *low = least[i] < *low ? least[i] : *low;
+        *high = most[i] > *high ? most[i] : *high;
+    }
+}
+
 /* Tables of floats to bytes with one step: entry ~ bias + step * byte, biases summed. */
 static void quantize_tables(struct code_query *query, const float *table, size_t tables, size_t padded, uint8_t *lut)
 {
     float span = 0, bias = 0, inverse;
 
     for (size_t t = 0; t < tables; t++) {
-        float low = table[t * 16], high = low;
-        for (size_t i = 1; i < 16; i++) { /* no fminf(): it is a call, for the sake of NaNs */
-            float entry = table[t * 16 + i];
-            low = entry < low ? entry : low;
-            high = entry > high ? entry : high;
-        }
+        float low, high;
+        table_range(table + t * 16, &low, &high);
         span = high - low > span ? high - low : span;
     }
     query->lut_scale = span / 255;
     inverse = span > 1e-30f ? 255 / span : 0;
     for (size_t t = 0; t < tables; t++) {
-        float low = table[t * 16];
-        for (size_t i = 1; i < 16; i++)
-            low = table[t * 16 + i] < low ? table[t * 16 + i] : low;
-        for (size_t i = 0; i < 16; i++) {
-            float value = (table[t * 16 + i] - low) * inverse + 0.5f;
-            lut[t * 16 + i] = value < 255 ? (uint8_t)value : 255;
-        }
+        float low, high;
+        table_range(table + t * 16, &low, &high);
+        simd_codes()->sq8_encode(table + t * 16, 16, low, inverse, lut + t * 16);
         bias += low;
     }
     memset(lut + tables * 16, 0, (padded - tables) * 16);
@@ -962,28 +975,64 @@ void part_scan_slots(const struct ivf_part *part, const struct coder *coder, siz
 
 /* -- results */
 
-/* Score the best estimates exactly. */
-static size_t rerank(struct code_query *query, const struct vectors *vectors, const struct index_search *search,
-                     struct hit *hits, uint64_t *reranked)
+/* Score candidates first .. last - 1 exactly. errors: receives exact distance less estimate of each, or NULL. */
+static void score_candidates(struct code_query *query, const struct vectors *vectors, const struct index_search *search,
+                             size_t first, size_t last, struct topk *exact, float *errors, float scale)
 {
-    struct topk exact;
     uint32_t rows[SCAN_CHUNK];
     float distances[SCAN_CHUNK];
 
-    topk_init(&exact, hits, search->k);
-    shortlist_squeeze(&query->best);
-    for (size_t done = 0, n; done < query->best.count; done += n) {
-        n = query->best.count - done < SCAN_CHUNK ? query->best.count - done : SCAN_CHUNK;
+    for (size_t n; first < last; first += n) {
+        n = last - first < SCAN_CHUNK ? last - first : SCAN_CHUNK;
         for (size_t i = 0; i < n; i++)
-            rows[i] = shortlist_hit(query->best.keys[done + i]).row;
+            rows[i] = shortlist_hit(query->best.keys[first + i]).row;
         scan_gather(&query->scan, vectors, rows, n, NULL, distances);
         for (size_t i = 0; i < n; i++) {
             float distance = distances[i] < INFINITY ? distances[i] : INFINITY;
-            if ((!search->has_radius || distance < search->radius) && distance <= exact.threshold)
-                topk_push(&exact, distance, rows[i]);
+            if (errors)
+                errors[i] = distance - scale * shortlist_hit(query->best.keys[first + i]).distance;
+            if ((!search->has_radius || distance < search->radius) && distance <= exact->threshold)
+                topk_push(exact, distance, rows[i]);
         }
     }
-    *reranked += query->best.count;
+}
+
+/* Score the best estimates exactly: first a few more than k of them, which also show how far estimates of this query are
+ * off; then those of the others that could still be a hit if theirs are off by no more than REACH standard deviations. */
+static size_t rerank(struct code_query *query, const struct coder *coder, const struct vectors *vectors,
+                     const struct index_search *search, struct hit *hits, uint64_t *reranked)
+{
+    struct topk exact;
+    float errors[SCAN_CHUNK], scale = ivf_scale(coder);
+    size_t first = search->k + (search->k / 2 > 6 ? search->k / 2 : 6), count;
+    double mean = 0, square = 0;
+
+    topk_init(&exact, hits, search->k);
+    shortlist_squeeze(&query->best);
+    count = query->best.count;
+    if (search->has_radius || first > SCAN_CHUNK || first >= count) {
+        score_candidates(query, vectors, search, 0, count, &exact, NULL, scale);
+    } else {
+        size_t last = first;
+        float limit;
+        shortlist_split(&query->best, first);
+        score_candidates(query, vectors, search, 0, first, &exact, errors, scale);
+        for (size_t i = 0; i < first; i++) {
+            mean += errors[i];
+            square += (double)errors[i] * errors[i];
+        }
+        mean /= (double)first;
+        square = fmax(square / (double)first - mean * mean, 0);
+        limit = (float)((exact.threshold - mean + REACH * sqrt(square)) / scale);
+        for (size_t i = first; i < count; i++) {
+            uint64_t key = query->best.keys[i];
+            if (!(shortlist_hit(key).distance > limit))
+                query->best.keys[last++] = key;
+        }
+        score_candidates(query, vectors, search, first, last, &exact, NULL, scale);
+        count = last;
+    }
+    *reranked += count;
     topk_finish(&exact);
     return exact.count;
 }
@@ -999,7 +1048,7 @@ size_t code_query_finish(struct code_query *query, const struct coder *coder, co
         return count;
     }
     if (rerank_best)
-        return rerank(query, vectors, search, hits, reranked);
+        return rerank(query, coder, vectors, search, hits, reranked);
     shortlist_finish(&query->best);
     for (size_t i = 0; i < query->best.count && count < search->k; i++) {
         struct hit hit = shortlist_hit(query->best.keys[i]);
