@@ -266,7 +266,11 @@ static double fastscan(const struct simd_row *table, size_t dim, size_t nq)
 {
     size_t m = dim / 4, blocks = ((size_t)128 << 10) / (16 * m); /* in the second-level cache */
 
-    table->codes->fastscan((const uint8_t *)memory, blocks, m, (const uint8_t *)memory + ((size_t)1 << 20), nq,
+    const uint8_t *luts[4];
+
+    for (size_t q = 0; q < nq; q++)
+        luts[q] = (const uint8_t *)memory + ((size_t)1 << 20) + q * m * 16;
+    table->codes->fastscan((const uint8_t *)memory, blocks, m, luts, nq,
                            (int32_t *)(void *)block_out, 32 * blocks);
     return 32.0 * (double)blocks * (double)nq;
 }

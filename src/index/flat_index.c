@@ -3,13 +3,13 @@
  * out: by the triangle inequality a row whose code is farther than the k-th hit by more than that is no hit, and the few
  * that remain are scored with their vectors. Codes cost dim + 12 bytes a row (bytes: dim).
  *
- * Format 1, little-endian: the header below, then mean (SQ8: dim floats), then the arrays of the part. */
+ * Format 2, little-endian: the header below, then mean (SQ8: dim floats), then the arrays of the part. */
 #include "index/flat.h"
 
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "index/deadline.h"
-#include "index/ivf_codes.h"
+#include "index/ivf_products.h"
 #include "index/topk.h"
 
 #include <math.h>
@@ -18,6 +18,7 @@
 
 #define LIST_BYTES 262144 /* codes that are scanned for all queries of a group while they are in the cache */
 #define GROUP_MAX 32
+#define PRODUCT_MAX 1024  /* the same, multiplied */
 #define MULTIPLY_MIN 12   /* queries a thread from which matrix products are faster */
 #define CODED_MIN 4096    /* rows that are worth codes, with accel=auto */
 
@@ -28,6 +29,7 @@ struct flat_header {
     uint64_t rows, size;
 };
 #define FLAT_MAGIC 0x54414C46u /* "FLAT" */
+#define FLAT_VERSION 2
 _Static_assert(sizeof(struct flat_header) == 40, "the header is stored");
 
 /* What searches see of a growing index. */
@@ -273,62 +275,31 @@ static vecdb_status scan_lists(struct coded_job *job, struct code_query *queries
     for (size_t list = first; list < last; list++) {
         for (size_t q = 0; q < count; q++)
             part_scan(part, &job->flat->coder, list, part->starts[list], part->starts[list + 1], job->vectors,
-                      job->search, &queries[q], 0, 0);
+                      job->search, &(struct code_target){&queries[q], 0, 0}, 1);
         TRY(deadline_check(job->search->deadline));
     }
     return VECDB_OK;
 }
 
-/* The same for queries that are bytes, multiplied with panels of codes. */
+/* The same through products. */
 static vecdb_status multiply_lists(struct coded_job *job, struct code_query *queries, size_t count, size_t first,
                                    size_t last)
 {
-    const struct distance_kernels *kernels = simd_distance();
-    const struct ivf_part *part = &job->flat->part;
     const struct coder *coder = &job->flat->coder;
-    const uint64_t *allowed = job->search->allowed, *present = job->vectors->present;
-    size_t dim = coder->dim, rows = list_rows(coder) < 512 ? list_rows(coder) : 512;
-    bool l2 = coder->metric == VECDB_METRIC_L2;
-    uint8_t *panel = mem_aligned_alloc(64, kernels->u8_panel_size(rows, dim) + 64);
-    uint8_t *matrix = mem_array_alloc(count, dim);
-    int32_t *products = mem_aligned_alloc(64, count * rows * sizeof *products);
-    vecdb_status status = panel && matrix && products ? VECDB_OK : error_nomem("search");
-    float distances[512];
-    uint32_t found[512];
+    struct code_target *targets = mem_array_alloc(count, sizeof *targets);
+    struct products products;
+    vecdb_status status = products_init(&products, coder);
 
+    if (status == VECDB_OK && !targets)
+        status = error_nomem("search");
     for (size_t q = 0; q < count && status == VECDB_OK; q++)
-        memcpy(matrix + q * dim, queries[q].bytes.data, dim);
-    for (size_t slot = part->starts[first], n; status == VECDB_OK && slot < part->starts[last]; slot += n) {
-        n = part->starts[last] - slot < rows ? part->starts[last] - slot : rows;
-        kernels->u8_pack(part->codes + slot * dim, dim, NULL, n, dim, panel);
-        (l2 ? kernels->u8_l2sq : kernels->u8_multiply)(matrix, dim, count, panel, n, dim, products, rows);
-        for (size_t q = 0; q < count; q++) {
-            struct sieve *sieve = &queries[q].sieve;
-            const int32_t *from = products + q * rows;
-            size_t m;
-            for (size_t i = 0; i < n; i++)
-                distances[i] = l2 ? (float)from[i] : 0 - (float)from[i];
-            if (coder->unit) {
-                for (size_t i = 0; i < n; i++) {
-                    float norm = part->factors[0][slot + i];
-                    float cosine = norm > 0 ? -distances[i] * queries[q].bytes.inverse_norm / norm : 0;
-                    distances[i] = 1 - (cosine < -1 ? -1 : cosine > 1 ? 1 : cosine);
-                }
-            }
-            queries[q].scored += n;
-            /* rows come in ascending order: what is as far as the limit loses */
-            m = simd_compare()->below_f32(distances, n, sieve->limit < INFINITY ? sieve->limit : INFINITY, 0, found);
-            for (size_t i = 0; i < m; i++) {
-                size_t row = slot + found[i];
-                if ((!allowed || bitmap_get(allowed, row)) && (!present || bitmap_get(present, row)))
-                    sieve_push_exact(sieve, distances[found[i]], (uint32_t)row);
-            }
-        }
+        targets[q] = (struct code_target){&queries[q], 0, 0};
+    for (size_t list = first; list < last && status == VECDB_OK; list++) {
+        products_scan(&products, &job->flat->part, coder, list, job->vectors, job->search, targets, count);
         status = deadline_check(job->search->deadline);
     }
-    mem_free(panel);
-    mem_free(matrix);
-    mem_free(products);
+    products_deinit(&products);
+    mem_free(targets);
     return status;
 }
 
@@ -342,9 +313,9 @@ static vecdb_status coded_task(void *context, size_t i, unsigned worker)
     size_t first = range * job->range_lists, last = first + job->range_lists;
     size_t slot = range * search->query_count + first_query, size = code_query_size(coder, search->k, 0);
     struct code_query *queries;
-    uint8_t *scratch;
+    uint8_t *scratch, *spare;
     vecdb_status status = VECDB_OK;
-    bool multiply = coder->kind == CODE_BYTES;
+    bool multiply = !search->allowed && !job->vectors->present;
     uint64_t reranked = 0;
 
     if (count > job->group_size)
@@ -355,16 +326,17 @@ static vecdb_status coded_task(void *context, size_t i, unsigned worker)
         first = last;
     queries = mem_array_alloc(count, sizeof *queries);
     scratch = mem_aligned_alloc(64, count * size);
-    if (!queries || !scratch)
+    spare = mem_aligned_alloc(64, code_query_spare(coder));
+    if (!queries || !scratch || !spare)
         status = error_nomem("search");
     for (size_t q = 0; q < count && status == VECDB_OK; q++) {
         code_query_init(&queries[q], coder, job->vectors, search,
                         (const uint8_t *)search->queries + (first_query + q) * search->query_stride, true, 0, 0,
-                        job->hits + (slot + q) * search->k, scratch + q * size);
-        multiply = multiply && queries[q].bytes.integer;
+                        job->hits + (slot + q) * search->k, scratch + q * size, spare);
+        multiply = multiply && (coder->kind == CODE_SQ8 || queries[q].bytes.integer);
     }
     if (status == VECDB_OK)
-        status = multiply && count >= MULTIPLY_MIN && !search->allowed
+        status = multiply && count >= MULTIPLY_MIN
                      ? multiply_lists(job, queries, count, first, last)
                      : scan_lists(job, queries, count, first, last);
     for (size_t q = 0; q < count && status == VECDB_OK; q++) {
@@ -374,6 +346,7 @@ static vecdb_status coded_task(void *context, size_t i, unsigned worker)
     atomic_fetch_add_explicit(&job->reranked, reranked, memory_order_relaxed);
     mem_free(queries);
     mem_free(scratch);
+    mem_free(spare);
     return status;
 }
 
@@ -397,7 +370,7 @@ static void merge(const struct index_search *search, const struct hit *from, con
 static void plan(struct coded_job *job)
 {
     size_t threads = pool_threads(job->search->pool), lists = job->flat->part.list_count, groups;
-    size_t queries = job->search->query_count, most = job->flat->coder.kind == CODE_BYTES ? 16 * GROUP_MAX : GROUP_MAX;
+    size_t queries = job->search->query_count, most = job->search->allowed || job->vectors->present ? GROUP_MAX : PRODUCT_MAX;
 
     job->group_size = (queries + threads - 1) / threads;
     if (job->group_size > most)
@@ -451,7 +424,9 @@ static vecdb_status flat_index_search(const struct index *index, const struct in
 {
     struct flat *flat = (struct flat *)(uintptr_t)index;
     const struct vectors *vectors = &atomic_load_explicit(&flat->view, memory_order_acquire)->vectors;
-    bool multiply = flat->coder.kind == CODE_SQ8 && search->query_count >= MULTIPLY_MIN * pool_threads(search->pool);
+    /* many queries under a bitmap are better multiplied with what it leaves of the vectors */
+    bool multiply = flat->coder.kind == CODE_SQ8 && (search->allowed || vectors->present) &&
+                    search->query_count >= MULTIPLY_MIN * pool_threads(search->pool);
 
     if (search->query_count == 0)
         return VECDB_OK;
@@ -465,7 +440,7 @@ static vecdb_status flat_index_search(const struct index *index, const struct in
 static vecdb_status flat_save(const struct index *index, struct buf *out)
 {
     const struct flat *flat = (const struct flat *)index;
-    struct flat_header header = {.magic = FLAT_MAGIC, .version = 1, .type = index->vectors.type,
+    struct flat_header header = {.magic = FLAT_MAGIC, .version = FLAT_VERSION, .type = index->vectors.type,
                                  .metric = index->metric, .dim = index->vectors.dim};
     struct ivf_part part = {.list_count = flat->part.list_count, .slot_count = flat->part.slot_count};
     size_t body = 0, start = out->size, mean = 0;
@@ -498,8 +473,8 @@ static vecdb_status check_header(const struct flat_header *header, size_t size, 
 {
     if (header->magic != FLAT_MAGIC)
         return CORRUPT("begins with %08x, not %08x", header->magic, FLAT_MAGIC);
-    if (header->version != 1)
-        return error_set(VECDB_ERR_VERSION, "index FLAT: format %u, this library reads 1", header->version);
+    if (header->version != FLAT_VERSION)
+        return error_set(VECDB_ERR_VERSION, "index FLAT: format %u, this library reads %d", header->version, FLAT_VERSION);
     if (header->type != (uint32_t)vectors->type)
         return CORRUPT("type %u, the field has %u", header->type, (unsigned)vectors->type);
     if (header->metric != (uint32_t)metric)

@@ -69,6 +69,7 @@ void ivf_free(struct index *index)
     if (ivf->coarse)
         ivf->coarse->ops->free(ivf->coarse);
     mem_free(ivf->centroid_sums);
+    mem_free(ivf->columns);
     mem_free(ivf->state);
     mem_free(ivf);
 }
@@ -130,6 +131,13 @@ vecdb_status ivf_derive(struct ivf *ivf)
     coder->mean = ivf->mean;
     coder->signs = ivf->signs;
     coder->pq.centroids = ivf->codebook;
+    if (coder->kind == CODE_PQ) {
+        ivf->columns = mem_aligned_alloc(64, pq_table_floats(&coder->pq) * coder->pq.sub_dim * sizeof(float));
+        if (!ivf->columns)
+            return error_nomem(ivf->kind->owner);
+        pq_columns(&coder->pq, ivf->columns);
+        coder->pq.columns = ivf->columns;
+    }
     if (binary_metric(coder->metric)) {
         ivf->centroid_sums = mem_array_alloc(ivf->list_count, sizeof(float));
         if (!ivf->centroid_sums)
@@ -689,6 +697,8 @@ size_t ivf_memory(const struct index *index)
         total += ivf->coarse->ops->memory(ivf->coarse);
     if (ivf->centroid_sums)
         total += ivf->list_count * sizeof(float);
+    if (ivf->columns)
+        total += pq_table_floats(&ivf->coder.pq) * ivf->coder.pq.sub_dim * sizeof(float);
     for (size_t i = 0; i < view->part_count; i++) {
         struct ivf_part part = *view->parts[i];
         total += part_layout(&part, &ivf->coder, true, true, NULL) + part_memory(view->parts[i]) -

@@ -9,6 +9,8 @@
 
 #define ENCODE_ROWS 480  /* a multiple of FASTSCAN_ROWS */
 #define MASKED_CHUNK 64  /* slots looked at together under a filter: without an allowed one they are skipped */
+#define REACH 3.0
+#define TOGETHER 4       /* queries whose tables are looked up in one pass over fastscan codes */
 #define SPARSE_SHARE 6   /* a chunk with fewer than one slot in so many allowed is scored slot by slot */
 
 /* -- sizes */
@@ -36,7 +38,7 @@ void coder_layout(struct coder *coder)
         break;
     case CODE_BYTES:
         coder->code_size = coder->dim;
-        coder->factors = coder->unit;
+        coder->factors = coder->l2;
         break;
     case CODE_SQ8:
         coder->code_size = coder->dim;
@@ -103,7 +105,7 @@ size_t part_layout(struct ivf_part *part, const struct coder *coder, bool has_ro
 
 vecdb_status part_derive(struct ivf_part *part, const struct coder *coder)
 {
-    bool maxima = coder->kind == CODE_SQ8 && coder->exact;
+    bool maxima = coder->kind == CODE_SQ8;
     size_t slot = 0;
 
     part->starts = mem_array_alloc(part->list_count + 1, sizeof *part->starts);
@@ -125,7 +127,8 @@ vecdb_status part_derive(struct ivf_part *part, const struct coder *coder)
         if (n == 0)
             continue;
         part->max_step[list] = simd_compare()->max_f32(part->factors[coder->l2] + first, n);
-        part->max_error[list] = simd_compare()->max_f32(part->factors[coder->l2 + 1u] + first, n);
+        if (coder->exact)
+            part->max_error[list] = simd_compare()->max_f32(part->factors[coder->l2 + 1u] + first, n);
         /* IP keeps no squares; no code is longer than this */
         part->max_norm[list] = coder->l2 ? sqrtf(simd_compare()->max_f32(part->factors[0] + first, n))
                                          : part->max_step[list] * 127.5f * sqrtf((float)coder->dim);
@@ -236,6 +239,10 @@ void code_scratch_free(struct code_scratch *scratch)
 }
 
 static float *writable(const float *array) { return (float *)(uintptr_t)array; }
+
+/* BYTES, L2: the rows' squared lengths. */
+static const int32_t *squares_of(const struct ivf_part *part) { return (const int32_t *)(const void *)part->factors[0]; }
+static int32_t *writable_squares(const struct ivf_part *part) { return (int32_t *)(uintptr_t)part->factors[0]; }
 
 /* Rows in scratch->rows to slots first .. first + n - 1, one kind each. */
 
@@ -354,6 +361,8 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
                 }
                 if (!simd_codes()->u8_from_f32(x, dim, code))
                     return error_set(VECDB_ERR_UNSUPPORTED, "row %zu: not all whole numbers 0..255", row);
+                if (coder->l2 && !coder->unit)
+                    writable_squares(part)[first + i] = simd_codes()->sumsq_u8(code, dim);
             }
         }
         if (coder->kind == CODE_SQ8)
@@ -369,32 +378,39 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
 /* -- queries */
 
 struct query_layout {
-    size_t scan, bytes, floats, spare, terms, lut, table, hits, total;
+    size_t scan, bytes, floats, terms, lut, table, hits, total;
+    size_t spare, spare_table, spare_total; /* wanted only while the query is made ready */
 };
 
 static struct query_layout query_layout(const struct coder *coder, size_t k, size_t keep)
 {
     struct query_layout layout;
     size_t at = 0, dim = coder->code_dim, tables = fastscan(coder) ? fastscan_tables(coder) : 0;
-    size_t floats = dim * 4;
+    size_t candidates = sieve_scratch_hits(k) * sizeof(struct hit), floats = dim * 4;
 
+    if (shortlist_room(keep) * sizeof(uint64_t) > candidates)
+        candidates = shortlist_room(keep) * sizeof(uint64_t);
     layout.scan = at;
     at += align_up(scan_scratch_size(coder->type, coder->dim), 64);
     layout.bytes = at;
     at += coder->kind == CODE_BYTES ? align_up((size_t)coder->dim * 4, 64) : 0;
     layout.floats = at;
     at += align_up(floats, 64);
-    layout.spare = at;
-    at += align_up(2 * floats, 64);
     layout.terms = at;
-    at += align_up(2 * dim, 64);
+    at += coder->kind == CODE_SQ8 || coder->kind == CODE_RABITQ ? align_up(2 * dim, 64) : 0;
     layout.lut = at;
     at += align_up(tables * 16, 64);
     layout.table = at;
-    at += coder->kind == CODE_PQ ? align_up(pq_table_floats(&coder->pq) * 4, 64) : tables * 64;
+    at += coder->kind == CODE_PQ && !fastscan(coder) ? align_up(pq_table_floats(&coder->pq) * 4, 64) : 0;
     layout.hits = at;
-    at += align_up((sieve_scratch_hits(k) > keep ? sieve_scratch_hits(k) : keep) * sizeof(struct hit), 64);
+    at += align_up(candidates, 64);
     layout.total = at;
+    at = 0;
+    layout.spare = at;
+    at += align_up(2 * floats, 64);
+    layout.spare_table = at;
+    at += tables * 64;
+    layout.spare_total = at;
     return layout;
 }
 
@@ -403,30 +419,44 @@ size_t code_query_size(const struct coder *coder, size_t k, size_t keep)
     return query_layout(coder, k, keep).total;
 }
 
+size_t code_query_spare(const struct coder *coder) { return query_layout(coder, 1, 1).spare_total + 64; }
+
+/* Smallest and largest of 16 entries, four side by side. */
+static inline void table_range(const float *table, float *low, float *high)
+{
+    float least[4], most[4];
+
+    for (size_t i = 0; i < 4; i++)
+        least[i] = most[i] = table[i];
+    for (size_t j = 4; j < 16; j += 4)
+        for (size_t i = 0; i < 4; i++) { /* no fminf(): it is a call, for the sake of NaNs */
+            least[i] = table[j + i] < least[i] ? table[j + i] : least[i];
+            most[i] = table[j + i] > most[i] ? table[j + i] : most[i];
+        }
+    *low = least[0];
+    *high = most[0];
+    for (size_t i = 1; i < 4; i++) {
+        *low = least[i] < *low ? least[i] : *low;
+        *high = most[i] > *high ? most[i] : *high;
+    }
+}
+
 /* Tables of floats to bytes with one step: entry ~ bias + step * byte, biases summed. */
 static void quantize_tables(struct code_query *query, const float *table, size_t tables, size_t padded, uint8_t *lut)
 {
     float span = 0, bias = 0, inverse;
 
     for (size_t t = 0; t < tables; t++) {
-        float low = table[t * 16], high = low;
-        for (size_t i = 1; i < 16; i++) { /* no fminf(): it is a call, for the sake of NaNs */
-            float entry = table[t * 16 + i];
-            low = entry < low ? entry : low;
-            high = entry > high ? entry : high;
-        }
+        float low, high;
+        table_range(table + t * 16, &low, &high);
         span = high - low > span ? high - low : span;
     }
     query->lut_scale = span / 255;
     inverse = span > 1e-30f ? 255 / span : 0;
     for (size_t t = 0; t < tables; t++) {
-        float low = table[t * 16];
-        for (size_t i = 1; i < 16; i++)
-            low = table[t * 16 + i] < low ? table[t * 16 + i] : low;
-        for (size_t i = 0; i < 16; i++) {
-            float value = (table[t * 16 + i] - low) * inverse + 0.5f;
-            lut[t * 16 + i] = value < 255 ? (uint8_t)value : 255;
-        }
+        float low, high;
+        table_range(table + t * 16, &low, &high);
+        simd_codes()->sq8_encode(table + t * 16, 16, low, inverse, lut + t * 16);
         bias += low;
     }
     memset(lut + tables * 16, 0, (padded - tables) * 16);
@@ -445,7 +475,7 @@ static void sign_tables(const float *q, size_t tables, float *table)
 }
 
 static void prepare_rabitq(struct code_query *query, const struct coder *coder, const struct query_layout *layout,
-                           uint8_t *scratch)
+                           uint8_t *scratch, uint8_t *spare)
 {
     size_t dim = coder->code_dim, tables = dim / 4;
     int8_t *terms = (int8_t *)(scratch + layout->terms);
@@ -455,7 +485,7 @@ static void prepare_rabitq(struct code_query *query, const struct coder *coder, 
 
     query->sum = simd_codes()->sum_f32(q, dim);
     if (fastscan(coder)) {
-        float *table = (float *)(void *)(scratch + layout->table);
+        float *table = (float *)(void *)(spare + layout->spare_table);
         sign_tables(q, tables, table);
         quantize_tables(query, table, tables, tables, scratch + layout->lut);
         query->lut = scratch + layout->lut;
@@ -472,10 +502,10 @@ static void prepare_rabitq(struct code_query *query, const struct coder *coder, 
 
 void code_query_init(struct code_query *out, const struct coder *coder, const struct vectors *vectors,
                      const struct index_search *search, const void *query, bool sieving, size_t keep, float epsilon,
-                     struct hit *hits, void *scratch)
+                     struct hit *hits, void *scratch, void *spare_memory)
 {
     struct query_layout layout = query_layout(coder, search->k, keep);
-    uint8_t *base = scratch;
+    uint8_t *base = scratch, *spare = spare_memory;
     float *floats = (float *)(void *)(base + layout.floats);
     struct hit *candidates = (struct hit *)(void *)(base + layout.hits);
 
@@ -489,15 +519,16 @@ void code_query_init(struct code_query *out, const struct coder *coder, const st
         break;
     case CODE_BYTES:
         scan_prepare_bytes(&out->bytes, coder->metric, coder->dim, query, base + layout.bytes);
+        out->byte_square = out->bytes.integer ? simd_codes()->sumsq_u8(out->bytes.data, coder->dim) : 0;
         break;
     case CODE_SQ8: {
         struct sq sq = {coder->dim, coder->mean};
-        sq_query_init(&out->sq, &sq, floats, coder->l2, (float *)(void *)(base + layout.spare),
+        sq_query_init(&out->sq, &sq, floats, coder->l2, (float *)(void *)(spare + layout.spare),
                       (int8_t *)(base + layout.terms));
         break;
     }
     case CODE_PQ: {
-        float *table = (float *)(void *)(base + layout.table);
+        float *table = (float *)(void *)(fastscan(coder) ? spare + layout.spare_table : base + layout.table);
         pq_table(&coder->pq, floats, coder->l2 ? -2 : -1, table);
         out->table = table;
         if (fastscan(coder)) {
@@ -507,12 +538,12 @@ void code_query_init(struct code_query *out, const struct coder *coder, const st
         break;
     }
     case CODE_RABITQ:
-        prepare_rabitq(out, coder, &layout, base);
+        prepare_rabitq(out, coder, &layout, base, spare);
     }
     if (sieving)
         sieve_init(&out->sieve, &out->scan, vectors, search, hits, candidates);
     else
-        topk_init(&out->best, candidates, keep);
+        shortlist_init(&out->best, (uint64_t *)(void *)candidates, keep);
 }
 
 /* -- scanning */
@@ -579,17 +610,50 @@ static size_t below(const struct chunk *chunk, const float *scores, float limit,
 
 static void offer_best(const struct chunk *chunk, const float *scores)
 {
-    struct topk *best = &chunk->query->best;
+    struct shortlist *best = &chunk->query->best;
     uint32_t found[SCAN_CHUNK];
-    size_t n = below(chunk, scores, best->threshold, found);
+    /* what is as far as the limit may still win by its row number: one float further */
+    size_t n = below(chunk, scores, nextafterf(best->threshold, INFINITY), found);
 
     for (size_t i = 0; i < n; i++) {
         float score = scores[found[i]];
         if (!(score < INFINITY))
             score = INFINITY;
         if (score <= best->threshold)
-            topk_push(best, score, chunk_row(chunk, found[i]));
+            shortlist_push(best, score, chunk_row(chunk, found[i]));
     }
+}
+
+static void offer_exact(const struct chunk *chunk, const float *distances)
+{
+    struct sieve *sieve = &chunk->query->sieve;
+    uint32_t found[SCAN_CHUNK];
+    /* what is as far as the limit may still win by its row number: one float further */
+    size_t n = below(chunk, distances, nextafterf(sieve->limit, INFINITY), found);
+
+    for (size_t i = 0; i < n; i++)
+        sieve_push_exact(sieve, distances[found[i]], chunk_row(chunk, found[i]));
+}
+
+/* Squared distances of bytes: |q|^2 + |r|^2 - 2 <q, r>, whole numbers, and one product for 64 of them. */
+static void scan_squares(const struct chunk *chunk, const uint8_t *query, int32_t square)
+{
+    const int32_t *squares = squares_of(chunk->part);
+    size_t size = chunk->coder->code_size;
+    float distances[SCAN_CHUNK];
+    int32_t products[SCAN_CHUNK];
+
+    if (chunk->slots) {
+        simd_distance()->ip_u8.gather(query, chunk->part->codes, size, chunk->slots, chunk->n, size, products);
+        for (size_t i = 0; i < chunk->n; i++) /* sums may pass 2^31 on the way, as unsigned numbers may */
+            distances[i] = (float)(int32_t)((uint32_t)square + (uint32_t)squares[chunk->slots[i]] - 2u * (uint32_t)products[i]);
+    } else {
+        squares += chunk->first;
+        simd_distance()->ip_u8.rows(query, chunk->part->codes + chunk->first * size, size, chunk->n, size, products);
+        for (size_t i = 0; i < chunk->n; i++)
+            distances[i] = (float)(int32_t)((uint32_t)square + (uint32_t)squares[i] - 2u * (uint32_t)products[i]);
+    }
+    offer_exact(chunk, distances);
 }
 
 static void scan_exact(const struct chunk *chunk, const struct scan_query *scan)
@@ -597,11 +661,8 @@ static void scan_exact(const struct chunk *chunk, const struct scan_query *scan)
     const struct ivf_part *part = chunk->part;
     const uint8_t *codes = part->codes;
     size_t size = chunk->coder->code_size;
-    const float *norms = chunk->coder->factors ? part->factors[0] : NULL;
-    struct sieve *sieve = &chunk->query->sieve;
+    const float *norms = chunk->coder->factors && chunk->coder->unit ? part->factors[0] : NULL;
     float distances[SCAN_CHUNK];
-    uint32_t found[SCAN_CHUNK];
-    size_t n;
 
     if (chunk->slots) {
         struct vectors rows = {.type = chunk->coder->type, .dim = chunk->coder->dim, .width = size, .stride = size,
@@ -610,10 +671,17 @@ static void scan_exact(const struct chunk *chunk, const struct scan_query *scan)
     } else {
         scan_rows(scan, codes + chunk->first * size, size, chunk->n, norms ? norms + chunk->first : NULL, distances);
     }
-    /* what is as far as the limit may still win by its row number: one float further */
-    n = below(chunk, distances, nextafterf(sieve->limit, INFINITY), found);
-    for (size_t i = 0; i < n; i++)
-        sieve_push_exact(sieve, distances[found[i]], chunk_row(chunk, found[i]));
+    offer_exact(chunk, distances);
+}
+
+static void scan_bytes(const struct chunk *chunk)
+{
+    const struct scan_query *bytes = &chunk->query->bytes;
+
+    if (bytes->integer && bytes->metric == VECDB_METRIC_L2)
+        scan_squares(chunk, bytes->data, chunk->query->byte_square);
+    else
+        scan_exact(chunk, bytes);
 }
 
 /* scores[i] = a[i] + g + b[i] * (scale * ip[i] + k), a[] and b[] by slot; as the kernel for integers. */
@@ -704,7 +772,8 @@ static void scan_sq8(const struct chunk *chunk)
     }
 }
 
-static void scan_pq(const struct chunk *chunk)
+/* sums: what fastscan() made of the chunk, 4-bit codes. */
+static void scan_pq(const struct chunk *chunk, const int32_t *sums)
 {
     const struct ivf_part *part = chunk->part;
     const struct coder *coder = chunk->coder;
@@ -712,10 +781,6 @@ static void scan_pq(const struct chunk *chunk)
     float scores[SCAN_CHUNK];
 
     if (fastscan(coder)) {
-        int32_t sums[SCAN_CHUNK];
-        simd_codes()->fastscan(part->codes + chunk->first * coder->code_size,
-                               (chunk->n + FASTSCAN_ROWS - 1) / FASTSCAN_ROWS, fastscan_tables(coder), query->lut, 1,
-                               sums, SCAN_CHUNK);
         simd_codes()->score_i32(sums, coder->l2 ? part->factors[0] + chunk->first : NULL, NULL, chunk->n,
                                 chunk->list_term + query->lut_bias, query->lut_scale, 0, scores);
     } else if (chunk->slots) {
@@ -743,7 +808,7 @@ static void offer_rabitq(const struct chunk *chunk, size_t slot, float score, fl
         if (!(score < INFINITY))
             score = INFINITY;
         if (score <= query->best.threshold)
-            topk_push(&query->best, score, row);
+            shortlist_push(&query->best, score, row);
         return;
     }
     error *= query->epsilon;
@@ -751,7 +816,8 @@ static void offer_rabitq(const struct chunk *chunk, size_t slot, float score, fl
         sieve_push(&query->sieve, (score - error) * scale, (score + error) * scale, row);
 }
 
-static void scan_rabitq(const struct chunk *chunk)
+/* sums: what fastscan() made of the chunk's sign bits, up to 5 bits. */
+static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
 {
     const struct ivf_part *part = chunk->part;
     const struct coder *coder = chunk->coder;
@@ -799,9 +865,7 @@ static void scan_rabitq(const struct chunk *chunk)
         }
         return;
     }
-    codes->fastscan(part->codes + first * coder->code_size, (chunk->n + FASTSCAN_ROWS - 1) / FASTSCAN_ROWS, dim / 4,
-                    query->lut, 1, sums, SCAN_CHUNK);
-    codes->score_i32(sums, part->factors[0] + first, part->factors[1] + first, chunk->n, chunk->list_term,
+    codes->score_i32(signs, part->factors[0] + first, part->factors[1] + first, chunk->n, chunk->list_term,
                      query->lut_scale, query->lut_bias - 0.5f * query->sum, scores);
     for (size_t i = 0; i < chunk->n; i++)
         bounds[i] = scores[i] - part->factors[2][first + i] * wide;
@@ -821,7 +885,7 @@ static void scan_rabitq(const struct chunk *chunk)
         float top = (float)(1u << (bits - 1));
         codes->dot_code[bits - 1].gather(query->terms, part->extra, coder->extra_size, slots, n, dim, extra);
         for (size_t i = 0; i < n; i++) {
-            float sign = query->lut_scale * (float)sums[found[i]] + query->lut_bias;
+            float sign = query->lut_scale * (float)signs[found[i]] + query->lut_bias;
             float product = top * sign + query->term_step * (float)extra[i] - half * query->sum;
             float score = part->factors[3][slots[i]] + chunk->list_term + part->factors[4][slots[i]] * product;
             offer_rabitq(chunk, slots[i], score, part->factors[5][slots[i]] * g);
@@ -829,27 +893,45 @@ static void scan_rabitq(const struct chunk *chunk)
     }
 }
 
+/* One chunk for one query. */
+static void scan_chunk(const struct chunk *chunk, const int32_t *sums)
+{
+    chunk->query->scored += chunk->n;
+    switch (chunk->coder->kind) {
+    case CODE_RAW:
+        scan_exact(chunk, &chunk->query->scan);
+        break;
+    case CODE_BYTES:
+        scan_bytes(chunk);
+        break;
+    case CODE_SQ8:
+        scan_sq8(chunk);
+        break;
+    case CODE_PQ:
+        scan_pq(chunk, sums);
+        break;
+    case CODE_RABITQ:
+        scan_rabitq(chunk, sums);
+    }
+}
+
 void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
-               const struct vectors *vectors, const struct index_search *search, struct code_query *query,
-               float list_term, float list_distance)
+               const struct vectors *vectors, const struct index_search *search, const struct code_target *targets,
+               size_t count)
 {
     const uint64_t *present = part->rows ? NULL : vectors->present;
     bool masked = search->allowed || present;
-    struct chunk chunk = {.part = part, .coder = coder, .query = query, .list = list, .list_term = list_term,
-                          .list_distance = list_distance};
     struct slot_mask mask;
     uint32_t slots[MASKED_CHUNK];
-    size_t end = part->starts[list] + part->sizes[list];
+    int32_t sums[TOGETHER * SCAN_CHUNK];
+    size_t end = part->starts[list] + part->sizes[list], n;
 
     if (last > end)
         last = end;
-    for (; first < last; first += chunk.n) {
-        size_t step = last - first, limit = masked ? MASKED_CHUNK : SCAN_CHUNK, n;
-        n = step < limit ? step : limit;
-        chunk.first = first;
-        chunk.n = n;
-        chunk.slots = NULL;
-        chunk.mask = NULL;
+    for (; first < last; first += n) {
+        struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first};
+        size_t step = last - first, limit = masked ? MASKED_CHUNK : SCAN_CHUNK;
+        n = chunk.n = step < limit ? step : limit;
         if (masked) {
             slot_mask_init(&mask, part, search->allowed, present, first, n);
             if (!mask.count)
@@ -861,50 +943,96 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
                 chunk.mask = mask.words;
             }
         }
-        query->scored += chunk.n;
-        switch (coder->kind) {
-        case CODE_RAW:
-            scan_exact(&chunk, &query->scan);
-            break;
-        case CODE_BYTES:
-            scan_exact(&chunk, &query->bytes);
-            break;
-        case CODE_SQ8:
-            scan_sq8(&chunk);
-            break;
-        case CODE_PQ:
-            scan_pq(&chunk);
-            break;
-        case CODE_RABITQ:
-            scan_rabitq(&chunk);
+        for (size_t done = 0, together; done < count; done += together) {
+            together = count - done < TOGETHER ? count - done : TOGETHER;
+            if (fastscan(coder)) {
+                const uint8_t *luts[TOGETHER];
+                for (size_t i = 0; i < together; i++)
+                    luts[i] = targets[done + i].query->lut;
+                simd_codes()->fastscan(part->codes + first * coder->code_size, (n + FASTSCAN_ROWS - 1) / FASTSCAN_ROWS,
+                                       fastscan_tables(coder), luts, together, sums, SCAN_CHUNK);
+            }
+            for (size_t i = 0; i < together; i++) {
+                chunk.query = targets[done + i].query;
+                chunk.list_term = targets[done + i].list_term;
+                chunk.list_distance = targets[done + i].list_distance;
+                scan_chunk(&chunk, sums + i * SCAN_CHUNK);
+            }
         }
-        chunk.n = n;
     }
+}
+
+void part_scan_slots(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, uint32_t *offsets,
+                     size_t n, const struct code_target *target)
+{
+    struct chunk chunk = {.part = part, .coder = coder, .query = target->query, .slots = offsets, .list = list,
+                          .first = first, .n = n, .list_term = target->list_term, .list_distance = target->list_distance};
+
+    for (size_t i = 0; i < n; i++)
+        offsets[i] += (uint32_t)first;
+    scan_chunk(&chunk, NULL);
 }
 
 /* -- results */
 
-/* Score the best estimates exactly. */
-static size_t rerank(struct code_query *query, const struct vectors *vectors, const struct index_search *search,
-                     struct hit *hits, uint64_t *reranked)
+/* Score candidates first .. last - 1 exactly. errors: receives exact distance less estimate of each, or NULL. */
+static void score_candidates(struct code_query *query, const struct vectors *vectors, const struct index_search *search,
+                             size_t first, size_t last, struct topk *exact, float *errors, float scale)
 {
-    struct topk exact;
     uint32_t rows[SCAN_CHUNK];
     float distances[SCAN_CHUNK];
 
-    topk_init(&exact, hits, search->k);
-    for (size_t done = 0, n; done < query->best.count; done += n) {
-        n = query->best.count - done < SCAN_CHUNK ? query->best.count - done : SCAN_CHUNK;
+    for (size_t n; first < last; first += n) {
+        n = last - first < SCAN_CHUNK ? last - first : SCAN_CHUNK;
         for (size_t i = 0; i < n; i++)
-            rows[i] = query->best.hits[done + i].row;
+            rows[i] = shortlist_hit(query->best.keys[first + i]).row;
         scan_gather(&query->scan, vectors, rows, n, NULL, distances);
         for (size_t i = 0; i < n; i++) {
             float distance = distances[i] < INFINITY ? distances[i] : INFINITY;
-            if ((!search->has_radius || distance < search->radius) && distance <= exact.threshold)
-                topk_push(&exact, distance, rows[i]);
+            if (errors)
+                errors[i] = distance - scale * shortlist_hit(query->best.keys[first + i]).distance;
+            if ((!search->has_radius || distance < search->radius) && distance <= exact->threshold)
+                topk_push(exact, distance, rows[i]);
         }
     }
-    *reranked += query->best.count;
+}
+
+/* Score the best estimates exactly: first a few more than k of them, which also show how far estimates of this query are
+ * off; then those of the others that could still be a hit if theirs are off by no more than REACH standard deviations. */
+static size_t rerank(struct code_query *query, const struct coder *coder, const struct vectors *vectors,
+                     const struct index_search *search, struct hit *hits, uint64_t *reranked)
+{
+    struct topk exact;
+    float errors[SCAN_CHUNK], scale = ivf_scale(coder);
+    size_t first = search->k + (search->k / 2 > 6 ? search->k / 2 : 6), count;
+    double mean = 0, square = 0;
+
+    topk_init(&exact, hits, search->k);
+    shortlist_squeeze(&query->best);
+    count = query->best.count;
+    if (search->has_radius || first > SCAN_CHUNK || first >= count) {
+        score_candidates(query, vectors, search, 0, count, &exact, NULL, scale);
+    } else {
+        size_t last = first;
+        float limit;
+        shortlist_split(&query->best, first);
+        score_candidates(query, vectors, search, 0, first, &exact, errors, scale);
+        for (size_t i = 0; i < first; i++) {
+            mean += errors[i];
+            square += (double)errors[i] * errors[i];
+        }
+        mean /= (double)first;
+        square = fmax(square / (double)first - mean * mean, 0);
+        limit = (float)((exact.threshold - mean + REACH * sqrt(square)) / scale);
+        for (size_t i = first; i < count; i++) {
+            uint64_t key = query->best.keys[i];
+            if (!(shortlist_hit(key).distance > limit))
+                query->best.keys[last++] = key;
+        }
+        score_candidates(query, vectors, search, first, last, &exact, NULL, scale);
+        count = last;
+    }
+    *reranked += count;
     topk_finish(&exact);
     return exact.count;
 }
@@ -920,10 +1048,10 @@ size_t code_query_finish(struct code_query *query, const struct coder *coder, co
         return count;
     }
     if (rerank_best)
-        return rerank(query, vectors, search, hits, reranked);
-    topk_finish(&query->best);
+        return rerank(query, coder, vectors, search, hits, reranked);
+    shortlist_finish(&query->best);
     for (size_t i = 0; i < query->best.count && count < search->k; i++) {
-        struct hit hit = query->best.hits[i];
+        struct hit hit = shortlist_hit(query->best.keys[i]);
         hit.distance *= ivf_scale(coder);
         if (coder->l2 && hit.distance < 0)
             hit.distance = 0;

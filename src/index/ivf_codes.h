@@ -6,6 +6,7 @@
 #define VECDB_INDEX_IVF_CODES_H
 
 #include "index/scan_sieve.h"
+#include "index/shortlist.h"
 #include "quant/pq.h"
 #include "quant/rabitq.h"
 #include "quant/sq.h"
@@ -40,7 +41,8 @@ struct coder {
     struct rabitq rabitq;
 };
 /** Factors: SQ8: square (L2 only), step, error (exact only). PQ, L2: |r|^2 + 2 <c, r>. RABITQ: add, factor, error of the
- * sign bit, then of the whole code when it has more bits. BYTES under COSINE: length. */
+ * sign bit, then of the whole code when it has more bits. BYTES: length (COSINE), or the squared one, a whole number kept in
+ * the place of a float (L2). */
 
 static inline float ivf_scale(const struct coder *coder) { return coder->unit ? 0.5f : 1; }
 
@@ -60,7 +62,7 @@ struct ivf_part {
     const float *factors[CODE_FACTORS]; /* slot_count each */
     const float *radius;    /* of each list: no row is farther from the centroid; NULL: no centroids */
     size_t *starts;         /* list_count + 1, slots; derived */
-    float *max_error, *max_step, *max_norm; /* of each list, SQ8 exact; derived */
+    float *max_error, *max_step, *max_norm; /* of each list, SQ8; max_error 0 unless exact; derived */
     uint8_t *owned;         /* or NULL */
     size_t owned_size;
 };
@@ -88,7 +90,7 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
 struct code_query {
     struct scan_query scan;  /* exact distances to vectors, and to RAW and BYTES codes */
     struct scan_query bytes; /* BYTES */
-    bool decode;             /* BYTES: the query is no bytes; rows are turned to floats */
+    int32_t byte_square;     /* BYTES: of the query, when it is bytes too */
     const float *floats;     /* coded form, code_dim */
     float square, norm;      /* of floats */
     struct sq_query sq;
@@ -102,17 +104,19 @@ struct code_query {
     /* where candidates go */
     bool sieving;
     struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
-    struct topk best;        /* estimates */
+    struct shortlist best;   /* estimates */
     uint64_t scored;
 };
 
 /** Bytes of scratch one query wants. keep: estimates kept (k, or more to rerank). */
 size_t code_query_size(const struct coder *coder, size_t k, size_t keep);
+/** Bytes wanted only while a query is made ready: queries made one after the other may share them. */
+size_t code_query_spare(const struct coder *coder);
 /** Make a query ready. sieving: answers are exact distances from `vectors`, otherwise estimates. hits: k of the caller's.
- * scratch: 64-byte aligned. */
+ * scratch and spare: 64-byte aligned. */
 void code_query_init(struct code_query *out, const struct coder *coder, const struct vectors *vectors,
                      const struct index_search *search, const void *query, bool sieving, size_t keep, float epsilon,
-                     struct hit *hits, void *scratch);
+                     struct hit *hits, void *scratch, void *spare);
 /** Beyond it a candidate's estimate, or bound, is of no use. */
 static inline float code_query_limit(const struct code_query *query)
 {
@@ -123,10 +127,18 @@ static inline size_t code_query_count(const struct code_query *query)
 {
     return query->sieving ? query->sieve.pending_count + query->sieve.exact.count : query->best.count;
 }
-/** Score slots first .. last - 1 of a list. list_term: |q - c|^2 or -<q, c>, list_distance: |q - c|; PQ and RABITQ. */
+/** A query and what it is to a list. */
+struct code_target {
+    struct code_query *query;
+    float list_term, list_distance; /* |q - c|^2 or -<q, c>, and |q - c|; PQ and RABITQ */
+};
+/** Score slots first .. last - 1 of a list for `count` queries, whose codes are read once. */
 void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
-               const struct vectors *vectors, const struct index_search *search, struct code_query *query,
-               float list_term, float list_distance);
+               const struct vectors *vectors, const struct index_search *search, const struct code_target *targets,
+               size_t count);/** Score some slots of a list for one query: first + offsets[i], ascending, n <= SCAN_CHUNK; no fastscan codes. offsets is
+ * overwritten. */
+void part_scan_slots(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, uint32_t *offsets,
+                     size_t n, const struct code_target *target);
 /** The best k, sorted, to hits; estimates are reranked with the vectors when `rerank`. Returns how many. */
 size_t code_query_finish(struct code_query *query, const struct coder *coder, const struct vectors *vectors,
                          const struct index_search *search, bool rerank, struct hit *hits, uint64_t *reranked);

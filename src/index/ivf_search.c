@@ -7,11 +7,13 @@
 #include "base/mem.h"
 #include "index/deadline.h"
 #include "index/flat.h"
+#include "index/ivf_products.h"
 
 #include <math.h>
 #include <string.h>
 
-#define GROUP_MAX 128        /* queries that walk together */
+#define GROUP_MAX 1024       /* queries that walk together */
+#define GROUP_BYTES 33554432 /* what they may need together */
 #define TOGETHER_MIN 4       /* fewer go one by one */
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
 
@@ -82,27 +84,40 @@ static bool list_is_far(const struct ivf *ivf, const struct ivf_part *part, cons
     return term > 0 && term * term > limit;
 }
 
-/* Whether anything was scanned. */
-static bool scan_list(const struct ivf *ivf, const struct ivf_view *view, const struct index_search *search,
-                      struct code_query *query, struct hit list)
-{
-    float distance = 0;
-    bool scanned = false;
+#define TARGETS 64 /* queries that a list is read for at once */
 
-    if (ivf->coder.kind == CODE_RABITQ) {
-        float square = ivf->coder.l2 ? list.distance
-                                     : simd_distance()->l2sq_f32.one(query->floats,
-                                                                     ivf->centroids + list.row * ivf->coder.code_dim,
-                                                                     ivf->coder.code_dim);
-        distance = sqrtf(fmaxf(square, 0));
+/* One list for `count` <= TARGETS queries, whose terms are `terms`. products: or NULL. Returns how many scanned any of
+ * it. */
+static size_t scan_list(const struct ivf *ivf, const struct ivf_view *view, const struct index_search *search,
+                        struct code_query *const *queries, const float *terms, size_t count, uint32_t list,
+                        struct products *products)
+{
+    const float *centroid = ivf->centroids + (size_t)list * ivf->coder.code_dim;
+    float distances[TARGETS] = {0};
+    size_t scanned = 0;
+
+    for (size_t i = 0; i < count && ivf->coder.kind == CODE_RABITQ; i++) {
+        float square = terms[i];
+        if (!ivf->coder.l2)
+            square = simd_distance()->l2sq_f32.one(queries[i]->floats, centroid, ivf->coder.code_dim);
+        distances[i] = sqrtf(fmaxf(square, 0));
     }
     for (size_t p = 0; p < view->part_count; p++) {
         const struct ivf_part *part = view->parts[p];
-        if (part->sizes[list.row] == 0 || list_is_far(ivf, part, query, list.row, list.distance))
+        struct code_target targets[TARGETS];
+        size_t n = 0;
+        if (part->sizes[list] == 0)
             continue;
-        part_scan(part, &ivf->coder, list.row, part->starts[list.row], part->starts[list.row + 1], &view->vectors,
-                  search, query, list.distance, distance);
-        scanned = true;
+        for (size_t i = 0; i < count; i++)
+            if (!list_is_far(ivf, part, queries[i], list, terms[i]))
+                targets[n++] = (struct code_target){queries[i], terms[i], distances[i]};
+        if (products && n >= PRODUCTS_MIN)
+            products_scan(products, part, &ivf->coder, list, &view->vectors, search, targets, n);
+        else if (n)
+            part_scan(part, &ivf->coder, list, part->starts[list], part->starts[list + 1], &view->vectors, search,
+                      targets, n);
+        if (n > scanned)
+            scanned = n;
     }
     return scanned;
 }
@@ -142,7 +157,8 @@ static vecdb_status probe_further(struct search_job *job, struct code_query *que
             if (status != VECDB_OK)
                 break;
         }
-        scan_list(ivf, job->view, job->search, query, lists[done++]);
+        scan_list(ivf, job->view, job->search, &query, &lists[done].distance, 1, lists[done].row, NULL);
+        done++;
         atomic_fetch_add_explicit(&job->lists, 1, memory_order_relaxed);
         barren = code_query_count(query) > before ? 0 : barren + 1;
         if ((status = deadline_check(job->search->deadline)) != VECDB_OK)
@@ -160,10 +176,10 @@ struct probe {
 /* Lists of a group's queries, read once each: probes `first` .. `last` - 1 of every query. */
 static vecdb_status walk_together(struct search_job *job, struct code_query *queries, size_t count,
                                   const struct hit *lists, size_t first, size_t last, struct probe *probes,
-                                  uint32_t *starts)
+                                  uint32_t *starts, struct products *products)
 {
     const struct ivf *ivf = job->ivf;
-    size_t total = count * (last - first), scanned = 0;
+    size_t total = count * (last - first), scanned = 0, since_check = 0;
 
     memset(starts, 0, (ivf->list_count + 2) * sizeof *starts);
     for (size_t q = 0; q < count; q++)
@@ -176,11 +192,19 @@ static vecdb_status walk_together(struct search_job *job, struct code_query *que
             struct hit hit = lists[q * job->probes + i];
             probes[starts[hit.row + 1]++] = (struct probe){hit.row, (uint32_t)q, hit.distance};
         }
-    for (size_t i = 0; i < total; i++) {
-        struct hit list = {probes[i].term, probes[i].list};
-        scanned += scan_list(ivf, job->view, job->search, &queries[probes[i].query], list);
-        if (i % 256 == 255)
+    for (size_t i = 0, n; i < total; i += n) {
+        struct code_query *together[TARGETS];
+        float terms[TARGETS];
+        for (n = 0; n < TARGETS && i + n < total && probes[i + n].list == probes[i].list; n++) {
+            together[n] = &queries[probes[i + n].query];
+            terms[n] = probes[i + n].term;
+        }
+        scanned += scan_list(ivf, job->view, job->search, together, terms, n, probes[i].list, products);
+        since_check += n;
+        if (since_check >= 256) {
+            since_check = 0;
             TRY(deadline_check(job->search->deadline));
+        }
     }
     atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
     return deadline_check(job->search->deadline);
@@ -191,7 +215,7 @@ static vecdb_status walk_alone(struct search_job *job, struct code_query *query,
     size_t scanned = 0;
 
     for (size_t i = 0; i < job->probes; i++) {
-        scanned += scan_list(job->ivf, job->view, job->search, query, lists[i]);
+        scanned += scan_list(job->ivf, job->view, job->search, &query, &lists[i].distance, 1, lists[i].row, NULL);
         if (i % 16 == 15)
             TRY(deadline_check(job->search->deadline));
     }
@@ -201,21 +225,24 @@ static vecdb_status walk_alone(struct search_job *job, struct code_query *query,
 
 struct group_memory {
     struct code_query *queries;
-    uint8_t *scratch;
+    uint8_t *scratch, *spare;
     float *floats;
     struct hit *lists;
     struct probe *probes;
     uint32_t *starts;
+    struct products products;
 };
 
 static void group_free(struct group_memory *group)
 {
     mem_free(group->queries);
     mem_free(group->scratch);
+    mem_free(group->spare);
     mem_free(group->floats);
     mem_free(group->lists);
     mem_free(group->probes);
     mem_free(group->starts);
+    products_deinit(&group->products);
 }
 
 static vecdb_status search_group(struct search_job *job, struct group_memory *group, size_t first_query, size_t count)
@@ -228,26 +255,33 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
 
     group->queries = mem_array_alloc(count, sizeof *group->queries);
     group->scratch = mem_aligned_alloc(64, count * size);
+    group->spare = mem_aligned_alloc(64, code_query_spare(&ivf->coder));
     group->floats = mem_aligned_alloc(64, count * dim * sizeof(float));
     group->lists = mem_array_alloc(count * job->probes + 1, sizeof *group->lists);
     if (together) {
         group->probes = mem_array_alloc(count * job->probes, sizeof *group->probes);
         group->starts = mem_array_alloc(ivf->list_count + 2, sizeof *group->starts);
     }
-    if (!group->queries || !group->scratch || !group->floats || !group->lists ||
+    if (!group->queries || !group->scratch || !group->spare || !group->floats || !group->lists ||
         (together && (!group->probes || !group->starts)))
         return error_nomem("search");
     for (size_t q = 0; q < count; q++) {
         code_query_init(&group->queries[q], &ivf->coder, &job->view->vectors, search,
                         (const uint8_t *)search->queries + (first_query + q) * search->query_stride, job->mode.sieving,
                         job->mode.keep, job->mode.epsilon, job->hits + (first_query + q) * search->k,
-                        group->scratch + q * size);
+                        group->scratch + q * size, group->spare);
         memcpy(group->floats + q * dim, group->queries[q].floats, dim * sizeof(float));
     }
     TRY(ivf_coarse(ivf, group->floats, count, job->probes, search, group->lists));
     if (together) {
-        TRY(walk_together(job, group->queries, count, group->lists, 0, 1, group->probes, group->starts));
-        TRY(walk_together(job, group->queries, count, group->lists, 1, job->probes, group->probes, group->starts));
+        bool multiply = products_apply(&ivf->coder) && !search->allowed && count >= PRODUCTS_MIN;
+        for (size_t q = 0; q < count && ivf->coder.kind == CODE_BYTES; q++)
+            multiply = multiply && group->queries[q].bytes.integer;
+        if (multiply)
+            TRY(products_init(&group->products, &ivf->coder));
+        for (size_t first = 0, last = 1; first < job->probes; first = last, last = job->probes)
+            TRY(walk_together(job, group->queries, count, group->lists, first, last, group->probes, group->starts,
+                              multiply ? &group->products : NULL));
     } else {
         for (size_t q = 0; q < count; q++)
             TRY(walk_alone(job, &group->queries[q], group->lists + q * job->probes));
@@ -283,7 +317,7 @@ struct shared_job {
     struct hit *lists;
     size_t shares;
     struct code_query *queries; /* one a share */
-    uint8_t *scratch;
+    uint8_t *scratch;           /* for each, what it keeps and what it wants to begin with */
     struct hit *hits;           /* shares x k */
 };
 
@@ -293,13 +327,15 @@ static vecdb_status share_task(void *context, size_t share, unsigned worker)
     struct search_job *job = shared->job;
     const struct ivf *ivf = job->ivf;
     size_t size = code_query_size(&ivf->coder, job->search->k, job->mode.keep), scanned = 0;
+    size_t whole = size + align_up(code_query_spare(&ivf->coder), 64);
     struct code_query *query = &shared->queries[share];
 
     code_query_init(query, &ivf->coder, &job->view->vectors, job->search, job->search->queries, job->mode.sieving,
                     job->mode.keep, job->mode.epsilon, shared->hits + share * job->search->k,
-                    shared->scratch + share * size);
+                    shared->scratch + share * whole, shared->scratch + share * whole + size);
     for (size_t i = share; i < job->probes; i += shared->shares) {
-        scanned += scan_list(ivf, job->view, job->search, query, shared->lists[i]);
+        scanned += scan_list(ivf, job->view, job->search, &query, &shared->lists[i].distance, 1,
+                             shared->lists[i].row, NULL);
         TRY(deadline_check(job->search->deadline));
     }
     atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
@@ -315,9 +351,11 @@ static void join_shares(struct shared_job *shared)
     for (size_t share = 1; share < shared->shares; share++) {
         struct code_query *other = &shared->queries[share];
         if (!first->sieving) {
-            for (size_t i = 0; i < other->best.count; i++)
-                if (other->best.hits[i].distance <= first->best.threshold)
-                    topk_push(&first->best, other->best.hits[i].distance, other->best.hits[i].row);
+            for (size_t i = 0; i < other->best.count; i++) {
+                struct hit hit = shortlist_hit(other->best.keys[i]);
+                if (hit.distance <= first->best.threshold)
+                    shortlist_push(&first->best, hit.distance, hit.row);
+            }
             continue;
         }
         sieve_finish(&other->sieve);
@@ -334,7 +372,7 @@ static vecdb_status search_shared(struct search_job *job, size_t shares)
     const struct index_search *search = job->search;
     struct shared_job shared = {.job = job, .shares = shares};
     float *floats = mem_aligned_alloc(64, ivf->coder.code_dim * sizeof *floats);
-    size_t size = code_query_size(&ivf->coder, search->k, job->mode.keep);
+    size_t size = code_query_size(&ivf->coder, search->k, job->mode.keep) + align_up(code_query_spare(&ivf->coder), 64);
     uint64_t reranked = 0;
     vecdb_status status;
 
@@ -392,7 +430,7 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
 {
     const struct ivf *ivf = (const struct ivf *)index;
     struct search_job job = {.ivf = ivf, .view = ivf_view(ivf), .search = search, .hits = hits, .counts = counts};
-    size_t threads = pool_threads(search->pool), rows = job.view->row_count, bytes;
+    size_t threads = pool_threads(search->pool), rows = job.view->row_count, bytes, each;
     vecdb_status status;
 
     if (search->query_count == 0)
@@ -416,8 +454,11 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         status = search_shared(&job, threads);
     } else {
         job.group_size = (search->query_count + threads - 1) / threads;
+        each = code_query_size(&ivf->coder, search->k, job.mode.keep) + job.probes * (sizeof(struct probe) + sizeof(struct hit));
         if (job.group_size > GROUP_MAX)
             job.group_size = GROUP_MAX;
+        if (job.group_size > GROUP_BYTES / each)
+            job.group_size = GROUP_BYTES / each > TOGETHER_MIN ? GROUP_BYTES / each : TOGETHER_MIN;
         status = pool_run(search->pool, (search->query_count + job.group_size - 1) / job.group_size, group_task, &job);
     }
     if (counters) {

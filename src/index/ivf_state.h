@@ -36,6 +36,7 @@ struct ivf {
     struct vectors centroid_vectors;
     struct index *coarse;
     float *centroid_sums;
+    float *columns;            /* of the codebook */
     _Atomic(struct ivf_view *) view;
     struct ivf_part **retired; /* merged parts that a search may still be reading */
     size_t retired_count;

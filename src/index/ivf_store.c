@@ -1,4 +1,4 @@
-/* Storing inverted lists, and taking them back from bytes that may be anything. Format 1, little-endian:
+/* Storing inverted lists, and taking them back from bytes that may be anything. Format 2, little-endian:
  *   the header below (192 bytes), the part table (16 bytes a part, to a multiple of 64),
  *   centroids, mean, signs, codebook (ivf_state_layout), then each part's arrays (part_layout). */
 #include "index/ivf_state.h"
@@ -26,6 +26,7 @@ struct ivf_header {
 };
 _Static_assert(sizeof(struct ivf_header) == 192, "the header is stored");
 #define IVF_MAGIC 0x31465649u /* "IVF1" */
+#define IVF_VERSION 2
 
 enum { FLAG_EXACT = 1, FLAG_TURNED = 2, FLAG_REFINE = 4, FLAG_LISTS_GIVEN = 8, FLAGS = 15 };
 
@@ -42,7 +43,7 @@ vecdb_status ivf_save(const struct index *index, struct buf *out)
     size_t state = ivf_state_layout(&copy, NULL);
     size_t table = align_up(view->part_count * sizeof(struct part_entry), 64);
     struct ivf_header header = {
-        .magic = IVF_MAGIC, .version = 1, .code_kind = coder->kind, .type = coder->type, .metric = coder->metric,
+        .magic = IVF_MAGIC, .version = IVF_VERSION, .code_kind = coder->kind, .type = coder->type, .metric = coder->metric,
         .dim = coder->dim, .pq_m = coder->kind == CODE_PQ ? coder->pq.m : 0,
         .pq_bits = coder->kind == CODE_PQ ? coder->pq.bits : 0,
         .rabitq_bits = coder->kind == CODE_RABITQ ? coder->rabitq.bits : 0,
@@ -95,8 +96,9 @@ static vecdb_status check_header(const struct ivf *ivf, const struct ivf_header 
 
     if (header->magic != IVF_MAGIC)
         return CORRUPT("begins with %08x, not %08x", header->magic, IVF_MAGIC);
-    if (header->version != 1)
-        return error_set(VECDB_ERR_VERSION, "%s: format %u, this library reads 1", ivf->kind->owner, header->version);
+    if (header->version != IVF_VERSION)
+        return error_set(VECDB_ERR_VERSION, "%s: format %u, this library reads %d", ivf->kind->owner, header->version,
+                         IVF_VERSION);
     if (header->size != size)
         return CORRUPT("says %llu bytes, there are %zu", (unsigned long long)header->size, size);
     if (header->type != (uint32_t)vectors->type)

@@ -111,24 +111,30 @@ void pq_decode(const struct pq *pq, const uint8_t *code, float *x)
                pq->sub_dim * sizeof *x);
 }
 
+void pq_columns(const struct pq *pq, float *columns)
+{
+    size_t entries = pq_centroids(pq), sub_dim = pq->sub_dim;
+
+    for (uint32_t part = 0; part < pq->m; part++)
+        for (size_t c = 0; c < entries; c++)
+            for (size_t i = 0; i < sub_dim; i++)
+                columns[(part * sub_dim + i) * entries + c] = pq->centroids[(part * entries + c) * sub_dim + i];
+}
+
+/* 16 entries at a time, so that their sums stay in registers. */
 void pq_table(const struct pq *pq, const float *q, float factor, float *table)
 {
     size_t entries = pq_centroids(pq), sub_dim = pq->sub_dim;
 
     for (uint32_t part = 0; part < pq->m; part++) {
-        const float *centroids = pq->centroids + part * entries * sub_dim, *sub = q + part * sub_dim;
-        float *line = table + part * entries;
-        if (sub_dim >= 16) {
-            simd_distance()->ip_f32.rows(sub, centroids, sub_dim * sizeof *sub, entries, sub_dim, line);
-            for (size_t c = 0; c < entries; c++)
-                line[c] *= factor;
-            continue;
-        }
-        for (size_t c = 0; c < entries; c++) {
-            float sum = 0;
+        const float *columns = pq->columns + part * entries * sub_dim, *sub = q + part * sub_dim;
+        for (size_t c = 0; c < entries; c += 16) {
+            float sums[16] = {0};
             for (size_t i = 0; i < sub_dim; i++)
-                sum += sub[i] * centroids[c * sub_dim + i];
-            line[c] = factor * sum;
+                for (size_t j = 0; j < 16; j++)
+                    sums[j] += sub[i] * columns[i * entries + c + j];
+            for (size_t j = 0; j < 16; j++)
+                table[part * entries + c + j] = factor * sums[j];
         }
     }
 }

@@ -9,6 +9,7 @@ struct pq {
     uint32_t dim, m, sub_dim; /* dim == m * sub_dim */
     unsigned bits;            /* 4 or 8 */
     const float *centroids;   /* m x 2^bits x sub_dim */
+    const float *columns;     /* the same as m x sub_dim x 2^bits, by pq_columns(); pq_table() wants it */
 };
 
 static inline size_t pq_centroids(const struct pq *pq) { return (size_t)1 << pq->bits; }
@@ -26,6 +27,8 @@ void pq_encoder_free(struct pq_encoder *encoder);
 vecdb_status pq_encode(const struct pq_encoder *encoder, const float *rows, size_t count, uint8_t *codes);
 /** A code back to dim floats. */
 void pq_decode(const struct pq *pq, const uint8_t *code, float *x);
+/** What pq->columns points to, from pq->centroids. */
+void pq_columns(const struct pq *pq, float *columns);
 /** table[part][centroid] = factor * <q, centroid>. */
 void pq_table(const struct pq *pq, const float *q, float factor, float *table);
 

@@ -144,10 +144,10 @@ struct code_kernels {
     /* n <= 32 rows of `tables` values 0..15, one per byte and stride bytes apart, to one block; the rows
      * missing to 32 are zero. */
     void (*fastscan_pack)(const uint8_t *rows, size_t stride, size_t n, size_t tables, uint8_t *block);
-    /* For each of nq queries and 32 * blocks vectors, the sum of luts[query][table][code]. luts is
-     * nq x tables x 16 bytes; out[query * out_stride + vector]. Any number of tables. A 16-bit table is two
+    /* For each of nq queries and 32 * blocks vectors, the sum of luts[query][16 * table + code], every query's tables
+     * being 16 * tables bytes; out[query * out_stride + vector]. Any number of tables. A 16-bit table is two
      * queries, its low bytes and its high bytes, added by the caller. Fastest with nq 1, 2 or 4. */
-    void (*fastscan)(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
+    void (*fastscan)(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, size_t nq,
                      int32_t *out, size_t out_stride);
 
     /* The one scoring formula of all quantizers:

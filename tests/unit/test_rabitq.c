@@ -136,7 +136,7 @@ static void pq_tables_and_codes(void **state)
 {
     struct rng rng = rng_seeded(test_seed() + 2);
     enum { N = 3000, D = 24 };
-    static float rows[N * D], table[24 * 256], centroids[24 * 256 * 6];
+    static float rows[N * D], table[24 * 256], centroids[24 * 256 * 6], columns[24 * 256 * 6];
     static uint8_t codes[N * 24];
     double errors[2];
 
@@ -146,10 +146,12 @@ static void pq_tables_and_codes(void **state)
         struct pq pq = {.dim = D, .m = 12, .sub_dim = 2, .bits = bits, .centroids = centroids};
         struct pq_encoder *encoder;
         double error = 0;
+        pq.columns = columns;
         assert_int_equal(pq_train(&pq, rows, N, 3, NULL, centroids), VECDB_OK);
         assert_int_equal(pq_encoder_create(&pq, &encoder), VECDB_OK);
         assert_int_equal(pq_encode(encoder, rows, N, codes), VECDB_OK);
         pq_encoder_free(encoder);
+        pq_columns(&pq, columns);
         for (size_t i = 0; i < N; i++) {
             float decoded[D];
             pq_decode(&pq, codes + i * 12, decoded);

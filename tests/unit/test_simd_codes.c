@@ -271,6 +271,7 @@ static void check_fastscan(const struct code_kernels *k, size_t tables, size_t n
     uint8_t *rows = calloc(n * stride + 1, 1);
     struct guarded block_memory, lut_memory;
     uint8_t *blocks, *luts;
+    const uint8_t *tables_of[16];
     int32_t *out = malloc((nq * out_stride + 1) * sizeof *out);
 
     assert_true(rows && out);
@@ -290,7 +291,10 @@ static void check_fastscan(const struct code_kernels *k, size_t tables, size_t n
     }
     for (size_t i = 0; i <= nq * out_stride; i++)
         out[i] = 0x5a5a5a5a;
-    k->fastscan(blocks, n_blocks, tables, luts, nq, out, out_stride);
+    assert_true(nq <= 16);
+    for (size_t q = 0; q < nq; q++)
+        tables_of[q] = luts + q * tables * 16;
+    k->fastscan(blocks, n_blocks, tables, tables_of, nq, out, out_stride);
     for (size_t q = 0; q < nq; q++) {
         for (size_t v = 0; v < n; v++) {
             int32_t want = 0;

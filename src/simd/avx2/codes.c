@@ -281,7 +281,7 @@ static void code_unpack(const uint8_t *code, size_t dim, unsigned bits, uint8_t 
 
 /* vpshufb, two tables at a time. Sums are 16-bit, in which the odd bytes ride on the even ones until they are subtracted at
  * the end of each run of tables that cannot overflow. nq is 1 or 2: sixteen registers hold no more. */
-SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8_t *luts, int nq, int32_t *out,
+SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8_t *const *luts, int nq, int32_t *out,
                                 size_t out_stride)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
@@ -298,7 +298,7 @@ SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8
             __m256i index_high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
 #pragma GCC unroll 2
             for (int q = 0; q < nq; q++) {
-                __m256i lut = load32((const char *)luts + ((size_t)q * tables + t) * 16);
+                __m256i lut = load32((const char *)luts[q] + t * 16);
                 __m256i value_low = _mm256_shuffle_epi8(lut, index_low);
                 __m256i value_high = _mm256_shuffle_epi8(lut, index_high);
                 sum[q][0] = _mm256_add_epi16(sum[q][0], value_low);
@@ -328,12 +328,12 @@ SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8
     }
 }
 
-static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
+static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, size_t nq,
                      int32_t *out, size_t out_stride)
 {
     const size_t block_size = tables * 16;
 
-    for (; nq >= 2; nq -= 2, luts += 2 * block_size, out += 2 * out_stride)
+    for (; nq >= 2; nq -= 2, luts += 2, out += 2 * out_stride)
         for (size_t b = 0; b < n_blocks; b++)
             fastscan_block(blocks + b * block_size, tables, luts, 2, out + b * 32, out_stride);
     if (nq)

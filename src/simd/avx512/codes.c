@@ -328,7 +328,7 @@ static void code_unpack(const uint8_t *code, size_t dim, unsigned bits, uint8_t 
 /* Four tables at a time, not two: vpermb looks 64 bytes up in 64, so a byte may choose among four tables. The codes are
  * first shuffled so that a vector's four codes are neighbours, whose sum vpdpbusd then takes as 32-bit numbers: no
  * overflow to mind, and a third fewer instructions than pshufb in 256 bits. */
-SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables, const uint8_t *luts, int nq,
+SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables, const uint8_t *const *luts, int nq,
                                  int32_t *out, size_t out_stride)
 {
     /* byte 4 v + t comes from table t, position 2 (v % 8) + v / 8 */
@@ -356,7 +356,7 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
         }
 #pragma GCC unroll 4
         for (int q = 0; q < nq; q++) {
-            __m512i lut = _mm512_maskz_loadu_epi8(mask, luts + ((size_t)q * tables + t) * 16);
+            __m512i lut = _mm512_maskz_loadu_epi8(mask, luts[q] + t * 16);
 #pragma GCC unroll 2
             for (int b = 0; b < count; b++) {
                 low[q][b] = _mm512_dpbusd_epi32(low[q][b], _mm512_permutexvar_epi8(index_low[b], lut), one);
@@ -378,7 +378,7 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
 
 /* vpshufb in 256 bits, two tables at a time. Sums are 16-bit, in which the odd bytes ride on the even ones until they
  * are subtracted at the end of each run of tables that cannot overflow. */
-SCAN_INLINE void fastscan_one(const uint8_t *block, size_t tables, const uint8_t *luts, int nq, int32_t *out,
+SCAN_INLINE void fastscan_one(const uint8_t *block, size_t tables, const uint8_t *const *luts, int nq, int32_t *out,
                               size_t out_stride)
 {
     const __m256i nibble = _mm256_set1_epi8(15);
@@ -397,7 +397,7 @@ SCAN_INLINE void fastscan_one(const uint8_t *block, size_t tables, const uint8_t
             __m256i index_high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
 #pragma GCC unroll 4
             for (int q = 0; q < nq; q++) {
-                __m256i lut = _mm256_loadu_si256((const __m256i *)(luts + ((size_t)q * tables + t) * 16));
+                __m256i lut = _mm256_loadu_si256((const __m256i *)(luts[q] + t * 16));
                 __m256i value_low = _mm256_shuffle_epi8(lut, index_low);
                 __m256i value_high = _mm256_shuffle_epi8(lut, index_high);
                 sum[q][0] = _mm256_add_epi16(sum[q][0], value_low);
@@ -425,7 +425,7 @@ SCAN_INLINE void fastscan_one(const uint8_t *block, size_t tables, const uint8_t
     }
 }
 
-SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables, const uint8_t *luts, int nq,
+SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables, const uint8_t *const *luts, int nq,
                                  int32_t *out, size_t out_stride)
 {
     for (int b = 0; b < count; b++)
@@ -435,7 +435,7 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
 #endif
 
 /* All blocks for nq queries, two blocks at a time so that there are sums enough in flight. */
-SCAN_INLINE void fastscan_queries(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, int nq,
+SCAN_INLINE void fastscan_queries(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, int nq,
                                   int32_t *out, size_t out_stride)
 {
     size_t b = 0;
@@ -446,14 +446,12 @@ SCAN_INLINE void fastscan_queries(const uint8_t *blocks, size_t n_blocks, size_t
         fastscan_blocks(blocks + b * tables * 16, 1, tables, luts, nq, out + b * 32, out_stride);
 }
 
-static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
+static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, size_t nq,
                      int32_t *out, size_t out_stride)
 {
-    const size_t luts_size = tables * 16;
-
-    for (; nq >= 4; nq -= 4, luts += 4 * luts_size, out += 4 * out_stride)
+    for (; nq >= 4; nq -= 4, luts += 4, out += 4 * out_stride)
         fastscan_queries(blocks, n_blocks, tables, luts, 4, out, out_stride);
-    for (; nq >= 2; nq -= 2, luts += 2 * luts_size, out += 2 * out_stride)
+    for (; nq >= 2; nq -= 2, luts += 2, out += 2 * out_stride)
         fastscan_queries(blocks, n_blocks, tables, luts, 2, out, out_stride);
     if (nq)
         fastscan_queries(blocks, n_blocks, tables, luts, 1, out, out_stride);

@@ -238,7 +238,7 @@ DEFINE_SCAN(dot_b1u4, int32_t, planes_x8, 256, planes_x8_zero(), dim / 8)
 
 /* One table a time: its 16 bytes are looked up 16 at once. Sums are 16-bit, in which the odd bytes ride on the even ones until
  * they are subtracted at the end of each run of tables that cannot overflow. nq is 1 or 2. */
-SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8_t *luts, int nq, int32_t *out,
+SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8_t *const *luts, int nq, int32_t *out,
                                 size_t out_stride)
 {
     for (size_t first = 0; first == 0 || first < tables; first += 256) {
@@ -252,7 +252,7 @@ SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8
             uint8x16_t index_low = keep_bits(codes, 4), index_high = vshrq_n_u8(codes, 4);
 #pragma GCC unroll 2
             for (int q = 0; q < nq; q++) {
-                uint8x16_t lut = vld1q_u8(luts + ((size_t)q * tables + t) * 16);
+                uint8x16_t lut = vld1q_u8(luts[q] + t * 16);
                 uint16x8_t value_low = vreinterpretq_u16_u8(vqtbl1q_u8(lut, index_low));
                 uint16x8_t value_high = vreinterpretq_u16_u8(vqtbl1q_u8(lut, index_high));
                 sum[q][0] = vaddq_u16(sum[q][0], value_low);
@@ -280,12 +280,12 @@ SCAN_INLINE void fastscan_block(const uint8_t *block, size_t tables, const uint8
     }
 }
 
-static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
+static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, size_t nq,
                      int32_t *out, size_t out_stride)
 {
     const size_t block_size = tables * 16;
 
-    for (; nq >= 2; nq -= 2, luts += 2 * block_size, out += 2 * out_stride)
+    for (; nq >= 2; nq -= 2, luts += 2, out += 2 * out_stride)
         for (size_t b = 0; b < n_blocks; b++)
             fastscan_block(blocks + b * block_size, tables, luts, 2, out + b * 32, out_stride);
     if (nq)

@@ -220,12 +220,12 @@ void scalar_fastscan_pack(const uint8_t *rows, size_t stride, size_t n, size_t t
         }
 }
 
-void scalar_fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
+void scalar_fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, size_t nq,
                      int32_t *out, size_t out_stride)
 {
     for (size_t q = 0; q < nq; q++)
         for (size_t b = 0; b < n_blocks; b++) {
-            const uint8_t *code = blocks + b * tables * 16, *lut = luts + q * tables * 16;
+            const uint8_t *code = blocks + b * tables * 16, *lut = luts[q];
             int32_t *sums = out + q * out_stride + b * 32;
 
             memset(sums, 0, 32 * sizeof *sums);

@@ -180,7 +180,7 @@ DECLARE_SCAN(pq8, float)
 void scalar_code_pack(const uint8_t *values, size_t dim, unsigned bits, uint8_t *code);
 void scalar_code_unpack(const uint8_t *code, size_t dim, unsigned bits, uint8_t *values);
 void scalar_fastscan_pack(const uint8_t *rows, size_t stride, size_t n, size_t tables, uint8_t *block);
-void scalar_fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *luts, size_t nq,
+void scalar_fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, const uint8_t *const *luts, size_t nq,
                      int32_t *out, size_t out_stride);
 void scalar_score_i32(const int32_t *ip, const float *a, const float *b, size_t n, float g, float scale,
                       float k, float *out);
