@@ -414,7 +414,7 @@ typedef struct vecdb_search_request {
     size_t query_count;
     size_t query_stride;       /**< bytes from one query to the next; 0 for packed */
     size_t limit;              /**< k: hits wanted per query, at least 1 */
-    size_t offset;             /**< hits to skip */
+    size_t offset;             /**< hits to skip; with group_by, groups */
     vecdb_metric metric;       /**< DEFAULT: the index's, or COSINE / HAMMING without one */
     const char *filter;        /**< expression, or NULL for all rows */
     const char *filter_params; /**< JSON object for {names} in the filter, or NULL */

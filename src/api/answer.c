@@ -86,15 +86,31 @@ vecdb_status answer_prepare(vecdb_collection *handle, struct snapshot *snapshot,
     return VECDB_OK;
 }
 
+/* Offset and limit count groups here. */
+static vecdb_status run_grouped(struct answer *answer, size_t *counts)
+{
+    struct request *request = &answer->request;
+    struct group_search group = {request->group_field, request->group_size, request->strict_group_size, request->offset,
+                                 request->limit};
+
+    TRY(group_search_run(answer->snapshot, &request->search, &group, &answer->found, counts, &answer->exhausted,
+                         &answer->counters));
+    apply_offset(answer->found, counts, request->search.query_count, 0, answer->first);
+    return VECDB_OK;
+}
+
 static vecdb_status run(struct answer *answer, size_t *counts)
 {
     struct request *request = &answer->request;
+    size_t query_count = request->search.query_count;
 
-    if (request->group_field == SCHEMA_NONE)
-        return search_run(answer->snapshot, &request->search, &answer->found, counts, &answer->counters);
-    struct group_search group = {request->group_field, request->group_size, request->strict_group_size,
-                                 request->limit + request->offset};
-    return group_search_run(answer->snapshot, &request->search, &group, &answer->found, counts, &answer->counters);
+    if (request->group_field != SCHEMA_NONE)
+        return run_grouped(answer, counts);
+    TRY(search_run(answer->snapshot, &request->search, &answer->found, counts, &answer->counters));
+    apply_offset(answer->found, counts, query_count, request->offset, answer->first);
+    for (size_t q = 0; q < query_count; q++)
+        answer->exhausted |= answer->first[q + 1] - answer->first[q] < request->limit;
+    return VECDB_OK;
 }
 
 vecdb_status answer_run(vecdb_collection *handle, const vecdb_search_request *asked, struct answer *answer)
@@ -111,12 +127,8 @@ vecdb_status answer_run(vecdb_collection *handle, const vecdb_search_request *as
     counts = mem_array_zalloc(asked->query_count + 1, sizeof *counts);
     answer->first = mem_array_zalloc(asked->query_count + 1, sizeof *answer->first);
     status = counts && answer->first ? run(answer, counts) : error_nomem("search");
-    if (status == VECDB_OK) {
-        apply_offset(answer->found, counts, asked->query_count, answer->request.offset, answer->first);
+    if (status == VECDB_OK)
         answer_round(answer->found, answer->first[asked->query_count], asked->round_decimal);
-        for (size_t q = 0; q < asked->query_count; q++)
-            answer->exhausted |= answer->first[q + 1] - answer->first[q] < answer->request.limit;
-    }
     mem_free(counts);
     if (status != VECDB_OK)
         answer_deinit(answer);

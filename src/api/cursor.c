@@ -42,14 +42,11 @@ static void cursor_free(vecdb_cursor *cursor)
     mem_free(cursor);
 }
 
-/* Output fields by name; keys of $meta are texts of the caller's, so they are refused rather than kept. */
+/* Output fields by name; keys of $meta are texts of the caller's, so they are copied. */
 static vecdb_status take_output(vecdb_cursor *cursor, const char *const *names, size_t count)
 {
     TRY(output_init(&cursor->output, cursor->snapshot->schema, names, count));
-    if (cursor->output.dynamic_count)
-        return error_set(VECDB_ERR_UNSUPPORTED, "cursor: %s is no field; ask for %s and take it from there",
-                         cursor->output.dynamic[0], SCHEMA_DYNAMIC_FIELD);
-    return VECDB_OK;
+    return output_keep(&cursor->output);
 }
 
 static vecdb_status begin_search(vecdb_cursor *cursor, const vecdb_search_request *asked)
@@ -170,7 +167,7 @@ static vecdb_status next_page(vecdb_cursor *cursor, size_t count, struct result 
         cursor->request.search.k = count;
         status = search_run(cursor->snapshot, &cursor->request.search, &page, &first[1], &counters);
         for (size_t i = 0; status == VECDB_OK && i < first[1]; i++)
-            row_set_remove(&cursor->rows, page[i].view, page[i].row);
+            status = row_set_remove(cursor->snapshot, &cursor->rows, page[i].view, page[i].row);
         if (status == VECDB_OK)
             answer_round(page, first[1], cursor->round_decimal);
     } else {

@@ -303,6 +303,8 @@ static vecdb_status insert_locked(struct collection *collection, const struct ro
     return status;
 }
 
+static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn);
+
 vecdb_status collection_redo_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
                                     uint64_t lsn)
 {
@@ -316,7 +318,7 @@ vecdb_status collection_redo_insert(struct collection *collection, const struct 
             collection_publish(collection, next);
             return VECDB_OK;
         }
-    return VECDB_OK; /* its partition has been dropped since */
+    return redo_replacing(collection, rows, lsn); /* its partition has been dropped since */
 }
 
 static vecdb_status check_batch_size(const struct rows *rows)
@@ -467,20 +469,43 @@ vecdb_status collection_delete_keys(struct collection *collection, const vecdb_c
     return staged ? collection_commit(collection, staged, durability) : status;
 }
 
-vecdb_status collection_redo_delete(struct collection *collection, const vecdb_column *keys, size_t key_count,
-                                    uint64_t lsn)
+/* Doomed rows go, as of a frame. */
+static vecdb_status redo_doom(struct collection *collection, const struct doomed *doomed, uint64_t lsn)
 {
-    struct snapshot *next = NULL;
-    struct doomed doomed = {0};
+    struct snapshot *next;
     uint64_t affected;
-    vecdb_status status = doom_keys(collection, keys, key_count, &doomed);
 
-    if (status == VECDB_OK)
-        status = after_delete(collection, &doomed, &affected, &next);
-    if (status == VECDB_OK && next) {
+    TRY(after_delete(collection, doomed, &affected, &next));
+    if (next) {
         next->lsn = lsn;
         collection_publish(collection, next);
     }
+    return VECDB_OK;
+}
+
+/* What an upsert replaced is gone, even where what it wrote is too: rows of other partitions among it. */
+static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn)
+{
+    struct doomed doomed = {0};
+    uint64_t bad_row;
+    vecdb_status status = doomed_init(&doomed, collection->latest->view_count);
+
+    if (status == VECDB_OK)
+        status = find_present(collection->latest, rows, true, &doomed, &bad_row);
+    if (status == VECDB_OK)
+        status = redo_doom(collection, &doomed, lsn);
+    doomed_deinit(&doomed);
+    return status;
+}
+
+vecdb_status collection_redo_delete(struct collection *collection, const vecdb_column *keys, size_t key_count,
+                                    uint64_t lsn)
+{
+    struct doomed doomed = {0};
+    vecdb_status status = doom_keys(collection, keys, key_count, &doomed);
+
+    if (status == VECDB_OK)
+        status = redo_doom(collection, &doomed, lsn);
     doomed_deinit(&doomed);
     return status;
 }

@@ -439,7 +439,7 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         params_get(search->params, "nprobe") > (double)ivf->list_count)
         return error_set(VECDB_ERR_INVALID, "%s: nprobe=%.0f is out of range 1..%zu, the lists of this index",
                          ivf->kind->owner, params_get(search->params, "nprobe"), ivf->list_count);
-    job.mode = ivf_search_mode(&ivf->coder, ivf->refine, search->params, search->k);
+    job.mode = ivf_search_mode(&ivf->coder, ivf->refine || search->has_radius, search->params, search->k); /* no estimate decides what is in a range */
     if (job.mode.keep > rows)
         job.mode.keep = rows;
     if (job.mode.keep < search->k)

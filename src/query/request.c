@@ -284,8 +284,27 @@ vecdb_status output_init(struct output *output, const struct schema *schema, con
     return VECDB_OK;
 }
 
+vecdb_status output_keep(struct output *output)
+{
+    size_t size = 1, at = 0;
+
+    for (size_t i = 0; i < output->dynamic_count; i++)
+        size += strlen(output->dynamic[i]) + 1;
+    output->kept = mem_alloc(size);
+    if (!output->kept)
+        return error_nomem("output fields");
+    for (size_t i = 0; i < output->dynamic_count; i++) {
+        size_t length = strlen(output->dynamic[i]) + 1;
+        memcpy(output->kept + at, output->dynamic[i], length);
+        output->dynamic[i] = output->kept + at;
+        at += length;
+    }
+    return VECDB_OK;
+}
+
 void output_deinit(struct output *output)
 {
+    mem_free(output->kept);
     mem_free(output->fields);
     mem_free(output->dynamic);
     memset(output, 0, sizeof *output);

@@ -22,8 +22,9 @@ struct request {
 struct output {
     size_t *fields;         /* numbers */
     size_t field_count;
-    const char **dynamic;   /* keys of $meta; point into the request */
+    const char **dynamic;   /* keys of $meta; point into the request, or into `kept` */
     size_t dynamic_count;
+    char *kept;
 };
 
 /** Id of a partition by name, for a snapshot's collection. */
@@ -45,6 +46,8 @@ vecdb_status request_partitions(const char *const *names, size_t count, partitio
                                 struct buf *ids);
 /** Fields by name; "*" is all of them, $meta included. Names that are no field are keys of $meta when there is one. */
 vecdb_status output_init(struct output *output, const struct schema *schema, const char *const *names, size_t count);
+/** Copy what points into the request, which may go away. */
+vecdb_status output_keep(struct output *output);
 void output_deinit(struct output *output);
 /** A result with what was asked for. */
 vecdb_status output_fetch(const struct output *output, const struct snapshot *snapshot, const struct found *found,

@@ -472,12 +472,34 @@ void row_set_deinit(struct row_set *set)
     *set = (struct row_set){0};
 }
 
-void row_set_remove(struct row_set *set, size_t view, size_t row)
+static vecdb_status spell_out_view(const struct snapshot *snapshot, struct row_set *set, size_t view)
 {
-    if (!set->bitmaps[view] || !bitmap_get(set->bitmaps[view], row))
-        return;
+    size_t row_count = snapshot->views[view].row_count;
+
+    if (set->bitmaps[view] || !set->counts[view])
+        return VECDB_OK;
+    set->bitmaps[view] = mem_array_alloc(bitmap_words(row_count), 8);
+    if (!set->bitmaps[view])
+        return error_nomem("search");
+    bitmap_fill(set->bitmaps[view], row_count);
+    return VECDB_OK;
+}
+
+vecdb_status row_set_spell_out(const struct snapshot *snapshot, struct row_set *set)
+{
+    for (size_t v = 0; v < set->view_count; v++)
+        TRY(spell_out_view(snapshot, set, v));
+    return VECDB_OK;
+}
+
+vecdb_status row_set_remove(const struct snapshot *snapshot, struct row_set *set, size_t view, size_t row)
+{
+    TRY(spell_out_view(snapshot, set, view));
+    if (!set->counts[view] || !bitmap_get(set->bitmaps[view], row))
+        return VECDB_OK;
     bitmap_clear(set->bitmaps[view], row);
     set->counts[view]--;
+    return VECDB_OK;
 }
 
 vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search *search, struct row_set *out,
@@ -498,13 +520,6 @@ vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search
                                 search->deadline, &out->bitmaps[v], &out->counts[v], &counters->filter);
         if (status == VECDB_OK)
             status = narrow(snapshot, v, search, &vectors, &out->bitmaps[v], &out->counts[v]);
-        if (status != VECDB_OK || out->bitmaps[v] || out->counts[v] == 0)
-            continue;
-        out->bitmaps[v] = mem_array_alloc(bitmap_words(vectors.row_count), 8);
-        if (!out->bitmaps[v])
-            status = error_nomem("search");
-        else
-            bitmap_fill(out->bitmaps[v], vectors.row_count);
     }
     if (status != VECDB_OK)
         row_set_deinit(out);

@@ -29,7 +29,7 @@ struct search {
 
 /** Rows of every view that a search may return, chosen once for several searches. */
 struct row_set {
-    uint64_t **bitmaps; /* view_count; NULL where no row is */
+    uint64_t **bitmaps; /* view_count; NULL: all of the view's rows, or none, as the count says */
     size_t *counts;
     size_t view_count;
 };
@@ -54,7 +54,9 @@ vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search
                             struct search_counters *counters);
 void row_set_deinit(struct row_set *set);
 /** Take a row out. */
-void row_set_remove(struct row_set *set, size_t view, size_t row);
+vecdb_status row_set_remove(const struct snapshot *snapshot, struct row_set *set, size_t view, size_t row);
+/** Bitmaps for all views that have rows. */
+vecdb_status row_set_spell_out(const struct snapshot *snapshot, struct row_set *set);
 
 /** The rows of a view that are live, in the partitions and match a filter, as a bitmap for mem_free(); NULL in *rows when
  * that is all of them. */
