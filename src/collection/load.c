@@ -87,8 +87,9 @@ vecdb_status collection_print_stats(struct collection *collection, struct buf *o
         rows += view->row_count;
         deleted += tombstones_count(view->tombstones);
         for (size_t i = 0; i < view->index_count; i++) {
-            index_memory += view->indexes[i]->index->ops->memory(view->indexes[i]->index);
-            indexed += atomic_load(&view->indexes[i]->covered);
+            index_memory += index_ref_memory(view->indexes[i]);
+            if (view->indexes[i]->index)
+                indexed += atomic_load(&view->indexes[i]->covered);
         }
         if (view->segment->growing) {
             growing++;

@@ -385,13 +385,13 @@ static void explain(struct test_table *table, const char *text, bool plain, cons
     struct buf out = {0}, form = {0};
 
     assert_int_equal(filter_compile(test_table_schema(table), text, strlen(text), NULL, &filter), VECDB_OK);
-    assert_int_equal(filter_explain(filter, &source, &out), VECDB_OK);
+    assert_int_equal(filter_explain(filter, &source, NULL, &out), VECDB_OK);
     assert_int_equal(json_parse((char *)out.data, out.size, &form), VECDB_OK);
     assert_int_equal(buf_append(&out, "", 1), VECDB_OK);
     if (!strstr((char *)out.data, part))
         fail_msg("%s: %s lacks %s", text, (char *)out.data, part);
     out.size = 0;
-    assert_int_equal(filter_explain(filter, NULL, &out), VECDB_OK);
+    assert_int_equal(filter_explain(filter, NULL, NULL, &out), VECDB_OK);
     buf_deinit(&out);
     buf_deinit(&form);
     filter_free(filter);
@@ -425,7 +425,7 @@ static void statistics(struct test_table *table, size_t field, const char *param
     struct filter_source source = test_table_source(table, true);
     struct buf out = {0};
 
-    assert_int_equal(scalar_statistics(test_table_schema(table), field, params, 10, &source, &out), VECDB_OK);
+    assert_int_equal(scalar_statistics(test_table_schema(table), field, params, 10, &source, NULL, 1, &out), VECDB_OK);
     assert_int_equal(buf_append(&out, "", 1), VECDB_OK);
     assert_string_equal((char *)out.data, expected);
     buf_deinit(&out);
