@@ -314,6 +314,14 @@ VECDB_API vecdb_status vecdb_collection_error(vecdb_collection *collection, vecd
 VECDB_API vecdb_status vecdb_collection_schema(vecdb_collection *collection, const vecdb_schema **out);
 /** Facts as JSON text for vecdb_free(): rows, deleted, segments, indexes, bytes, memory. */
 VECDB_API vecdb_status vecdb_collection_stats(vecdb_collection *collection, char **out);
+/**
+ * What is in a field, as JSON text for vecdb_free(): rows, null_count, distinct_count, min, max, unique_values.
+ * @param field       of an ARRAY its elements count; of JSON or a vector there is null_count alone.
+ * @param params      for JSON "json_path=..." as in an index: what is at that path; or NULL.
+ * @param max_unique  unique_values are left out when there are more.
+ */
+VECDB_API vecdb_status vecdb_field_stats(vecdb_collection *collection, const char *field, const char *params,
+                                         size_t max_unique, char **out);
 /** Add a field to a live collection. It must be nullable or have a default, which rows already there take. */
 VECDB_API vecdb_status vecdb_collection_add_field(vecdb_collection *collection, const vecdb_field *field);
 /** Delete all rows, keeping schema and index definitions. */
@@ -518,7 +526,7 @@ VECDB_API vecdb_status vecdb_filter_compile(vecdb_collection *collection, const 
 /** Evaluate a filter on a batch of rows that need not be in the collection: matches[i] = 1 where it is true. */
 VECDB_API vecdb_status vecdb_filter_match(const vecdb_filter *filter, const vecdb_batch *batch, uint8_t *matches);
 VECDB_API void vecdb_filter_free(vecdb_filter **filter);
-/** How a search would run, and what it cost, as JSON text for vecdb_free(). */
+/** How a search would run, and what it cost, as JSON text for vecdb_free(). Without queries: how its filter would. */
 VECDB_API vecdb_status vecdb_explain(vecdb_collection *collection, const vecdb_search_request *request, char **out);
 
 /* ------------------------------------------------------------------------------------------------- results */

@@ -266,6 +266,8 @@ static const struct param_spec *nth_spec(const struct param_spec *specs, size_t 
 
 vecdb_status vecdb_param_at(size_t i, vecdb_param_info *out)
 {
+    struct scalar_param scalar;
+
     if (!out || out->size < sizeof(uint32_t) * 2)
         return error_set(VECDB_ERR_INVALID, "parameter: out is NULL or its size is not set");
     for (size_t kind = 0; index_at(kind); kind++) {
@@ -282,6 +284,12 @@ vecdb_status vecdb_param_at(size_t i, vecdb_param_info *out)
             memcpy(out, &info, out->size < sizeof info ? out->size : sizeof info);
             return VECDB_OK;
         }
+    }
+    if (scalar_index_param_at(i, &scalar)) {
+        vecdb_param_info info = {out->size,  scalar.kind, scalar.name,          scalar.meaning, scalar.choices,
+                                 scalar.low, scalar.high, scalar.default_value, false};
+        memcpy(out, &info, out->size < sizeof info ? out->size : sizeof info);
+        return VECDB_OK;
     }
     return VECDB_NOT_FOUND;
 }

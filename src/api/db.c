@@ -56,7 +56,7 @@ bool vecdb_has_feature(const char *name)
     if (!name)
         return false;
     if (strncmp(name, "index.", 6) == 0)
-        return index_find(name + 6) != NULL;
+        return index_find(name + 6) != NULL || scalar_index_find(name + 6) != NULL;
     if (strncmp(name, "metric.", 7) == 0)
         return metric_from_name(name + 7) != VECDB_METRIC_DEFAULT;
     if (strncmp(name, "type.", 5) == 0)

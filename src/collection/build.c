@@ -1,12 +1,13 @@
 /* Indexes of sealed segments as files: saved once built, opened with their segments, built anew when there is any doubt. */
 #include "base/mem.h"
 #include "collection/database.h"
+#include "collection/scalar_indexes.h"
 #include "storage/segment_file.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static struct index_binding binding_of(const struct segment *segment, size_t field, const struct index_ops *ops,
+static struct index_binding binding_of(const struct segment *segment, size_t field, const char *kind, uint32_t format,
                                        const struct index_definition *definition)
 {
     struct index_binding binding = {.segment_id = segment->id,
@@ -17,10 +18,10 @@ static struct index_binding binding_of(const struct segment *segment, size_t fie
                                     .type = segment->schema->fields[field].type,
                                     .dim = segment->schema->fields[field].dim,
                                     .metric = definition->metric,
-                                    .format = ops->format,
+                                    .format = format,
                                     .params = definition->params_text};
 
-    snprintf(binding.kind, sizeof binding.kind, "%s", ops->name);
+    snprintf(binding.kind, sizeof binding.kind, "%s", kind);
     return binding;
 }
 
@@ -28,15 +29,17 @@ vecdb_status collection_save_index(struct collection *collection, const struct i
                                    const struct index_definition *definition, struct manifest_index_file *out)
 {
     struct store *store = collection->database->store;
-    struct index_binding binding = binding_of(ref->segment, ref->field, ref->index->ops, definition);
+    const char *kind = index_ref_kind(ref);
+    struct index_binding binding = binding_of(ref->segment, ref->field, kind,
+                                              ref->index ? ref->index->ops->format : SCALAR_INDEX_FORMAT, definition);
     struct container_id file;
     struct buf bytes = {0};
     vecdb_status status;
 
     *out = (struct manifest_index_file){.index_id = definition->id};
-    if (!(out->kind = mem_strdup(ref->index->ops->name)))
+    if (!(out->kind = mem_strdup(kind)))
         return error_nomem("index");
-    status = ref->index->ops->save(ref->index, &bytes);
+    status = ref->index ? ref->index->ops->save(ref->index, &bytes) : scalar_index_save(ref->scalar, &bytes);
     if (status == VECDB_OK) {
         uint64_t id = store_new_id(store);
         status = index_file_write(store_dir(store), store_manifest(store)->uuid, id, &binding, bytes.data, bytes.size,
@@ -53,13 +56,28 @@ vecdb_status collection_save_index(struct collection *collection, const struct i
 }
 
 /* Any failure but want of memory means: not to be trusted. */
+static vecdb_status open_scalar_file(struct collection *collection, const struct segment_view *view, size_t field,
+                                     const struct index_definition *definition, const struct manifest_index_file *from,
+                                     bool in_heap, struct index_file **file, struct scalar_index **index)
+{
+    struct store *store = collection->database->store;
+    struct index_binding binding = binding_of(view->segment, field, from->kind, SCALAR_INDEX_FORMAT, definition);
+    struct container_id id = {from->file.id, from->file.size, from->file.checksum};
+    const void *data;
+    size_t size;
+
+    TRY(index_file_open(store_dir(store), store_manifest(store)->uuid, &id, &binding, in_heap, file));
+    data = index_file_data(*file, &size);
+    return scalar_index_open_saved(data, size, from->kind, view->segment->row_count, index);
+}
+
 static vecdb_status open_file(struct collection *collection, const struct segment_view *view, size_t field,
                               const struct index_ops *ops, const struct index_definition *definition,
                               const struct manifest_index_file *from, bool in_heap, struct index_file **file,
                               struct index **index)
 {
     struct store *store = collection->database->store;
-    struct index_binding binding = binding_of(view->segment, field, ops, definition);
+    struct index_binding binding = binding_of(view->segment, field, ops->name, ops->format, definition);
     struct container_id id = {from->file.id, from->file.size, from->file.checksum};
     const struct field *described = &view->segment->schema->fields[field];
     struct vectors vectors = {.type = described->type, .dim = described->dim, .width = described->width,
@@ -97,15 +115,20 @@ vecdb_status collection_open_index(struct collection *collection, const struct s
     size_t field = schema_find(view->segment->schema, definition->field, strlen(definition->field));
     struct index_file *file = NULL;
     struct index *index = NULL;
+    struct scalar_index *scalar = NULL;
     vecdb_status status;
 
     *out = NULL;
-    if (!ops || field == SCHEMA_NONE)
+    if ((!ops && !definition->scalar) || field == SCHEMA_NONE)
         return VECDB_OK;
-    status = open_file(collection, view, field, ops, definition, from, in_heap, &file, &index);
+    if (definition->scalar)
+        status = open_scalar_file(collection, view, field, definition, from, in_heap, &file, &scalar);
+    else
+        status = open_file(collection, view, field, ops, definition, from, in_heap, &file, &index);
     if (status == VECDB_OK)
-        status = index_ref_create(index, view->segment, field, definition->id, out);
-    if (status == VECDB_OK && !index->detached) {
+        status = scalar ? index_ref_create_scalar(scalar, view->segment, field, definition->id, out)
+                        : index_ref_create(index, view->segment, field, definition->id, out);
+    if (status == VECDB_OK && (scalar || !index->detached)) {
         (*out)->file = file;
         return VECDB_OK;
     }
@@ -213,12 +236,19 @@ vecdb_status collection_publish_indexes(struct collection *collection, const str
     return status;
 }
 
-static bool has_index(const struct segment_view *view, uint64_t definition)
+/* Whether a view's rows are to be indexed now. Growing ones are not; in memory, where no row is ever sealed, a scalar index
+ * that rows have come after is made anew. */
+static bool lacks_index(const struct collection *collection, const struct segment_view *view,
+                        const struct index_definition *definition)
 {
+    bool growing = view->segment->growing;
+
+    if (growing && (collection->database->store || !definition->scalar))
+        return false;
     for (size_t i = 0; i < view->index_count; i++)
-        if (view->indexes[i]->built_by == definition)
-            return true;
-    return false;
+        if (view->indexes[i]->built_by == definition->id)
+            return growing && index_ref_rows(view->indexes[i]) < view->row_count;
+    return true;
 }
 
 /* Build one definition's index wherever a sealed segment lacks it. */
@@ -231,7 +261,7 @@ static vecdb_status build_definition(struct collection *collection, const struct
     size_t built = 0;
 
     for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
-        if (snapshot->views[v].segment->growing || has_index(&snapshot->views[v], definition->id))
+        if (!lacks_index(collection, &snapshot->views[v], definition))
             continue;
         status = collection_build_index(collection, snapshot, &snapshot->views[v], definition, options, NULL, &refs[v]);
         built += refs[v] != NULL;

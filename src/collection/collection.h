@@ -19,6 +19,7 @@ struct database;
 struct index_definition {
     uint64_t id;
     char *name, *field, *params_text;
+    const char *scalar;          /* "BITMAP", "AUTOINDEX", ...: of a field that is no vector; then without the next three */
     const struct index_ops *ops;
     vecdb_metric metric;
     struct params params;
@@ -136,13 +137,16 @@ vecdb_status collection_redo_truncate(struct collection *collection, uint64_t ls
 vecdb_status collection_replay(struct collection *collection, const struct wal_frame *frame);
 
 /* indexes.c */
+/** "HNSW", "BITMAP", "AUTOINDEX": as the user named it. */
+const char *index_definition_type(const struct index_definition *definition);
 void index_definition_deinit(struct index_definition *definition);
 /** Add a definition as the manifest has it. */
 vecdb_status collection_restore_index(struct collection *collection, const struct manifest_index *from);
 vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options);
 vecdb_status collection_drop_index(struct collection *collection, const char *name);
-/** By index name or field name, or NULL. With write_lock. */
-const struct index_definition *collection_find_index(const struct collection *collection, const char *name);
+/** By index name, or the name of a field that has just one. VECDB_ERR_NO_SUCH. With write_lock. */
+vecdb_status collection_find_index(const struct collection *collection, const char *name,
+                                   const struct index_definition **out);
 vecdb_status collection_describe_index(struct collection *collection, const char *name, struct buf *out);
 /** The metric of the index on a field, VECDB_METRIC_DEFAULT when there is none. */
 vecdb_metric collection_field_metric(struct collection *collection, const char *field);

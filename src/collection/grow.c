@@ -27,7 +27,7 @@ static enum growth growth_due(const struct segment_view *view, const struct inde
     size_t rows = view->row_count, covered = ref ? atomic_load_explicit(&ref->covered, memory_order_acquire) : 0;
 
     *pending = rows > covered ? rows - covered : 0;
-    if (!view->segment->growing || !*pending || !collection_index_pays(definition, rows))
+    if (definition->scalar || !view->segment->growing || !*pending || !collection_index_pays(definition, rows))
         return GROW_NOT;
     if (!ref || ref->index->ops != definition->ops)
         return rows >= GROW_FIRST ? GROW_BUILD : GROW_NOT;

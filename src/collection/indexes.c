@@ -1,6 +1,7 @@
 /* Index definitions, and building what they define on the segments there are. */
 #include "base/mem.h"
 #include "collection/database.h"
+#include "collection/scalar_indexes.h"
 
 #include <stdio.h>
 #include <assert.h>
@@ -10,15 +11,33 @@
 /* Above this many rows a segment's vectors are indexed by a graph when the choice is ours; below, scanning is as fast. */
 #define AUTOINDEX_FLAT_ROWS 20000
 
-const struct index_definition *collection_find_index(const struct collection *collection, const char *name)
+const char *index_definition_type(const struct index_definition *definition)
 {
+    return definition->automatic ? "AUTOINDEX" : definition->scalar ? definition->scalar : definition->ops->name;
+}
+
+vecdb_status collection_find_index(const struct collection *collection, const char *name,
+                                   const struct index_definition **out)
+{
+    size_t on_field = 0;
+
+    *out = NULL;
     for (size_t i = 0; i < collection->index_count; i++)
-        if (strcmp(collection->indexes[i].name, name) == 0)
-            return &collection->indexes[i];
+        if (strcmp(collection->indexes[i].name, name) == 0) {
+            *out = &collection->indexes[i];
+            return VECDB_OK;
+        }
     for (size_t i = 0; i < collection->index_count; i++)
-        if (strcmp(collection->indexes[i].field, name) == 0)
-            return &collection->indexes[i];
-    return NULL;
+        if (strcmp(collection->indexes[i].field, name) == 0) {
+            *out = &collection->indexes[i];
+            on_field++;
+        }
+    if (on_field > 1)
+        return error_set(VECDB_ERR_NO_SUCH, "collection %s: field %s has %zu indexes, and none of that name; name one",
+                         collection_schema(collection)->name, name, on_field);
+    if (!on_field)
+        return error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
+    return VECDB_OK;
 }
 
 vecdb_metric collection_field_metric(struct collection *collection, const char *field)
@@ -68,46 +87,67 @@ static vecdb_status find_kind(const char *type, const struct field *field, struc
     return VECDB_OK;
 }
 
+/* Everything of a definition but its id and name. */
+static vecdb_status define_vector(const struct field *field, const vecdb_index_options *options,
+                                  struct index_definition *out)
+{
+    char owner[64];
+
+    TRY(find_kind(options->type && *options->type ? options->type : "AUTOINDEX", field, out));
+    out->metric = options->metric == VECDB_METRIC_DEFAULT ? metric_default(field->type) : options->metric;
+    TRY(metric_check(out->metric, field->type, field->name));
+    snprintf(owner, sizeof owner, "index %s", out->ops->name);
+    TRY(params_parse(owner, out->ops->build_params, out->ops->search_params, options->params, &out->params));
+    out->field = mem_strdup(field->name);
+    out->params_text = mem_strdup(options->params ? options->params : "");
+    return out->field && out->params_text ? VECDB_OK : error_nomem("index");
+}
+
+/* One index a field; JSON may have one for every path. */
+static vecdb_status check_vacant(const struct collection *collection, const struct field *field, const char *name,
+                                 const struct index_definition *wanted)
+{
+    for (size_t i = 0; i < collection->index_count; i++) {
+        const struct index_definition *there = &collection->indexes[i];
+        if (strcmp(there->field, field->name) == 0 &&
+            (field->type != VECDB_TYPE_JSON || strcmp(there->params_text, wanted->params_text) == 0))
+            return error_set(VECDB_ERR_EXISTS, "field %s has an index already: %s", field->name, there->name);
+        if (strcmp(there->name, name) == 0)
+            return error_set(VECDB_ERR_EXISTS, "index %s exists%s", name,
+                             field->type == VECDB_TYPE_JSON ? ": give this one another name" : "");
+    }
+    return VECDB_OK;
+}
+
 /* A definition, checked against the schema and the kind's parameter table; it has no id yet. */
 static vecdb_status define(struct collection *collection, const vecdb_index_options *options,
                            struct index_definition *out)
 {
     const struct schema *schema = collection_schema(collection);
-    const char *type = options->type && *options->type ? options->type : "AUTOINDEX";
+    const char *name = options->name ? options->name : options->field;
     const struct field *field;
     size_t f;
-    char owner[64];
 
     if (!options->field)
         return error_set(VECDB_ERR_INVALID, "index: field is NULL");
     f = schema_find(schema, options->field, strlen(options->field));
+    if (f == SCHEMA_NONE && scalar_index_of_dynamic(schema, options))
+        f = schema->dynamic;
     if (f == SCHEMA_NONE) {
         const char *nearest = schema_nearest(schema, options->field, strlen(options->field));
         return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", options->field,
                          nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
     }
     field = &schema->fields[f];
-    if (!type_is_vector(field->type))
-        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: an index of type %s needs a vector field, this is %s",
-                         field->name, type, type_name(field->type));
-    TRY(find_kind(type, field, out));
-    out->metric = options->metric == VECDB_METRIC_DEFAULT ? metric_default(field->type) : options->metric;
-    TRY(metric_check(out->metric, field->type, field->name));
-    snprintf(owner, sizeof owner, "index %s", out->ops->name);
-    TRY(params_parse(owner, out->ops->build_params, out->ops->search_params, options->params, &out->params));
+    if (type_is_vector(field->type))
+        TRY(define_vector(field, options, out));
+    else
+        TRY(scalar_index_define(schema, f, options, out));
     if (options->name)
         TRY(schema_check_name("index", options->name));
-    for (size_t i = 0; i < collection->index_count; i++) {
-        if (strcmp(collection->indexes[i].field, field->name) == 0)
-            return error_set(VECDB_ERR_EXISTS, "field %s has an index already: %s", field->name,
-                             collection->indexes[i].name);
-        if (strcmp(collection->indexes[i].name, options->name ? options->name : field->name) == 0)
-            return error_set(VECDB_ERR_EXISTS, "index %s exists", collection->indexes[i].name);
-    }
-    out->name = mem_strdup(options->name ? options->name : field->name);
-    out->field = mem_strdup(field->name);
-    out->params_text = mem_strdup(options->params ? options->params : "");
-    return out->name && out->field && out->params_text ? VECDB_OK : error_nomem("index");
+    TRY(check_vacant(collection, field, name, out));
+    out->name = mem_strdup(name);
+    return out->name ? VECDB_OK : error_nomem("index");
 }
 
 /* Add a copy, with texts of its own. */
@@ -219,6 +259,8 @@ vecdb_status collection_build_index(struct collection *collection, const struct 
     vecdb_status status;
 
     *out = NULL;
+    if (definition->scalar)
+        return scalar_index_build_view(collection, snapshot, view, definition, options, out);
     if (!view_vectors(view, snapshot->schema, field, &vectors) || vectors.row_count == 0)
         return VECDB_OK;
     if (definition->automatic && vectors.row_count < AUTOINDEX_FLAT_ROWS && index_find("FLAT")) {
@@ -272,8 +314,7 @@ vecdb_status collection_define_index(struct collection *collection, struct manif
     if (described)
         TRY(manifest_add_index(described, definition->name,
                                (uint32_t)schema_find(schema, definition->field, strlen(definition->field)),
-                               definition->automatic ? "AUTOINDEX" : definition->ops->name, definition->metric,
-                               definition->params_text, &id));
+                               index_definition_type(definition), definition->metric, definition->params_text, &id));
     assert(id == definition->id); /* upkeep_lock: nobody took it */
     return add_definition(collection, definition);
 }
@@ -392,8 +433,8 @@ static vecdb_status drop_index(struct collection *collection, const char *name)
     status = collection_alive(collection);
     if (status == VECDB_OK)
         status = database_writable(collection->database);
-    if (status == VECDB_OK && !(definition = collection_find_index(collection, name)))
-        status = error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
+    if (status == VECDB_OK)
+        status = collection_find_index(collection, name, &definition);
     if (status == VECDB_OK)
         status = collection_settle(collection);
     if (status == VECDB_OK)
@@ -426,21 +467,21 @@ vecdb_status collection_describe_index(struct collection *collection, const char
 {
     const struct index_definition *definition;
     size_t rows = 0, bytes = 0, total;
+    const char *kind = "";
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    definition = collection_find_index(collection, name);
-    if (!definition) {
-        status = error_set(VECDB_ERR_NO_SUCH, "collection %s: no index %s", collection_schema(collection)->name, name);
+    status = collection_find_index(collection, name, &definition);
+    if (status != VECDB_OK)
         goto done;
-    }
     for (size_t v = 0; v < collection->latest->view_count; v++)
         for (size_t i = 0; i < collection->latest->views[v].index_count; i++) {
             struct index_ref *ref = collection->latest->views[v].indexes[i];
             if (ref->built_by != definition->id)
                 continue;
-            rows += atomic_load_explicit(&ref->covered, memory_order_acquire);
-            bytes += atomic_load_explicit(&ref->bytes, memory_order_relaxed);
+            rows += index_ref_rows(ref);
+            bytes += index_ref_memory(ref);
+            kind = index_ref_kind(ref);
         }
     total = 0;
     for (size_t v = 0; v < collection->latest->view_count; v++)
@@ -453,11 +494,12 @@ vecdb_status collection_describe_index(struct collection *collection, const char
     if (status == VECDB_OK)
         status = buf_append_json_string(out, definition->field, strlen(definition->field));
     if (status == VECDB_OK)
-        status = buf_printf(out, ",\"type\":\"%s\",\"metric\":\"%s\",\"params\":",
-                            definition->automatic ? "AUTOINDEX" : definition->ops->name,
-                            metric_name(definition->metric));
+        status = buf_printf(out, ",\"type\":\"%s\",\"kind\":\"%s\",\"metric\":\"%s\",\"params\":",
+                            index_definition_type(definition), kind,
+                            definition->scalar ? "" : metric_name(definition->metric));
     if (status == VECDB_OK)
-        status = params_print(&definition->params, out);
+        status = !definition->scalar ? params_print(&definition->params, out)
+                                     : buf_append_text(out, *definition->params_text ? definition->params_text : "{}");
     if (status == VECDB_OK)
         status = buf_printf(out, ",\"total_rows\":%zu,\"indexed_rows\":%zu,\"bytes\":%zu,\"state\":\"%s\"}", total, rows,
                             bytes, rows >= total ? "finished" : "partial");

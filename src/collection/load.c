@@ -28,7 +28,7 @@ static uint64_t *complete_fields(const struct segment_view *view)
 
     for (size_t i = 0; fields && i < view->index_count; i++) {
         const struct index *index = view->indexes[i]->index;
-        if (index->ops->complete && index->ops->complete(index))
+        if (index && index->ops->complete && index->ops->complete(index))
             bitmap_set(fields, view->indexes[i]->field);
     }
     return fields;
@@ -39,6 +39,7 @@ static uint64_t *complete_fields(const struct segment_view *view)
 static vecdb_status change_view(struct collection *collection, struct segment_view *view, bool load)
 {
     uint64_t *left_out = complete_fields(view);
+    bool in_heap = load || collection->database->in_heap;
     struct segment *twin;
     vecdb_status status = left_out ? VECDB_OK : error_nomem("load");
 
@@ -51,11 +52,10 @@ static vecdb_status change_view(struct collection *collection, struct segment_vi
     for (size_t i = 0; i < view->index_count; i++) {
         struct manifest_index_file file;
         struct index_ref *ref = NULL;
+        bool detached = view->indexes[i]->index && view->indexes[i]->index->detached;
         for (size_t d = 0; d < collection->index_count; d++)
             if (collection->indexes[d].id == view->indexes[i]->built_by && find_index_file(collection, view, i, &file))
-                TRY(collection_open_index(collection, view, &collection->indexes[d], &file,
-                                          (load || collection->database->in_heap) && !view->indexes[i]->index->detached,
-                                          &ref));
+                TRY(collection_open_index(collection, view, &collection->indexes[d], &file, in_heap && !detached, &ref));
         if (ref) {
             index_ref_release(view->indexes[i]);
             view->indexes[i] = ref;
@@ -106,8 +106,9 @@ vecdb_status collection_print_stats(struct collection *collection, struct buf *o
         rows += view->row_count;
         deleted += tombstones_count(view->tombstones);
         for (size_t i = 0; i < view->index_count; i++) {
-            index_memory += atomic_load_explicit(&view->indexes[i]->bytes, memory_order_relaxed);
-            indexed += atomic_load(&view->indexes[i]->covered);
+            index_memory += index_ref_memory(view->indexes[i]);
+            if (view->indexes[i]->index)
+                indexed += atomic_load(&view->indexes[i]->covered);
         }
         if (view->segment->growing) {
             growing++;

@@ -164,7 +164,8 @@ static vecdb_status find_parts(const struct rewrite *rewrite, const struct rewri
     for (size_t i = 0; i < group->count; i++) {
         const struct segment_view *view = &rewrite->from->views[group->views[i]];
         for (size_t j = 0; j < view->index_count; j++)
-            if (view->indexes[j]->built_by == definition->id && view->indexes[j]->index->ops == definition->ops) {
+            if (view->indexes[j]->built_by == definition->id && view->indexes[j]->index &&
+                view->indexes[j]->index->ops == definition->ops) {
                 parts->indexes[parts->count] = view->indexes[j]->index;
                 parts->row_maps[parts->count++] = group->sources[i].row_map;
             }

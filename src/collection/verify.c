@@ -1,5 +1,6 @@
 #include "collection/verify.h"
 
+#include "collection/scalar_indexes.h"
 #include "storage/segment_file.h"
 
 #include <stdio.h>
@@ -83,14 +84,47 @@ static vecdb_status settle(struct verification *check, vecdb_status status, size
     return status == VECDB_OK ? VECDB_OK : judge(check, status, file);
 }
 
-static vecdb_status check_index(struct verification *check, const struct manifest_index_file *from)
+/* A scalar index is cheap to make: whether it is the one that the segment's rows give. */
+static vecdb_status check_scalar(struct verification *check, const struct manifest_collection *described,
+                                 const struct schema *schema, struct segment *segment,
+                                 const struct manifest_index_file *from, const char *name)
+{
+    struct container_id id = id_of(&from->file);
+    const struct manifest_index *definition = NULL;
+    struct index_file *file;
+    const void *data;
+    size_t size;
+    vecdb_status status;
+
+    for (size_t i = 0; i < described->index_count; i++)
+        if (described->indexes[i].id == from->index_id)
+            definition = &described->indexes[i];
+    if (!definition || definition->field >= schema->field_count || type_is_vector(schema->fields[definition->field].type))
+        return VECDB_OK;
+    status = index_file_open(check->dir, check->manifest->uuid, &id, NULL, false, &file);
+    if (status == VECDB_OK) {
+        data = index_file_data(file, &size);
+        status = scalar_index_compare_saved(data, size, definition, schema, segment);
+        index_file_close(file);
+    }
+    return status == VECDB_OK ? VECDB_OK : judge(check, status, name);
+}
+
+/* `segment` NULL: it cannot be read. */
+static vecdb_status check_index(struct verification *check, const struct manifest_collection *described,
+                                const struct schema *schema, struct segment *segment,
+                                const struct manifest_index_file *from)
 {
     struct container_id id = id_of(&from->file);
     char name[FILE_NAME_SIZE];
     size_t before = check->problem_count;
+    vecdb_status status;
 
     format_file_name(FILE_INDEX, id.file_id, name);
-    TRY(settle(check, index_file_verify(check->dir, check->manifest->uuid, &id, &check->sink), before, name));
+    status = index_file_verify(check->dir, check->manifest->uuid, &id, &check->sink);
+    TRY(settle(check, status, before, name));
+    if (status == VECDB_OK && segment)
+        TRY(check_scalar(check, described, schema, segment, from, name));
     return advance(check, id.size);
 }
 
@@ -117,8 +151,9 @@ static vecdb_status check_tombstones(struct verification *check, const struct ma
     return advance(check, id.size);
 }
 
-static vecdb_status check_segment(struct verification *check, const struct manifest_collection *described,
-                                  const struct schema *schema, const struct manifest_segment *from)
+/* `whole` NULL when the segment cannot be trusted. */
+static vecdb_status check_rows(struct verification *check, const struct manifest_collection *described,
+                               const struct schema *schema, const struct manifest_segment *from, struct segment **whole)
 {
     struct container_id id = id_of(&from->file);
     struct segment *segment = NULL;
@@ -135,15 +170,26 @@ static vecdb_status check_segment(struct verification *check, const struct manif
         if (segment_collection_id(segment) != described->id || segment_partition_id(segment) != from->partition_id)
             report(check, name, 0, "it belongs to another collection or partition than the manifest says");
     }
-    status = settle(check, status, before, name);
+    if (status == VECDB_OK && check->problem_count == before)
+        *whole = segment;
+    else
+        segment_release(segment);
+    TRY(settle(check, status, before, name));
+    return advance(check, id.size);
+}
+
+static vecdb_status check_segment(struct verification *check, const struct manifest_collection *described,
+                                  const struct schema *schema, const struct manifest_segment *from)
+{
+    struct segment *segment = NULL;
+    vecdb_status status = check_rows(check, described, schema, from, &segment);
+
+    if (status == VECDB_OK && from->tombstones.id)
+        status = check_tombstones(check, from);
+    for (size_t i = 0; i < from->index_count && status == VECDB_OK; i++)
+        status = check_index(check, described, schema, segment, &from->indexes[i]);
     segment_release(segment);
-    TRY(status);
-    TRY(advance(check, id.size));
-    if (from->tombstones.id)
-        TRY(check_tombstones(check, from));
-    for (size_t i = 0; i < from->index_count; i++)
-        TRY(check_index(check, &from->indexes[i]));
-    return VECDB_OK;
+    return status;
 }
 
 static vecdb_status check_collection(struct verification *check, const struct manifest_collection *described)

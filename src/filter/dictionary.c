@@ -17,6 +17,7 @@ struct dictionary_work {
     uint32_t *last;  /* per key: 1 + the last row that has it, so that no row has one twice */
     struct buf pairs; /* uint32_t key, row */
     size_t key_count, key_capacity, table_size;
+    bool keys_only;
 };
 
 uint64_t dictionary_hash(const void *data, size_t size) { return XXH3_64bits(data, size); }
@@ -91,7 +92,7 @@ static vecdb_status add(struct dictionary_work *work, struct datum key, size_t r
         work->table[at] = (uint32_t)++work->key_count;
     }
     pair[0] = work->table[at] - 1;
-    if (work->last[pair[0]] == row + 1)
+    if (work->last[pair[0]] == row + 1 || work->keys_only)
         return VECDB_OK;
     work->last[pair[0]] = (uint32_t)row + 1;
     return buf_append(&work->pairs, pair, sizeof pair);
@@ -173,7 +174,9 @@ static vecdb_status add_row(struct dictionary *dictionary, const struct column *
     return VECDB_OK;
 }
 
-static vecdb_status read_rows(struct dictionary *dictionary, const struct filter_source *source)
+/* `from`: the number of the source's first row. */
+static vecdb_status read_rows(struct dictionary *dictionary, const struct filter_source *source, const uint64_t *wanted,
+                              size_t from)
 {
     struct column_scratch scratch = {0};
     struct column column = {0};
@@ -185,7 +188,8 @@ static vecdb_status read_rows(struct dictionary *dictionary, const struct filter
 
         status = source->column(source->context, dictionary->field, block, &scratch, &column);
         for (size_t i = 0; i < rows && status == VECDB_OK; i++)
-            status = add_row(dictionary, &column, i, first + i);
+            if (!wanted || bitmap_get(wanted, first + i))
+                status = add_row(dictionary, &column, i, from + first + i);
     }
     buf_deinit(&scratch.bytes);
     return status;
@@ -271,17 +275,25 @@ static vecdb_status sort_keys(struct dictionary *dictionary)
     return VECDB_OK;
 }
 
-vecdb_status dictionary_build(struct dictionary *dictionary, const struct filter_source *source)
+vecdb_status dictionary_build(struct dictionary *dictionary, const struct filter_source *sources,
+                              const uint64_t *const *rows, size_t source_count)
 {
-    dictionary->row_count = source->row_count;
-    if (source->row_count > UINT32_MAX - 1)
-        return error_set(VECDB_ERR_LIMIT, "an index on %zu rows is too large", source->row_count);
+    size_t total = 0;
+
+    for (size_t i = 0; i < source_count; i++) {
+        total += sources[i].row_count;
+        dictionary->row_count += rows && rows[i] ? bitmap_count(rows[i], sources[i].row_count) : sources[i].row_count;
+    }
+    if (total > UINT32_MAX - 1)
+        return error_set(VECDB_ERR_LIMIT, "an index on %zu rows is too large", total);
     dictionary->work = mem_zalloc(sizeof *dictionary->work);
     for (int c = 0; c < 3; c++)
-        dictionary->present[c] = mem_array_zalloc(bitmap_words(source->row_count) + 1, 8);
+        dictionary->present[c] = mem_array_zalloc(bitmap_words(total) + 1, 8);
     if (!dictionary->work || !dictionary->present[0] || !dictionary->present[1] || !dictionary->present[2])
         return error_nomem("scalar index");
-    TRY(read_rows(dictionary, source));
+    dictionary->work->keys_only = dictionary->keys_only;
+    for (size_t i = 0, from = 0; i < source_count; from += sources[i++].row_count)
+        TRY(read_rows(dictionary, &sources[i], rows ? rows[i] : NULL, from));
     return sort_keys(dictionary);
 }
 

@@ -12,6 +12,7 @@ struct dictionary {
     bool multi;                  /* elements of an ARRAY field, or of arrays at a JSON path */
     unsigned classes;            /* values of other classes are passed over */
     unsigned min_gram, max_gram; /* instead of texts, their runs of so many characters; 0: texts */
+    bool keys_only;              /* without the rows of each */
 
     /* What was found. Keys: bools, integers, reals, strings, each ascending. */
     size_t row_count, null_count, key_count, posting_count;
@@ -23,8 +24,12 @@ struct dictionary {
     struct dictionary_work *work;
 };
 
-/** Fill in what was found. Without classes: null_count only. */
-vecdb_status dictionary_build(struct dictionary *dictionary, const struct filter_source *source);
+/**
+ * Fill in what was found. Without classes: null_count only.
+ * @param rows  of each source: a bitmap of the rows to read, NULL for all; or NULL. Rows are numbered through all sources.
+ */
+vecdb_status dictionary_build(struct dictionary *dictionary, const struct filter_source *sources,
+                              const uint64_t *const *rows, size_t source_count);
 void dictionary_deinit(struct dictionary *dictionary);
 
 /** Bytes of the UTF-8 character at `at`. */

@@ -227,25 +227,13 @@ static vecdb_status print_plan(const struct eval *eval, const struct filter *fil
     return status;
 }
 
-vecdb_status filter_explain(const struct filter *filter, const struct filter_source *source, struct buf *out)
+static vecdb_status explain_rows(const struct filter *filter, const struct filter_source *source, uint64_t *rows,
+                                 struct buf *out)
 {
-    size_t words = source ? bitmap_words(source->row_count) : 0;
     struct filter_counters counters = {0};
-    enum plan_kind root = filter->nodes[filter->root].kind;
     struct eval eval;
-    uint64_t *rows;
-    vecdb_status status;
+    vecdb_status status = eval_init(&eval, filter, source);
 
-    if (!source || source->row_count == 0 || root == PLAN_ALL || root == PLAN_NONE) {
-        TRY(buf_append_text(out, "{\"plan\": "));
-        TRY(print_plan(NULL, filter, out));
-        return buf_append_text(out, "}");
-    }
-    rows = mem_array_alloc(words, 8);
-    if (!rows)
-        return error_nomem("filter");
-    bitmap_fill(rows, source->row_count);
-    status = eval_init(&eval, filter, source);
     eval.counting = true;
     if (status == VECDB_OK)
         status = eval_plan(&eval, &counters);
@@ -262,6 +250,27 @@ vecdb_status filter_explain(const struct filter *filter, const struct filter_sou
                             source->row_count, bitmap_count(rows, source->row_count), (unsigned long long)counters.blocks,
                             (unsigned long long)counters.blocks_skipped, (unsigned long long)counters.index_lookups);
     eval_deinit(&eval);
-    mem_free(rows);
+    return status;
+}
+
+vecdb_status filter_explain(const struct filter *filter, const struct filter_source *source, uint64_t *rows,
+                            struct buf *out)
+{
+    enum plan_kind root = filter->nodes[filter->root].kind;
+    uint64_t *all = NULL;
+    vecdb_status status;
+
+    if (!source || source->row_count == 0 || root == PLAN_ALL || root == PLAN_NONE) {
+        TRY(buf_append_text(out, "{\"plan\": "));
+        TRY(print_plan(NULL, filter, out));
+        return buf_append_text(out, "}");
+    }
+    if (!rows) {
+        if (!(all = mem_array_alloc(bitmap_words(source->row_count), 8)))
+            return error_nomem("filter");
+        bitmap_fill(all, source->row_count);
+    }
+    status = explain_rows(filter, source, rows ? rows : all, out);
+    mem_free(all);
     return status;
 }

@@ -20,7 +20,7 @@ struct filter_source {
                            struct column *out);
     /** Statistics of a block, false when there are none. May be NULL. */
     bool (*stats)(void *context, size_t field, size_t block, struct column_stats *out);
-    /** The i-th scalar index on a field; NULL past the last. May be NULL. */
+    /** The i-th scalar index on a field, of all rows or the first ones; NULL past the last. May be NULL. */
     const struct scalar_index *(*index)(void *context, size_t field, size_t i);
     /** A row's primary key order number, so that random_sample() is stable; may be NULL: row numbers are used. */
     uint64_t seed;
@@ -52,7 +52,11 @@ bool filter_matches_all(const struct filter *filter);
  */
 vecdb_status filter_eval(const struct filter *filter, const struct filter_source *source, uint64_t *rows,
                          struct filter_counters *counters, vecdb_status (*check)(void *context), void *check_context);
-/** The plan as JSON: nodes, chosen access, estimated rows (of `source`, or without numbers when NULL). */
-vecdb_status filter_explain(const struct filter *filter, const struct filter_source *source, struct buf *out);
+/**
+ * The plan as JSON: nodes, chosen access, estimated and actual rows (of `source`, or without numbers when NULL).
+ * @param rows  as for filter_eval(); NULL: all.
+ */
+vecdb_status filter_explain(const struct filter *filter, const struct filter_source *source, uint64_t *rows,
+                            struct buf *out);
 
 #endif

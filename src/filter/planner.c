@@ -129,9 +129,14 @@ static void choose_index(const struct eval *eval, const struct condition *condit
     for (size_t i = 0; (index = source->index(source->context, eval->filter->slots[condition->operand.slot].field, i));
          i++) {
         struct scalar_lookup lookup;
+        size_t rows = scalar_index_rows(index);
 
-        if (scalar_index_rows(index) != source->row_count || !scalar_index_serves(index, condition, &lookup))
+        if (rows > source->row_count || !scalar_index_serves(index, condition, &lookup))
             continue;
+        if (rows < source->row_count) { /* the rows behind remain to be tested */
+            lookup.exact = false;
+            lookup.rows += source->row_count - rows;
+        }
         if (!lookup.exact)
             lookup.cost += (double)lookup.rows * access->cost;
         if (lookup.cost >= scan || (access->index && lookup.cost >= access->lookup.cost))
@@ -141,6 +146,18 @@ static void choose_index(const struct eval *eval, const struct condition *condit
     }
     if (access->index)
         access->selectivity = (double)access->lookup.rows / (double)source->row_count;
+}
+
+/* Set the bits from `from` to `end`, those of rows that an index does not have. */
+static void fill_behind(uint64_t *bits, size_t from, size_t end)
+{
+    if (from == end)
+        return;
+    if (from % 64)
+        bits[from / 64] |= ~0ull << from % 64;
+    for (size_t w = bitmap_words(from); w < bitmap_words(end); w++)
+        bits[w] = ~0ull;
+    bits[bitmap_words(end) - 1] &= bitmap_tail(end);
 }
 
 struct ranked {
@@ -223,6 +240,7 @@ vecdb_status eval_plan(struct eval *eval, struct filter_counters *counters)
         if (!access->bits)
             return error_nomem("filter");
         TRY(scalar_index_lookup(access->index, filter->nodes[i].condition, access->bits));
+        fill_behind(access->bits, scalar_index_rows(access->index), eval->source->row_count);
         if (counters)
             counters->index_lookups++;
     }

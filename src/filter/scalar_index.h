@@ -18,10 +18,26 @@
 struct scalar_index;
 struct condition;
 
+/** The name as this library writes it, "BITMAP" for "bitmap"; NULL when no scalar index has it. */
+const char *scalar_index_find(const char *name);
+
+/** A parameter of a kind; `choices` for words, otherwise a number from low to high. */
+struct scalar_param {
+    const char *kind, *name, *meaning, *choices;
+    double low, high, default_value;
+};
+/** The i-th, over all kinds; false past the last. */
+bool scalar_index_param_at(size_t i, struct scalar_param *out);
+/** Parameters as one JSON text, terminated, in one order; "" when there are none. Their names are checked, values are not.
+ * @param path  json_path when the parameters have none; or NULL. */
+vecdb_status scalar_index_params(const char *kind, const char *params, const char *path, struct buf *out);
+
+#define SCALAR_INDEX_FORMAT 1 /* of the saved bytes */
+
 /**
  * Whether an index of this kind fits the field, and its parameters are right.
  * @param kind    "INVERTED", ..., "AUTOINDEX"
- * @param params  JSON object or NULL. json_path: `meta["a"]["b"]`, or a dynamic key; json_cast_type: bool double varchar
+ * @param params  "name=value, ..." or a JSON object, or NULL. json_path: `meta["a"]["b"]`, or a dynamic key; json_cast_type: bool double varchar
  *                array_bool array_double array_varchar JSON (the default); min_gram, max_gram; bitmapCardinalityLimit.
  */
 vecdb_status scalar_index_check_params(const struct schema *schema, size_t field, const char *kind, const char *params);
@@ -61,10 +77,13 @@ vecdb_status scalar_index_lookup(const struct scalar_index *index, const struct 
 /**
  * What is in a field: {"rows": n, "null_count": n, "distinct_count": n, "min": v, "max": v, "unique_values": [...]}.
  * distinct_count and unique_values are exact; the latter are left out when there are more than `max_unique`. ARRAY fields:
- * of their elements. JSON fields: null_count only, but for min, max and the others under {"json_path"}.
- * @param params  NULL, or a JSON object with json_path.
+ * of their elements. JSON fields: null_count only, but for values of a json_path; min and max are of its numbers if it has
+ * any, then of its texts. Vectors: null_count only.
+ * @param params  NULL, or with json_path, as scalar_index_check_params() has it.
+ * @param rows    of each source: a bitmap of the rows that count, NULL for all; or NULL.
  */
 vecdb_status scalar_statistics(const struct schema *schema, size_t field, const char *params, size_t max_unique,
-                               const struct filter_source *source, struct buf *out);
+                               const struct filter_source *sources, const uint64_t *const *rows, size_t source_count,
+                               struct buf *out);
 
 #endif

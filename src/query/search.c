@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "index/flat.h"
 #include "index/topk.h"
+#include "query/view_source.h"
 #include "schema/rows.h"
 
 #include <float.h>
@@ -12,28 +13,6 @@
 #include <string.h>
 
 /* ---- which rows ---- */
-
-struct view_source {
-    const struct snapshot *snapshot;
-    const struct segment_view *view;
-};
-
-static vecdb_status source_column(void *context, size_t field, size_t block, struct column_scratch *scratch,
-                                  struct column *out)
-{
-    struct view_source *source = context;
-
-    return view_column(source->view, source->snapshot->schema, field, block, scratch, out);
-}
-
-static bool source_stats(void *context, size_t field, size_t block, struct column_stats *out)
-{
-    struct view_source *source = context;
-    size_t own = view_field(source->view, source->snapshot->schema, field);
-
-    return own != SCHEMA_NONE && source->view->segment->ops->stats &&
-           source->view->segment->ops->stats(source->view->segment, own, block, out);
-}
 
 static vecdb_status check_deadline(void *context) { return deadline_check(context); }
 
@@ -47,12 +26,38 @@ static bool in_partitions(uint32_t partition, const uint32_t *partitions, size_t
     return false;
 }
 
+vecdb_status search_live_rows(const struct segment_view *view, uint64_t **rows)
+{
+    if (!(*rows = mem_array_alloc(bitmap_words(view->row_count) + 1, 8)))
+        return error_nomem("filter");
+    bitmap_fill(*rows, view->row_count);
+    tombstones_subtract(view->tombstones, *rows, view->row_count);
+    return VECDB_OK;
+}
+
+vecdb_status search_explain_filter(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
+                                   const uint32_t *partitions, size_t partition_count, struct buf *out)
+{
+    const struct segment_view *view = &snapshot->views[view_at];
+    struct view_source source;
+    struct filter_source rows = view_source_init(&source, snapshot, view);
+    uint64_t *live;
+    vecdb_status status;
+
+    if (!in_partitions(view->partition, partitions, partition_count))
+        return buf_append_text(out, "null");
+    TRY(search_live_rows(view, &live));
+    status = filter_explain(filter, &rows, live, out);
+    mem_free(live);
+    return status;
+}
+
 vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
                             const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
                             uint64_t **rows, size_t *count, struct filter_counters *counters)
 {
     const struct segment_view *view = &snapshot->views[view_at];
-    struct view_source source = {snapshot, view};
+    struct view_source source;
     bool filtered = filter && !filter_matches_all(filter);
     uint64_t *words;
 
@@ -63,18 +68,9 @@ vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, con
     *count = view_live_rows(view);
     if (*count == 0 || (!filtered && !tombstones_count(view->tombstones)))
         return VECDB_OK;
-    words = mem_array_alloc(bitmap_words(view->row_count), 8);
-    if (!words)
-        return error_nomem("filter");
-    bitmap_fill(words, view->row_count);
-    tombstones_subtract(view->tombstones, words, view->row_count);
+    TRY(search_live_rows(view, &words));
     if (filtered) {
-        struct filter_source rows_source = {.context = &source,
-                                            .row_count = view->row_count,
-                                            .block_rows = view->segment->block_rows,
-                                            .column = source_column,
-                                            .stats = source_stats,
-                                            .seed = view->segment->id};
+        struct filter_source rows_source = view_source_init(&source, snapshot, view);
         vecdb_status status =
             filter_eval(filter, &rows_source, words, counters, deadline ? check_deadline : NULL, (void *)deadline);
         if (status != VECDB_OK) {

@@ -63,6 +63,11 @@ vecdb_status row_set_spell_out(const struct snapshot *snapshot, struct row_set *
 vecdb_status search_allowed(const struct snapshot *snapshot, size_t view, const struct filter *filter,
                             const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
                             uint64_t **rows, size_t *count, struct filter_counters *counters);
+/** The live rows of a view, as a bitmap for mem_free(); it has at least a word. */
+vecdb_status search_live_rows(const struct segment_view *view, uint64_t **rows);
+/** How a filter runs on a view: what filter_explain() says, or null where the view's partition is not asked for. */
+vecdb_status search_explain_filter(const struct snapshot *snapshot, size_t view, const struct filter *filter,
+                                   const uint32_t *partitions, size_t partition_count, struct buf *out);
 /** Order of two rows by primary key: negative, 0, positive. */
 vecdb_status search_compare_keys(const struct snapshot *snapshot, const struct found *a, const struct found *b,
                                  int *order);

@@ -4,27 +4,43 @@
 
 #include <string.h>
 
-vecdb_status index_ref_create(struct index *index, struct segment *segment, size_t field, uint64_t built_by,
-                              struct index_ref **out)
+static struct index_ref *ref_create(size_t rows, size_t bytes, struct segment *segment, size_t field, uint64_t built_by)
 {
     struct index_ref *ref = mem_zalloc(sizeof *ref);
 
-    *out = NULL;
-    if (!ref) {
-        index->ops->free(index);
-        return error_nomem("index");
-    }
+    if (!ref)
+        return NULL;
     atomic_init(&ref->references, 1);
-    atomic_init(&ref->covered, index->vectors.row_count);
-    atomic_init(&ref->reached, index->vectors.row_count);
-    atomic_init(&ref->bytes, index->ops->memory(index));
+    atomic_init(&ref->covered, rows);
+    atomic_init(&ref->reached, rows);
+    atomic_init(&ref->bytes, bytes);
     pthread_mutex_init(&ref->growing, NULL);
-    ref->index = index;
     ref->segment = segment;
     ref->field = field;
     ref->built_by = built_by;
     segment_retain(segment);
-    *out = ref;
+    return ref;
+}
+
+vecdb_status index_ref_create(struct index *index, struct segment *segment, size_t field, uint64_t built_by,
+                              struct index_ref **out)
+{
+    if (!(*out = ref_create(index->vectors.row_count, index->ops->memory(index), segment, field, built_by))) {
+        index->ops->free(index);
+        return error_nomem("index");
+    }
+    (*out)->index = index;
+    return VECDB_OK;
+}
+
+vecdb_status index_ref_create_scalar(struct scalar_index *index, struct segment *segment, size_t field, uint64_t built_by,
+                                     struct index_ref **out)
+{
+    if (!(*out = ref_create(scalar_index_rows(index), scalar_index_size(index), segment, field, built_by))) {
+        scalar_index_free(index);
+        return error_nomem("index");
+    }
+    (*out)->scalar = index;
     return VECDB_OK;
 }
 
@@ -32,12 +48,29 @@ void index_ref_release(struct index_ref *ref)
 {
     if (!ref || atomic_fetch_sub_explicit(&ref->references, 1, memory_order_acq_rel) != 1)
         return;
-    ref->index->ops->free(ref->index);
+    if (ref->index)
+        ref->index->ops->free(ref->index);
+    scalar_index_free(ref->scalar);
     index_file_close(ref->file);
     segment_release(ref->segment);
     pthread_mutex_destroy(&ref->growing);
     mem_free(ref->present);
     mem_free(ref);
+}
+
+const char *index_ref_kind(const struct index_ref *ref)
+{
+    return ref->index ? ref->index->ops->name : scalar_index_kind(ref->scalar);
+}
+
+size_t index_ref_memory(const struct index_ref *ref)
+{
+    return atomic_load_explicit(&ref->bytes, memory_order_relaxed);
+}
+
+size_t index_ref_rows(const struct index_ref *ref)
+{
+    return atomic_load_explicit(&ref->covered, memory_order_acquire);
 }
 
 static void view_deinit(struct segment_view *view)
@@ -141,7 +174,7 @@ vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref)
     struct index_ref **indexes;
 
     for (size_t i = 0; i < view->index_count; i++)
-        if (view->indexes[i]->field == ref->field) {
+        if (view->indexes[i]->built_by == ref->built_by) {
             index_ref_release(view->indexes[i]);
             view->indexes[i] = ref;
             return VECDB_OK;
@@ -174,7 +207,7 @@ void snapshot_count(struct snapshot *snapshot)
 struct index_ref *view_index(const struct segment_view *view, size_t segment_field)
 {
     for (size_t i = 0; i < view->index_count; i++)
-        if (view->indexes[i]->field == segment_field)
+        if (view->indexes[i]->field == segment_field && view->indexes[i]->index)
             return view->indexes[i];
     return NULL;
 }

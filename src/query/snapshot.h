@@ -3,6 +3,7 @@
 #ifndef VECDB_QUERY_SNAPSHOT_H
 #define VECDB_QUERY_SNAPSHOT_H
 
+#include "filter/scalar_index.h"
 #include "index/index.h"
 #include "storage/index_file.h"
 #include "storage/segment.h"
@@ -13,7 +14,8 @@
 /** A segment's index on a field, counted. It holds on to the segment, whose vectors it reads. */
 struct index_ref {
     atomic_uint references;
-    struct index *index;
+    struct index *index;         /* on vectors; or NULL, and */
+    struct scalar_index *scalar; /* on another field, of the first scalar_index_rows() rows */
     struct segment *segment;
     struct index_file *file; /* whose bytes the index reads; NULL: built in memory */
     size_t field;      /* of the segment's schema */
@@ -33,7 +35,15 @@ static inline struct index_ref *index_ref_retain(struct index_ref *ref)
     atomic_fetch_add_explicit(&ref->references, 1, memory_order_relaxed);
     return ref;
 }
+/** The same, of another field. */
+vecdb_status index_ref_create_scalar(struct scalar_index *index, struct segment *segment, size_t field, uint64_t built_by,
+                                     struct index_ref **out);
 void index_ref_release(struct index_ref *ref);
+/** "HNSW", "BITMAP": what it is, AUTOINDEX having chosen. */
+const char *index_ref_kind(const struct index_ref *ref);
+size_t index_ref_memory(const struct index_ref *ref);
+/** Rows it has. */
+size_t index_ref_rows(const struct index_ref *ref);
 
 /** A segment as a snapshot shows it. */
 struct segment_view {
@@ -69,7 +79,7 @@ vecdb_status snapshot_copy(const struct snapshot *from, const struct schema *sch
                            struct snapshot **out);
 /** The views of `from` that are to be kept, retained, and `extra` zeroed ones behind them. */
 vecdb_status snapshot_select(const struct snapshot *from, const bool *keep, size_t extra, struct snapshot **out);
-/** Give up a view's tombstones or indexes for others; takes over the reference. */
+/** Give up a view's tombstones, or the index of the same definition, for others; takes over the reference. */
 void view_set_tombstones(struct segment_view *view, struct tombstones *tombstones);
 vecdb_status view_set_index(struct segment_view *view, struct index_ref *ref);
 void view_drop_index(struct segment_view *view, uint64_t built_by);
@@ -80,7 +90,7 @@ static inline size_t view_live_rows(const struct segment_view *view)
 {
     return view->row_count - tombstones_count(view->tombstones);
 }
-/** The index on a field of the segment's schema, or NULL. */
+/** The index on a vector field of the segment's schema, or NULL. */
 struct index_ref *view_index(const struct segment_view *view, size_t segment_field);
 /** A segment's number for a field of the collection's schema; SCHEMA_NONE when the segment is older than the field. */
 size_t view_field(const struct segment_view *view, const struct schema *schema, size_t field);

@@ -27,7 +27,7 @@ vecdb_status index_file_write(const struct dir *dir, const uint8_t *uuid, uint64
                               const struct index_binding *binding, const void *data, size_t size,
                               struct container_id *out);
 /**
- * Open, checking every checksum and that the file is an index of what `binding` says.
+ * Open, checking every checksum and that the file is an index of what `binding` says; without a binding neither.
  * @param in_heap  read the file instead of mapping it.
  */
 vecdb_status index_file_open(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,

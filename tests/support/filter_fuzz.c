@@ -71,7 +71,7 @@ bool filter_fuzz_one(struct test_table *table, const uint8_t *data, size_t size)
         if (test_table_match(table, text, params, false, indexed) != VECDB_OK || memcmp(plain, indexed, sizeof plain) != 0)
             abort();
         if (filter_compile(test_table_schema(table), text, length, params, &filter) != VECDB_OK ||
-            filter_explain(filter, &source, &out) != VECDB_OK ||
+            filter_explain(filter, &source, NULL, &out) != VECDB_OK ||
             json_parse((const char *)out.data, out.size, &form) != VECDB_OK)
             abort();
         buf_deinit(&out);

@@ -356,7 +356,7 @@ static void test_index_params(void **state)
         {4, "INVERTED", "{\"json_path\": \"json[\"}", "json_path json[ is no path"},
         {4, "INVERTED", "{\"json_path\": \"other['k']\"}", "does not begin with the field json"},
         {4, "INVERTED", "{\"json_path\": \"json['k']\", \"json_cast_type\": \"int\"}", "json_cast_type int is unknown"},
-        {4, "INVERTED", "{\"json_path\": \"json['k']\", \"json_cast_function\": \"STRING_TO_DOUBLE\"}", "is not known"},
+        {4, "INVERTED", "{\"json_path\": \"json['k']\", \"json_cast_function\": \"STRING_TO_DOUBLE\"}", "no parameter"},
         {2, "NGRAM", NULL, "NGRAM needs min_gram and max_gram"},
         {2, "NGRAM", "{\"min_gram\": 3, \"max_gram\": 2}", "the first not larger"},
         {2, "NGRAM", "{\"min_gram\": 0, \"max_gram\": 2}", "min_gram is 0, expected 1 to 16"},
@@ -385,13 +385,13 @@ static void explain(struct test_table *table, const char *text, bool plain, cons
     struct buf out = {0}, form = {0};
 
     assert_int_equal(filter_compile(test_table_schema(table), text, strlen(text), NULL, &filter), VECDB_OK);
-    assert_int_equal(filter_explain(filter, &source, &out), VECDB_OK);
+    assert_int_equal(filter_explain(filter, &source, NULL, &out), VECDB_OK);
     assert_int_equal(json_parse((char *)out.data, out.size, &form), VECDB_OK);
     assert_int_equal(buf_append(&out, "", 1), VECDB_OK);
     if (!strstr((char *)out.data, part))
         fail_msg("%s: %s lacks %s", text, (char *)out.data, part);
     out.size = 0;
-    assert_int_equal(filter_explain(filter, NULL, &out), VECDB_OK);
+    assert_int_equal(filter_explain(filter, NULL, NULL, &out), VECDB_OK);
     buf_deinit(&out);
     buf_deinit(&form);
     filter_free(filter);
@@ -425,7 +425,7 @@ static void statistics(struct test_table *table, size_t field, const char *param
     struct filter_source source = test_table_source(table, true);
     struct buf out = {0};
 
-    assert_int_equal(scalar_statistics(test_table_schema(table), field, params, 10, &source, &out), VECDB_OK);
+    assert_int_equal(scalar_statistics(test_table_schema(table), field, params, 10, &source, NULL, 1, &out), VECDB_OK);
     assert_int_equal(buf_append(&out, "", 1), VECDB_OK);
     assert_string_equal((char *)out.data, expected);
     buf_deinit(&out);
