@@ -22,9 +22,9 @@ static const struct option_spec import_options[] = {
     {"--durability", "full|normal|none", "when a batch counts as written (default none, with one sync at the end)", 0},
     {"--upsert", NULL, "replace rows whose key is there already", 0}, JSON, END};
 static const struct option_spec index_options[] = {
-    {"--type", "TYPE", "HNSW, IVF_FLAT, FLAT, ... (default AUTOINDEX)", 't'},
+    {"--type", "TYPE", "HNSW, IVF_FLAT, FLAT, ...; INVERTED, BITMAP, ... of other fields (default AUTOINDEX)", 't'},
     {"--metric", "METRIC", "L2, IP, COSINE, HAMMING, JACCARD (default COSINE, HAMMING for bits)", 'm'},
-    {"--params", "TEXT", "\"M=16, efConstruction=200\" or a JSON object", 'p'},
+    {"--params", "TEXT", "\"M=16, efConstruction=200\", 'json_path=meta[\"key\"]', or a JSON object", 'p'},
     {"--name", "NAME", "of the index (default: the field's)", 0},
     {"--drop", NULL, "drop the field's index instead", 0},
     {"--list", NULL, "list the parameters that each type knows, and do nothing", 0}, JSON, END};
@@ -50,11 +50,16 @@ static const struct option_spec query_options[] = {
     {"--limit", "N", "no more than N rows (default 20; 0 for all)", 'k'},
     {"--offset", "N", "rows to skip", 0},
     {"--order-by", "'FIELD [desc], ...'", "(default: by key)", 0}, JSON, END};
-static const struct option_spec count_options[] = {{"--filter", "EXPRESSION", "rows that match (default: all)", 'w'}, JSON, END};
+static const struct option_spec count_options[] = {
+    {"--filter", "EXPRESSION", "rows that match (default: all)", 'w'},
+    {"--explain", NULL, "print how the filter ran instead", 0}, JSON, END};
 static const struct option_spec delete_options[] = {
     {"--filter", "EXPRESSION", "rows that match", 'w'}, {"--keys", "K,...", "rows with these keys", 0},
     {"--collection", NULL, "the whole collection", 0}, JSON, END};
-static const struct option_spec info_options[] = {JSON, END};
+static const struct option_spec info_options[] = {
+    {"--field", "NAME", "what is in a field: nulls, distinct values, least and greatest", 'f'},
+    {"--params", "TEXT", "of a JSON field: 'json_path=meta[\"key\"]'", 'p'},
+    {"--unique", "N", "list the distinct values if they are no more (default 20)", 0}, JSON, END};
 static const struct option_spec bench_options[] = {
     {"--queries", "FILE", "queries from a .npy, .fvecs, .bvecs file (default: rows of the collection)", 'q'},
     {"--first", "N", "only the first N queries (default 1000)", 0},

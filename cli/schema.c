@@ -453,7 +453,19 @@ int run_info(void)
 
     if (code != EXIT_DONE)
         return code;
-    if (json_wanted()) {
+    if (option("--field")) {
+        double unique;
+
+        if (!option_number("--unique", 0, 1e9, 20, &unique))
+            return session_close(&session, EXIT_USAGE);
+        if (!session.collection)
+            return session_close(&session, usage_error("info --field wants DB COLLECTION"));
+        status = vecdb_field_stats(session.collection, option("--field"), option("--params"), (size_t)unique, &text);
+        if (status < 0)
+            return session_close(&session, failure(status));
+        puts(text);
+        vecdb_free(text);
+    } else if (json_wanted()) {
         status = session.collection ? vecdb_collection_stats(session.collection, &text) : vecdb_db_stats(session.db, &text);
         if (status < 0)
             code = failure(status);

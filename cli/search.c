@@ -262,6 +262,17 @@ int run_count(void)
 
     if (code != EXIT_DONE)
         return code;
+    if (option("--explain")) {
+        vecdb_search_request request = VECDB_SEARCH_REQUEST_INIT;
+        char *text;
+
+        request.filter = option("--filter");
+        if ((status = vecdb_explain(session.collection, &request, &text)) < 0)
+            return session_close(&session, failure(status));
+        puts(text);
+        vecdb_free(text);
+        return session_close(&session, EXIT_DONE);
+    }
     status = vecdb_count(session.collection, option("--filter"), NULL, &count);
     if (status < 0)
         code = failure(status);

@@ -6,9 +6,17 @@ $(FILTER_DRIVER): tests/filter/driver.c $(OBJS) $(BUILD)/tests/support/filter_ro
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -Itests $< $(OBJS) $(BUILD)/tests/support/filter_rows.o -o $@ $(LDFLAGS_ALL) $(LIBS)
 
-.PHONY: test-filter-oracle
-test-filter-oracle: $(FILTER_DRIVER) ## filters against sqlite3 and a naive evaluator, EXPRESSIONS=20000
-	@python3 tests/python/test_filter_oracle.py --driver $(FILTER_DRIVER) --expressions $(EXPRESSIONS) $(if $(SEED),--seed $(SEED))
+.PHONY: test-filter-oracle soak
+test-filter-oracle: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## filters against sqlite3 and a naive evaluator, EXPRESSIONS=20000
+	@BUILD=$(BUILD) EXPRESSIONS=$(EXPRESSIONS) SEED=$(SEED) tests/filter/oracle
+
+# Takes some two hours; stopped, or with SOAK_SECONDS, it goes on where it was when it is run again.
+SOAK_EXPRESSIONS ?= 5000000
+soak: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## the same with 5,000,000 expressions: resumable, SOAK_SECONDS=300 does a part
+	@mkdir -p $(BUILD)/soak
+	@python3 tests/python/test_filter_oracle.py --driver $(FILTER_DRIVER) --library $(BUILD)/libvecdb.so \
+	    --expressions $(SOAK_EXPRESSIONS) --state $(BUILD)/soak/filter.json $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS)) \
+	    $(if $(SEED),--seed $(SEED))
 
 EXTRA_TESTS += tests/filter/oracle
 EXTRA_TEST_DEPS += $(FILTER_DRIVER)

@@ -2,19 +2,24 @@
 
 Every expression is made together with its meaning: a Python function over a row (written apart from the library, slow and
 plain), and, where SQL can say it, a WHERE clause for sqlite3. vecdb must find the same rows. The driver program runs each
-filter twice, plainly and with statistics and indexes, so that those are judged too.
+filter twice, plainly and with statistics and indexes, so that those are judged too. With --library every filter is also
+asked of a real collection: two sealed segments with indexes, deleted rows in both, and growing rows.
 
     python3 tests/python/test_filter_oracle.py --driver build/tests/filter_driver --expressions 20000 --seed 1
 """
 
 import argparse
 import json
+import os
 import random
 import re
+import shutil
 import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
+import time
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 SCHEMA = {
@@ -667,6 +672,72 @@ def make_indexes(dice):
     return dice.sample(choices, dice.randint(0, len(choices) // 2))
 
 
+class Stored:
+    """The rows in a collection on disk, as collections come to be: sealed, deleted, replaced, growing."""
+
+    def __init__(self, directory):
+        sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bindings", "python"))
+        import vecdb
+
+        self.vecdb, self.directory = vecdb, directory
+        self.db = self.collection = None
+        self.made = 0
+
+    def fields(self):
+        make = self.vecdb.Field
+        for field in SCHEMA["fields"]:
+            more = {"element_type": field["element"]} if "element" in field else {}
+            yield make(field["name"], field["type"], primary_key=field.get("primary", False),
+                       nullable=field.get("nullable", False), **more)
+        yield make("embedding", "FLOAT_VECTOR", dim=2)
+
+    def load(self, dice, rows, indexes):
+        self.close()
+        self.made += 1
+        self.db = self.vecdb.open(os.path.join(self.directory, "db%d" % self.made), durability="none", threads=1)
+        self.collection = self.db.create_collection("t", list(self.fields()), dynamic=True)
+        whole = [dict(row, embedding=[1.0, 2.0]) for row in rows]
+        first, second = sorted(dice.sample(range(len(rows)), 2))
+        late = {i for i in range(second) if dice.random() < 0.1}  # of these another row's values come first
+        before = [dict(whole[(i * 7 + 1) % len(rows)], id=i) if i in late else whole[i] for i in range(second)]
+        gone = [dict(dice.choice(whole), id=len(rows) + i) for i in range(20)]
+        half = dice.random() < 0.5  # indexes before the rows, or after
+        if half:
+            self.index(indexes)
+        for part in (before[:first] + gone[:10], before[first:] + gone[10:]):
+            if part:
+                self.collection.insert(part)
+                self.collection.flush()
+        if not half:
+            self.index(indexes)
+        self.collection.delete(filter="id >= %d" % len(rows))
+        again = [whole[i] for i in sorted(late)] + whole[second:]
+        if again:
+            self.collection.upsert(again)
+        if dice.random() < 0.3:
+            self.collection.optimize()
+
+    def index(self, indexes):
+        for i, (field, kind, params) in enumerate(indexes):
+            try:
+                self.collection.create_index(field, kind, name="index %d" % i, params=params or None)
+            except self.vecdb.ExistsError:  # one index a field, or path
+                pass
+
+    def find(self, text, params, count):
+        found = ["0"] * count
+        for i in self.collection.query(text, ["id"], filter_params=params or None, as_columns=True)["id"]:
+            found[i] = "1"
+        return "".join(found)
+
+    def close(self):
+        if self.db:
+            self.collection.close()
+            self.db.close()
+            shutil.rmtree(os.path.join(self.directory, "db%d" % self.made))
+        self.db = None
+
+
 def load_sqlite(rows):
     names = ["id", "i8", "i16", "i32", "i64", "f", "d", "b", "s", "t"]
     database = sqlite3.connect(":memory:")
@@ -678,13 +749,66 @@ def load_sqlite(rows):
     return database
 
 
+class Progress:
+    """How far a long run is, told now and then and kept in a file."""
+
+    def __init__(self, options):
+        self.options = options
+        self.done, self.different = 0, 0
+        self.start = self.told = time.monotonic()
+        if options.state and os.path.exists(options.state):
+            with open(options.state) as file:
+                kept = json.load(file)
+            if kept["seed"] == options.seed and kept["rows"] == options.rows:
+                self.done, self.different = kept["done"], kept["different"]
+        self.began = self.done
+
+    def tell(self, done, different):
+        """Whether the time is up."""
+        now = time.monotonic()
+        self.done = done
+        if self.options.state and (now - self.told > 15 or done >= self.options.expressions):
+            self.told = now
+            self.keep(different)
+            rate = (done - self.began) / (now - self.start)
+            print("%d of %d expressions, %d differences, %.0f a second, %.0f minutes to go" %
+                  (done, self.options.expressions, self.different + different, rate,
+                   (self.options.expressions - done) / rate / 60 if rate else 0), flush=True)
+        if not self.options.seconds or now - self.start < self.options.seconds:
+            return False
+        self.keep(different)
+        return True
+
+    def keep(self, different):
+        if not self.options.state:
+            return
+        with open(self.options.state + ".new", "w") as file:
+            json.dump({"seed": self.options.seed, "rows": self.options.rows, "done": self.done,
+                       "different": self.different + different}, file)
+        os.replace(self.options.state + ".new", self.options.state)
+
+
+def memory_directory():
+    """Where files need no disk: the collection's are made anew for every table."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--driver", required=True)
     parser.add_argument("--expressions", type=int, default=20000)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--library", help="libvecdb.so: a collection is asked too")
+    parser.add_argument("--state", help="a file that remembers how far it is: the next run goes on from there")
+    parser.add_argument("--seconds", type=float, default=0, help="stop after so long; 0: when all are done")
     options = parser.parse_args()
+    progress = Progress(options)
+    stored = None
+    if options.library:
+        os.environ["VECDB_LIBRARY"] = os.path.abspath(options.library)
+        directory = tempfile.TemporaryDirectory(prefix="vecdb-oracle-", dir=memory_directory())
+        stored = Stored(directory.name)
     driver = subprocess.Popen([options.driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
     def ask(message):
@@ -692,7 +816,30 @@ def main():
         driver.stdin.flush()
         return driver.stdout.readline().rstrip("\n")
 
-    counts = {"sqlite": 0, "python": 0, "different": 0, "errors": 0}
+    counts = {"sqlite": 0, "python": 0, "collection": 0, "different": 0, "errors": 0}
+
+    def differs(number, name, e, params):
+        counts["different"] += 1
+        if counts["different"] > 10:
+            return False
+        print("seed %d, expression %d, judged by %s:\n  %s" % (options.seed, number, name, e.text))
+        if params:
+            print("  parameters %s" % json.dumps(params))
+        return True
+
+    def ask_collection(number, e, params, rows, found):
+        counts["collection"] += 1
+        try:
+            bits = stored.find(e.text, params, len(rows))
+        except stored.vecdb.VecdbError as problem:
+            bits = "!%s" % problem
+        for i, row in enumerate(rows):  # in Python None is no value, and there is no way to say JSON's null
+            if found[0] in "01" and "j" in row and row["j"] is None:
+                bits = bits[:i] + found[i] + bits[i + 1 :]
+        if bits != found and not (bits[0] == found[:1] == "!") and differs(number, "a collection", e, params):
+            off = [i for i in range(len(rows)) if found[i : i + 1] != bits[i : i + 1]]
+            print("  %s" % bits if bits[0] == "!" else "  rows differ: %s; %s" %
+                  (off, json.dumps(stored.collection.explain(filter=e.text, filter_params=params or None))))
 
     def judge(number, e, params, rows, database):
         expected = {}
@@ -704,17 +851,15 @@ def main():
         if not e.sql or number % 4 == 0:
             expected["python"] = "".join("1" if e.run(row) is True else "0" for row in rows)
         found = driver.stdout.readline().rstrip("\n")
+        if stored:
+            ask_collection(number, e, params, rows, found)
         for name, bits in expected.items():
             counts[name] += 1
             if found == bits:
                 continue
-            counts["different"] += 1
             counts["errors"] += found[:1] == "!"
-            if counts["different"] > 10:
+            if not differs(number, name, e, params):
                 continue
-            print("seed %d, expression %d, judged by %s:\n  %s" % (options.seed, number, name, e.text))
-            if params:
-                print("  parameters %s" % json.dumps(params))
             if found[:1] in "!?":
                 print("  " + found)
                 continue
@@ -723,12 +868,17 @@ def main():
                   (len(off), off[0], bits[off[0]], json.dumps(rows[off[0]], ensure_ascii=False)))
 
     per_table = 500
-    for start in range(0, options.expressions, per_table):
+    for start in range(progress.done, options.expressions, per_table):
+        if progress.tell(start, counts["different"]):
+            break
         dice = random.Random(options.seed * 1000003 + start)
         rows = make_rows(dice, options.rows)
         database = load_sqlite(rows)
         block = dice.choice([64, 128, 1024])
-        assert ask({"schema": SCHEMA, "rows": rows, "block": block, "indexes": make_indexes(dice)}) == "ok"
+        indexes = make_indexes(dice)
+        assert ask({"schema": SCHEMA, "rows": rows, "block": block, "indexes": indexes}) == "ok"
+        if stored:
+            stored.load(random.Random(options.seed * 1000003 + start), rows, indexes)
         batch = []
         for number in range(start, min(start + per_table, options.expressions)):
             maker = Maker(dice)
@@ -741,13 +891,23 @@ def main():
                 for number, e, params in batch:
                     judge(number, e, params, rows, database)
                 batch = []
+    else:
+        progress.tell(options.expressions, counts["different"])
     driver.stdin.close()
     code = driver.wait()
-    print("filter oracle, seed %d: %d expressions x %d rows, %d judged by sqlite3, %d by Python: %d differences%s" %
-          (options.seed, options.expressions, options.rows, counts["sqlite"], counts["python"], counts["different"],
+    if stored:
+        stored.close()
+    made = progress.done - progress.began
+    print("filter oracle, seed %d: %d expressions x %d rows, %d judged by sqlite3, %d by Python, %d asked of a collection: "
+          "%d differences%s" %
+          (options.seed, made, options.rows, counts["sqlite"], counts["python"], counts["collection"],
+           counts["different"],
            " (%d errors)" % counts["errors"] if counts["errors"] else ""))
-    failed = counts["different"] + (code != 0)
-    print("%d passed, %d failed" % (options.expressions - min(failed, options.expressions), failed))
+    failed = counts["different"] + progress.different + (code != 0)
+    if options.state:
+        print("%d of %d done%s" % (progress.done, options.expressions, "" if progress.done >= options.expressions else
+              "; the next run goes on from there"))
+    print("%d passed, %d failed" % (made - min(failed, made), failed))
     return 1 if failed else 0
 
 

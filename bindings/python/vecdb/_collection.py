@@ -466,11 +466,14 @@ class Collection:
             wanted = wants(name, output)
             return search_result(out, status == c.EXHAUSTED, name, wanted)
 
-    def explain(self, queries: Any, limit: int = 10, **options: Any) -> Dict[str, Any]:
-        """How a search with these arguments would run, and what it costs."""
+    def explain(self, queries: Any = None, limit: int = 10, **options: Any) -> Dict[str, Any]:
+        """How a search with these arguments would run, and what it costs; without queries, how its filter would."""
+        out = c_void_p()
         with self._gate as handle:
-            request = Search(queries, limit, **options).request(self._schema)
-            out = c_void_p()
+            if queries is None:
+                request = Request.of_filter(**options)
+            else:
+                request = Search(queries, limit, **options).request(self._schema)
             check(c.lib.vecdb_explain(handle, byref(request.struct), byref(out)))
             plan: Dict[str, Any] = json.loads(c.take_text(out))
             return plan
@@ -643,7 +646,7 @@ class Collection:
         """Define an index and build it for the rows there are; later rows are indexed as they come.
 
         type is "HNSW", "IVF_FLAT", ... ("INVERTED", "BITMAP", ... on scalars); None chooses one. Further names are its
-        parameters: M=16, efConstruction=200. progress(stage, done, total) or a tqdm bar shows how far it is.
+        parameters: M=16, efConstruction=200; json_path='meta["lang"]' on JSON. progress(stage, done, total) or a tqdm bar shows how far it is.
         """
         options = c.IndexOptions()
         options.size = sizeof(c.IndexOptions)
@@ -656,6 +659,18 @@ class Collection:
         options.progress = watcher.callback
         with self._gate as handle:
             watcher.check(c.lib.vecdb_index_create(handle, byref(options)))
+
+    def field_stats(self, field: str, *, json_path: Optional[str] = None, max_unique: int = 100) -> Dict[str, Any]:
+        """What is in a field: rows, null_count, distinct_count, min, max, and unique_values when there are not too many.
+
+        Of an ARRAY its elements count; of JSON, what is at json_path, as in 'meta["lang"]'.
+        """
+        out = c_void_p()
+        params = params_text(None, {"json_path": json_path} if json_path else {})
+        with self._gate as handle:
+            check(c.lib.vecdb_field_stats(handle, c.text(field), params, max_unique, byref(out)))
+            stats: Dict[str, Any] = json.loads(c.take_text(out))
+            return stats
 
     def drop_index(self, name: str) -> None:
         """Drop an index by its name or its field's; searches then scan."""

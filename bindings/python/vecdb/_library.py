@@ -309,6 +309,7 @@ _PROTOTYPES = {
     "vecdb_collection_error": (_STATUS, [_P, POINTER(Error)]),
     "vecdb_collection_schema": (_STATUS, [_P, POINTER(POINTER(SchemaStruct))]),
     "vecdb_collection_stats": (_STATUS, [_P, _OUT]),
+    "vecdb_field_stats": (_STATUS, [_P, _TEXT, _TEXT, c_size_t, _OUT]),
     "vecdb_collection_add_field": (_STATUS, [_P, POINTER(FieldStruct)]),
     "vecdb_collection_truncate": (_STATUS, [_P]),
     "vecdb_alias_set": (_STATUS, [_P, _TEXT, _TEXT, c_bool]),

@@ -126,14 +126,7 @@ class Request:
             self.keep.append(names)
             struct.output_fields = names
             struct.output_count = len(self.output)
-        chosen = name_list("partitions", partitions)
-        if chosen is not None:
-            if not chosen:
-                raise InvalidError("partitions is an empty list: name at least one, or leave it out for all")
-            names = c.text_array(chosen)
-            self.keep.append(names)
-            struct.partitions = names
-            struct.partition_count = len(chosen)
+        self.set_partitions(partitions)
         if ids is not None:
             self.set_within(schema, ids)
         struct.params = params_text(params, more or {})
@@ -151,6 +144,32 @@ class Request:
         struct.round_decimal = round_decimal
         struct.timeout_ms = milliseconds(timeout)
         struct.exact = bool(exact)
+
+    @classmethod
+    def of_filter(
+        cls,
+        filter: Any = None,
+        filter_params: Union[str, Mapping[str, Any], None] = None,
+        partitions: Names = None,
+    ) -> "Request":
+        """One without queries, to explain a filter."""
+        request = cls.__new__(cls)
+        request.struct = c.new_search_request()
+        request.keep = []
+        request.set_filter(filter, filter_params)
+        request.set_partitions(partitions)
+        return request
+
+    def set_partitions(self, partitions: Names) -> None:
+        chosen = name_list("partitions", partitions)
+        if chosen is None:
+            return
+        if not chosen:
+            raise InvalidError("partitions is an empty list: name at least one, or leave it out for all")
+        names = c.text_array(chosen)
+        self.keep.append(names)
+        self.struct.partitions = names
+        self.struct.partition_count = len(chosen)
 
     def set_filter(self, filter: Any, filter_params: Union[str, Mapping[str, Any], None]) -> None:
         if filter is None:

@@ -80,7 +80,7 @@ class AsyncCollection:
     async def hybrid_search(self, searches: Any, limit: int = 10, **options: Any) -> Result:
         return await self._do(self.sync.hybrid_search, searches, limit, **options)
 
-    async def explain(self, queries: Any, limit: int = 10, **options: Any) -> Dict[str, Any]:
+    async def explain(self, queries: Any = None, limit: int = 10, **options: Any) -> Dict[str, Any]:
         return await self._do(self.sync.explain, queries, limit, **options)
 
     async def get(self, ids: Any, output_fields: Any = None, **options: Any) -> Any:
@@ -114,6 +114,9 @@ class AsyncCollection:
 
     async def create_index(self, field: str, type: Optional[str] = None, **options: Any) -> None:
         await self._do(self.sync.create_index, field, type, **options)
+
+    async def field_stats(self, field: str, **options: Any) -> Dict[str, Any]:
+        return await self._do(self.sync.field_stats, field, **options)
 
     async def drop_index(self, name: str) -> None:
         await self._do(self.sync.drop_index, name)

@@ -903,36 +903,31 @@ class Base:
         metric_type = str(config.pop("metric_type", "") or "").upper()
         config.pop("mmap.enabled", None)
         index_name = index_name or field
+        json_path = config.get("json_path") or field if target is None or target.type == vecdb.DataType.JSON else None
         for known, entry in facts["indexes"].items():
-            if entry["field"] == field or known == index_name:
+            taken = entry["field"] == field and (json_path is None or (entry["params"].get("json_path") or field) == json_path)
+            if taken or known == index_name:
                 if entry["field"] == field and known == index_name and entry["index_type"] == kind and (
                     not metric_type or metric_type == entry.get("metric_type")
                 ) and entry["params"] == config:
                     return  # the same again
                 raise MilvusException(
-                    65535 if entry["field"] == field else INDEX_DUPLICATE,
+                    65535 if taken else INDEX_DUPLICATE,
                     f"at most one distinct index is allowed per field: creating multiple indexes on same field is not supported"
-                    if entry["field"] == field
+                    if taken
                     else f"index already exists[indexName={index_name}]",
                 )
         vector = target is not None and target.type.is_vector
         if vector and not metric_type:
             metric_type = "HAMMING" if target is not None and target.type == vecdb.DataType.BINARY_VECTOR else "COSINE"
         with translated():
-            if target is None:
-                raise unsupported(f"an index on the dynamic key {field!r}")
-            try:
-                collection.create_index(
-                    field,
-                    native_index(kind, vector),
-                    metric_type=metric_type if vector else None,
-                    name=index_name,
-                    params=known_build_params(kind, config) if vector else None,
-                )
-            except (native.UnsupportedError, native.InvalidError):
-                # An index on a scalar only makes filters faster: one that this library lacks is kept as a name.
-                if vector or kind not in _SCALAR_INDEXES:
-                    raise
+            collection.create_index(
+                field,
+                native_index(kind, vector),
+                metric_type=metric_type if vector else None,
+                name=index_name,
+                params=known_build_params(kind, config) if vector else scalar_params(config, json_path),
+            )
         facts["indexes"][index_name] = {
             "name": index_name,
             "field": field,
@@ -1178,12 +1173,25 @@ def native_field(field: FieldSchema) -> vecdb.Field:
 
 
 #: Names that Milvus has beside the library's own.
-_INDEX_NAMES = {"TRIE": "INVERTED", "MARISA-TRIE": "INVERTED", "SORT": "STL_SORT", "BIN_FLAT": "BIN_FLAT"}
+_INDEX_NAMES = {"MARISA-TRIE": "TRIE", "SORT": "STL_SORT", "HYBRID": "AUTOINDEX"}
 
-
-_SCALAR_INDEXES = {
-    "AUTOINDEX", "INVERTED", "BITMAP", "STL_SORT", "SORT", "TRIE", "MARISA-TRIE", "NGRAM", "HYBRID",
+#: Parameters of scalar indexes, and what the library calls them.
+_SCALAR_PARAMS = {
+    "json_path": "json_path",
+    "json_cast_type": "json_cast_type",
+    "min_gram": "min_gram",
+    "max_gram": "max_gram",
+    "bitmap_cardinality_limit": "bitmapCardinalityLimit",
+    "bitmapCardinalityLimit": "bitmapCardinalityLimit",
 }
+
+
+def scalar_params(config: Mapping[str, Any], json_path: Optional[str]) -> Dict[str, Any]:
+    """Parameters of a scalar index. Others say how Milvus stores it, and change no answer."""
+    params = {_SCALAR_PARAMS[key]: value for key, value in config.items() if key in _SCALAR_PARAMS}
+    if json_path is not None:
+        params["json_path"] = json_path
+    return params
 
 
 def native_index(kind: str, vector: bool) -> Optional[str]:
