@@ -362,7 +362,7 @@ static void test_index_params(void **state)
         {2, "NGRAM", "{\"min_gram\": 0, \"max_gram\": 2}", "min_gram is 0, expected 1 to 16"},
         {2, "NGRAM", "{\"min_gram\": \"x\", \"max_gram\": 2}", "min_gram is not a number"},
         {2, "INVERTED", "{\"json_path\": \"text\"}", "json_path is for JSON"},
-        {2, "INVERTED", "[]", "no JSON object"},
+        {2, "INVERTED", "[]", "expected name=value"},
         {5, "INVERTED", NULL, "a scalar index does not go with FLOAT_VECTOR"},
     };
     struct test_table *table = make_table(3);
