@@ -223,8 +223,8 @@ vecdb_status collection_set_schema(struct collection *collection, struct schema 
     if (status == VECDB_OK)
         status = schema_encode(schema, &bytes);
     if (status == VECDB_OK)
-        status = collection_add_schema(collection, schema); /* it stays there, whatever happens */
-    else
+        status = collection_add_schema(collection, schema); /* it stays there, unless publishing fails */
+    if (status != VECDB_OK)
         schema_free(schema);
     if (status == VECDB_OK) {
         status = collection_begin_change(collection, &draft, &described);

@@ -1,7 +1,8 @@
-/* Explicit salvage of a damaged, closed database. What cannot be read is dropped and reported: index files silently become
+/* Explicit salvage of a damaged, closed database. Without any manifest one is put together first (rebuild.h). What cannot be read is dropped and reported: index files silently become
  * work for the next optimize(), deletion bitmaps bring deleted rows back, segments lose the blocks that are damaged or, when
  * their tables are, all rows, and the log ends before its first damaged write. Logs are copied aside before they are cut.
  * Nothing else of the old files changes until the new manifest is in place. */
+#include "collection/rebuild.h"
 #include "collection/verify.h"
 #include "storage/segment_file.h"
 #include "storage/segment_writer.h"
@@ -34,6 +35,8 @@ static vecdb_status note(struct repair *repair, const char *format, ...)
         TRY(buf_append_text(&repair->notes, ","));
     return buf_append_json_string(&repair->notes, text, strlen(text));
 }
+
+static vecdb_status note_text(void *context, const char *text) { return note(context, "%s", text); }
 
 static bool is_damage(vecdb_status status)
 {
@@ -88,7 +91,7 @@ static vecdb_status find_manifest(struct repair *repair)
     buf_deinit(&names);
     buf_deinit(&bytes);
     if (status == VECDB_OK && !best)
-        return error_set(VECDB_ERR_CORRUPT, "repair: no copy of any manifest can be read");
+        return rebuild_manifest(&repair->dir, note_text, repair, &repair->manifest);
     if (status == VECDB_OK && best < repair->newest)
         status = note(repair, "manifest %llu cannot be read; %llu is taken, what was changed in between is lost",
                       (unsigned long long)repair->newest, (unsigned long long)best);
@@ -101,8 +104,9 @@ static vecdb_status publish(struct repair *repair)
     vecdb_status status;
 
     repair->manifest.generation = repair->newest + 1;
-    TRY(manifest_encode(&repair->manifest, &bytes));
-    status = dir_sync(&repair->dir);
+    status = manifest_encode(&repair->manifest, &bytes);
+    if (status == VECDB_OK)
+        status = dir_sync(&repair->dir);
     for (char copy = 'a'; copy <= 'b' && status == VECDB_OK; copy++) {
         char name[FILE_NAME_SIZE], temporary[FILE_NAME_SIZE];
         struct file file;

@@ -6,10 +6,13 @@
 #include "base/plant.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #define MIB ((uint64_t)1 << 20)
+#define GATHER_NS_MAX 1000000 /* a slow disk must not make waiting long */
 
 struct wal {
     const struct dir *dir;
@@ -24,6 +27,10 @@ struct wal {
     uint64_t end;           /* lock: where the next frame goes */
     uint64_t next_lsn;      /* lock */
     uint64_t durable_lsn;   /* lock */
+    size_t waiting;         /* lock: threads in commit_locked() */
+    size_t company;         /* lock: how many there were at the end of the last sync, those it served and those it did not */
+    uint64_t sync_ns;       /* lock: how long that sync took */
+    pthread_cond_t arrived; /* `waiting` went up */
     uint64_t unsynced;      /* lock: bytes of NORMAL frames since the last sync began */
     uint64_t normal_since;  /* lock: when the oldest of them came; 0: none */
     bool syncing;           /* lock: a leader is in fdatasync, or a failed append is being undone; one sync at a time,
@@ -56,6 +63,7 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
                         const struct wal_options *options, struct wal **out)
 {
     struct wal *wal = mem_zalloc(sizeof *wal);
+    pthread_condattr_t clock;
 
     *out = NULL;
     if (!wal)
@@ -76,6 +84,10 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
     wal->durable_lsn = next_lsn - 1;
     pthread_mutex_init(&wal->lock, NULL);
     pthread_cond_init(&wal->changed, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&wal->arrived, &clock);
+    pthread_condattr_destroy(&clock);
     *out = wal;
     return VECDB_OK;
 }
@@ -86,27 +98,53 @@ void wal_free(struct wal *wal)
         return;
     file_close(&wal->file);
     pthread_cond_destroy(&wal->changed);
+    pthread_cond_destroy(&wal->arrived);
     pthread_mutex_destroy(&wal->lock);
     mem_free(wal);
 }
 
 /* -- syncing */
 
+/* Those whom the last sync served are about to write again: to wait for them, half a sync's time at most, is worth it, for
+ * otherwise they would take turns with those who are here, half of them in each sync. Lock held; it is released meanwhile. */
+static void gather(struct wal *wal)
+{
+    uint64_t patience = wal->sync_ns / 2 < GATHER_NS_MAX ? wal->sync_ns / 2 : GATHER_NS_MAX;
+    struct timespec until;
+
+    if (wal->waiting >= wal->company)
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)patience;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    while (wal->waiting < wal->company && !wal->cutting &&
+           pthread_cond_timedwait(&wal->arrived, &wal->lock, &until) != ETIMEDOUT)
+        ;
+}
+
 /* Sync everything appended so far as the leader of those who wait. Lock held, nobody syncing; it is released meanwhile. */
 static vecdb_status lead_sync(struct wal *wal)
 {
-    uint64_t target = wal->next_lsn - 1;
+    const struct vfs *vfs = wal->dir->vfs;
+    uint64_t target, start;
     vecdb_status status;
 
-    if (!wal->file.fd || target <= wal->durable_lsn)
+    if (!wal->file.fd || wal->next_lsn - 1 <= wal->durable_lsn)
         return VECDB_OK;
     wal->syncing = true;
+    gather(wal);
+    target = wal->next_lsn - 1;
     wal->unsynced = 0;
     wal->normal_since = 0;
     pthread_mutex_unlock(&wal->lock);
+    start = vfs->now(vfs);
     status = file_sync(&wal->file);
+    start = vfs->now(vfs) - start;
     pthread_mutex_lock(&wal->lock);
     wal->syncing = false;
+    wal->sync_ns = start;
+    wal->company = wal->waiting;
     if (status != VECDB_OK)
         return poison(wal);
     wal->durable_lsn = target;
@@ -116,15 +154,20 @@ static vecdb_status lead_sync(struct wal *wal)
 
 static vecdb_status commit_locked(struct wal *wal, uint64_t lsn)
 {
-    while (wal->durable_lsn < lsn) {
+    vecdb_status status = VECDB_OK;
+
+    wal->waiting++;
+    pthread_cond_signal(&wal->arrived);
+    while (wal->durable_lsn < lsn && status == VECDB_OK) {
         if (wal->poisoned)
-            return poisoned(wal);
-        if (wal->syncing)
+            status = poisoned(wal);
+        else if (wal->syncing)
             pthread_cond_wait(&wal->changed, &wal->lock);
         else
-            TRY(lead_sync(wal));
+            status = lead_sync(wal);
     }
-    return VECDB_OK;
+    wal->waiting--;
+    return status;
 }
 
 /* NORMAL: whether what waits is old or large enough. Lock held. */

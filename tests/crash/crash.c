@@ -3,6 +3,7 @@
 #include "crash/db_driver.h"
 #include "crash/harness.h"
 #include "crash/probes.h"
+#include "crash/scenarios.h"
 #include "crash/store_driver.h"
 
 #include "base/plant.h"
@@ -210,10 +211,13 @@ int main(int argument_count, char **arguments)
     const char *seed_text = getenv("VECDB_TEST_SEED"), *directory = NULL;
     uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : 1;
     double start = seconds();
+    bool only_scenarios = false;
 
     for (int i = 1; i < argument_count; i++)
         if (strcmp(arguments[i], "--check") == 0)
             check = true;
+        else if (strcmp(arguments[i], "--scenarios") == 0)
+            only_scenarios = true;
         else
             directory = arguments[i];
 #ifdef VECDB_PLANT
@@ -228,6 +232,9 @@ int main(int argument_count, char **arguments)
     printf("seed: %llu\n", (unsigned long long)seed);
     store_locking(&counters);
     run_probes(&counters);
+    crash_scenarios(seed, check ? 40 : 1, &counters);
+    if (only_scenarios)
+        goto report;
     for (size_t i = 0; i < (check ? store_check : store_full).flip_seeds; i++)
         store_byte_flips(seed + i, &counters);
     store_truncations(seed, &counters);
@@ -235,6 +242,7 @@ int main(int argument_count, char **arguments)
     run_driver(&store_driver_aligned, &store_check, seed + 1000000, NULL, &counters);
     run_driver(&db_driver, check ? &db_check : &db_full, seed + 2000000, directory, &counters);
     db_byte_flips(seed, check ? 16 : 2, &counters);
+report:
 #define PRINT(name) printf(#name ": %llu\n", (unsigned long long)counters.name)
     PRINT(crash_states);
     PRINT(nested_crashes);

@@ -47,6 +47,14 @@ void fault_memory(uint64_t fail_at, bool forever)
     mem_set_table(&failing);
 }
 
+void fault_memory_next(uint64_t fail_at, bool forever)
+{
+    state.fail_at = fail_at;
+    state.forever = forever;
+    state.count = 0;
+    state.hit = false;
+}
+
 void fault_memory_end(void) { mem_set_table(NULL); }
 uint64_t fault_memory_count(void) { return state.count; }
 bool fault_memory_hit(void) { return state.hit; }

@@ -9,6 +9,8 @@
 
 /** Put the failing table in place. fail_at 0: only count. */
 void fault_memory(uint64_t fail_at, bool forever);
+/** From here on: the n-th allocation fails, counted anew; what is in use stays counted. 0: none. */
+void fault_memory_next(uint64_t fail_at, bool forever);
 /** Put the system's back. */
 void fault_memory_end(void);
 /** Allocations since fault_memory(), whether one failed, and blocks in use that were made since. */
