@@ -588,6 +588,7 @@ static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
 {
     const struct search_task *task = context;
     size_t end = (chunk + 1) * task->chunk;
+    struct index_counters own = {0}, *all = &task->counters[worker]; /* neighbours in memory: not to be shared with each hop */
     struct graph_scratch *scratch;
     vecdb_status status;
 
@@ -597,7 +598,10 @@ static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
     if (status != VECDB_OK)
         return status;
     for (size_t i = chunk * task->chunk; i < end && status == VECDB_OK; i++)
-        status = search_one(task, scratch, i, &task->counters[worker]);
+        status = search_one(task, scratch, i, &own);
+    all->rows_scored += own.rows_scored;
+    all->reranked += own.reranked;
+    all->hops += own.hops;
     graph_scratch_give(task->graph, scratch);
     return status;
 }
@@ -688,7 +692,7 @@ vecdb_status graph_search(const struct index *index, const struct index_search *
     if (workers > 1 && !(all = mem_array_zalloc(workers, sizeof *all)))
         return scratch_nomem();
     task.counters = all;
-    task.chunk = workers > 1 ? search->query_count / (workers * 8) + 1 : search->query_count;
+    task.chunk = workers > 1 ? search->query_count / (workers * 32) + 1 : search->query_count; /* all end at once, nearly */
     if (task.chunk > 256)
         task.chunk = 256;
     chunks = (search->query_count + task.chunk - 1) / task.chunk;

@@ -222,6 +222,7 @@ struct part {
     struct hit *hits; /* query_count x k */
     size_t *counts;
     size_t k;         /* hits kept per query */
+    bool sorted;      /* by distance and row */
 };
 
 static bool scans(const struct index_ref *ref, const struct search *search)
@@ -378,6 +379,7 @@ static vecdb_status index_view(struct view_search *task, const struct index_ref 
     by_index.k = by_index.k < by_index.allowed_count ? by_index.k : by_index.allowed_count;
     behind.k = behind.k < behind.allowed_count ? behind.k : behind.allowed_count;
     part->k = by_index.k + behind.k;
+    part->sorted = !behind.k;
     part->hits = mem_array_alloc(part->k * task->asked.query_count + 1, sizeof *part->hits);
     part->counts = mem_array_zalloc(task->asked.query_count, sizeof *part->counts);
     if (status == VECDB_OK && (!part->hits || !part->counts))
@@ -541,18 +543,20 @@ static bool within_range(const struct search *search, float distance)
 static vecdb_status merge_query(const struct snapshot *snapshot, const struct search *search, const struct part *parts,
                                 size_t query, struct found *all, struct found *out, size_t *count)
 {
-    size_t n = 0;
+    size_t n = 0, lists = 0;
 
     for (size_t v = 0; v < snapshot->view_count; v++) {
         if (!parts[v].hits)
             continue;
+        lists += parts[v].sorted ? 1 : 2;
         for (size_t i = 0; i < parts[v].counts[query]; i++) {
             const struct hit *hit = &parts[v].hits[query * parts[v].k + i];
             if (within_range(search, hit->distance))
                 all[n++] = (struct found){(uint32_t)v, hit->row, hit->distance};
         }
     }
-    qsort(all, n, sizeof *all, compare_found);
+    if (lists > 1)
+        qsort(all, n, sizeof *all, compare_found);
     TRY(order_ties(snapshot, all, n));
     *count = n < search->k ? n : search->k;
     for (size_t i = 0; i < *count; i++) {
