@@ -19,9 +19,9 @@ from .exceptions import (
 class Connection:
     """What an alias leads to: a store, and the database in use."""
 
-    def __init__(self, uri: str, db_name: str) -> None:
+    def __init__(self, uri: str, db_name: str, durability: Optional[str] = None) -> None:
         self.uri = uri
-        self.store = engine.open_store(uri)
+        self.store = engine.open_store(uri, durability)
         self.schema_cache: Dict[str, Any] = {}  # frameworks clear it; nothing is ever kept in it
         try:
             self.base = self.store.base(db_name)
@@ -118,13 +118,13 @@ class Connections:
                     raise ConnectionConfigException(message=ExceptionsMessage.ConnDiffConf % alias)
                 existing.use(db_name or config.get("db_name", ""))
                 return
-            self._open[alias] = Connection(uri, db_name or config.get("db_name", ""))
+            self._open[alias] = Connection(uri, db_name or config.get("db_name", ""), config.get("durability"))
             self._configs[alias] = {**listed, "_given": config}
 
-    def add(self, alias: str, uri: str, db_name: str = "") -> Connection:
+    def add(self, alias: str, uri: str, db_name: str = "", durability: Optional[str] = None) -> Connection:
         """A client's own connection."""
         with self._lock:
-            connection = Connection(uri, db_name)
+            connection = Connection(uri, db_name, durability)
             old = self._open.get(alias)
             self._open[alias] = connection
             self._configs[alias] = {"address": uri, "user": "", "_given": {"uri": uri, "db_name": db_name}}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
 
-from .. import _errors as native
 from . import engine
 from ._connections import Connection, connections
 from .exceptions import (
@@ -59,7 +58,8 @@ class MilvusClient:
     """pymilvus' client over a vecdb database.
 
     uri may be a directory, ":memory:", or the address of a server, which leads to the directory in VECDB_MILVUS_PATH
-    ("milvus.vecdb" by default).
+    ("milvus.vecdb" by default). durability "full" (the default, or what VECDB_MILVUS_DURABILITY says), "normal" or "none"
+    is what a write waits for; the first client of a directory decides.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class MilvusClient:
     ) -> None:
         self._using: str = kwargs.get("alias") or f"vecdb-{id(self):x}"
         self._config = {"uri": str(uri), "db_name": db_name}
-        self._connection: Optional[Connection] = connections.add(self._using, str(uri), db_name)
+        self._connection: Optional[Connection] = connections.add(self._using, str(uri), db_name, kwargs.get("durability"))
         self.is_self_hosted = True
 
     # -- plumbing ------------------------------------------------------------------------------------------------
@@ -622,12 +622,10 @@ def server_version() -> str:
 
 
 def flush(base: engine.Base, name: str) -> None:
-    collection = base.native(name)
+    """What was written is on disk afterwards. Milvus seals and indexes in the background, and so does vecdb."""
+    base.native(name)
     with translated():
-        try:
-            collection.flush()
-        except native.UnsupportedError:
-            pass  # in memory there is nothing to flush
+        base.db.sync()
 
 
 _jobs = [0]
@@ -690,6 +688,10 @@ class AsyncMilvusClient:
     create_field_schema = MilvusClient.create_field_schema
     create_struct_field_schema = MilvusClient.create_struct_field_schema
     prepare_index_params = MilvusClient.prepare_index_params
+
+    if TYPE_CHECKING:  # the other methods are MilvusClient's, awaited
+
+        def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]: ...
 
 
 def _awaitable(name: str) -> Callable[..., Any]:

@@ -164,9 +164,11 @@ def _server_only(name: str) -> Callable[..., Any]:
     return function
 
 
-for _name in (
+#: Functions that only a server can have; each raises MilvusException saying so.
+SERVER_ONLY = (
     "create_user update_password reset_password delete_user list_usernames list_roles list_user list_users load_balance "
     "do_bulk_insert get_bulk_insert_state list_bulk_insert_tasks create_resource_group update_resource_groups "
     "drop_resource_group describe_resource_group list_resource_groups transfer_node transfer_replica"
-).split():
+).split()
+for _name in SERVER_ONLY:
     globals()[_name] = _server_only(_name)
