@@ -8,7 +8,6 @@ to date, --missing lists public names without a docstring.
 
 import argparse
 import ast
-import inspect
 import sys
 import textwrap
 from pathlib import Path
@@ -105,8 +104,7 @@ def signature(node, owner=None):
 
 
 def documented(node):
-    text = ast.get_docstring(node)
-    return inspect.cleandoc(text) if text else ""
+    return ast.get_docstring(node) or ""
 
 
 def is_property(node):
@@ -146,10 +144,21 @@ def inherited_text(where, node, name):
     return ""
 
 
+def blocks(text):
+    """Paragraphs; indented ones that follow each other are one."""
+    found = []
+    for block in text.split("\n\n"):
+        if found and block.startswith("    ") and found[-1].startswith("    "):
+            found[-1] += "\n\n" + block
+        else:
+            found.append(block)
+    return found
+
+
 def prose(text):
     """A docstring as Markdown: indented blocks and tables of names keep their form."""
     out = []
-    for block in text.split("\n\n"):
+    for block in blocks(text):
         lines = block.split("\n")
         if lines[0].startswith("    "):
             out.append("```python\n" + textwrap.dedent(block) + "\n```")
@@ -214,9 +223,9 @@ def page():
     for name in MODULES:
         where = module(name)
         lines += [f"## {name}", ""]
-        text = ast.get_docstring(where.tree)
+        text = (ast.get_docstring(where.tree, clean=False) or "").strip()  # as it stands: it begins at the margin
         if text:
-            lines += [prose(inspect.cleandoc(text)), ""]
+            lines += [prose(text), ""]
         else:
             missing.append(name)
         functions, classes, values = [], [], []

@@ -64,18 +64,22 @@ class Collection:
 
     @property
     def name(self) -> str:
+        """The collection's own name, also when it was opened by an alias."""
         return self._name
 
     @property
     def schema(self) -> Schema:
+        """Its fields."""
         return self._schema
 
     @property
     def database(self) -> "Database":
+        """The database it is in."""
         return self._database
 
     @property
     def closed(self) -> bool:
+        """Whether close() was called, on this handle or on the database."""
         return self._gate.handle is None
 
     def __repr__(self) -> str:
@@ -686,6 +690,7 @@ class Collection:
     # -- partitions ----------------------------------------------------------------------------------------------
 
     def create_partition(self, name: str) -> None:
+        """Add a partition, for rows that are to be searched or dropped apart."""
         with self._gate as handle:
             check(c.lib.vecdb_partition_create(handle, c.text(name)))
 
@@ -804,6 +809,7 @@ class Filter:
         return [value != 0 for value in matches[: batch.rows]]
 
     def close(self) -> None:
+        """Give the parsed filter back. Searches that use it must have ended."""
         handle, self._handle = self._handle, None
         if handle is not None:
             c.lib.vecdb_filter_free(byref(handle))
@@ -849,6 +855,7 @@ class _Cursor:
         return out, status == c.EXHAUSTED
 
     def close(self) -> None:
+        """Give the position back before the last page. Not needed after that."""
         handle, self._handle = self._handle, None
         if handle is not None:
             c.lib.vecdb_cursor_close(byref(handle))

@@ -32,10 +32,12 @@ class DataType(enum.IntEnum):
 
     @property
     def is_vector(self) -> bool:
+        """Whether it is one of the vector types."""
         return self >= 100
 
     @property
     def is_integer(self) -> bool:
+        """Whether it is INT8, INT16, INT32 or INT64."""
         return DataType.INT8 <= self <= DataType.INT64
 
 
@@ -51,6 +53,7 @@ class Metric(enum.IntEnum):
 
     @property
     def larger_is_nearer(self) -> bool:
+        """Whether a larger value means nearer: IP and COSINE."""
         return self in (Metric.IP, Metric.COSINE)
 
 
