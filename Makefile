@@ -106,7 +106,7 @@ unit: $(TEST_BINS) ## unit tests; T=name runs tests/unit/test_name only
 	@scripts/run_tests $(if $(T),$(filter $(BUILD)/tests/test_$(T)%,$(TEST_BINS)),$(TEST_BINS))
 
 # -- more commands, a file each
--include scripts/*.mk bench/bench.mk bindings/python/python.mk tests/*.mk
+-include scripts/*.mk bench/bench.mk bindings/python/python.mk bench/python.mk tests/*.mk
 
 # Here because only now all files have said what they add.
 .PHONY: test-all

@@ -16,3 +16,7 @@ wheel: $(BUILD)/libvecdb.so $(BUILD)/vecdb $(PYTHON_VENV)/ready ## the Python wh
 
 test-wheel: $(BUILD)/libvecdb.so $(BUILD)/vecdb $(PYTHON_VENV)/ready ## wheel and sdist, installed and tested on every CPython to be had
 	@$(PYTHON_VENV)/bin/python tests/python/check_wheel.py $(BUILD) $$(bindings/python/other_pythons $(BUILD)/pythons)
+
+.PHONY: docs-python
+docs-python: ## docs/python-api.md out of the package's docstrings
+	@python3 bindings/python/api_reference.py

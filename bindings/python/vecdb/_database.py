@@ -41,6 +41,7 @@ class Database:
 
     @property
     def closed(self) -> bool:
+        """Whether close() was called."""
         return self._gate.handle is None
 
     def __repr__(self) -> str:
@@ -138,6 +139,7 @@ class Database:
                 raise
 
     def rename_collection(self, name: str, new_name: str) -> None:
+        """Give a collection another name. Open handles and aliases go on leading to it."""
         with self._gate as handle:
             check(c.lib.vecdb_collection_rename(handle, c.text(name), c.text(new_name)))
 
@@ -147,6 +149,7 @@ class Database:
             check(c.lib.vecdb_alias_set(handle, c.text(alias), c.text(collection), move))
 
     def drop_alias(self, alias: str) -> None:
+        """Take an alias away; the collection stays."""
         with self._gate as handle:
             check(c.lib.vecdb_alias_drop(handle, c.text(alias)))
 

@@ -40,6 +40,7 @@ class Hit(MappingABC):  # type: ignore[type-arg]
         raise KeyError(name)
 
     def keys(self) -> Any:
+        """Names of the output fields."""
         return list(self)
 
     def __iter__(self) -> Iterator[str]:
@@ -73,10 +74,12 @@ class Hits(SequenceABC):  # type: ignore[type-arg]
 
     @property
     def ids(self) -> Any:
+        """Primary keys, best first."""
         return self._result.ids[self._query][: self._count]
 
     @property
     def distances(self) -> Any:
+        """What the metric gives, best first."""
         return self._result.distances[self._query][: self._count]
 
     def __len__(self) -> int:

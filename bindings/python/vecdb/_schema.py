@@ -109,6 +109,7 @@ class Field:
 
     @classmethod
     def from_struct(cls, struct: c.FieldStruct) -> "Field":
+        """A field out of C's description of it."""
         return cls(
             struct.name.decode(),
             struct.type,
@@ -174,9 +175,11 @@ class Schema:
             raise NotFoundError(self._no_field(name)) from None
 
     def get(self, name: str) -> Optional[Field]:
+        """The field of a name, or None."""
         return self._by_name.get(name)
 
     def vector_fields(self) -> List[Field]:
+        """The fields that hold vectors."""
         return [field for field in self.fields if field.type.is_vector]
 
     def _no_field(self, name: str) -> str:
@@ -203,6 +206,7 @@ class Schema:
 
     @classmethod
     def from_struct(cls, struct: c.SchemaStruct) -> "Schema":
+        """A schema out of C's description of it."""
         fields = [Field.from_struct(struct.fields[i]) for i in range(struct.field_count)]
         return cls(
             [field for field in fields if field.name != META],

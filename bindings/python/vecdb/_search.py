@@ -224,6 +224,7 @@ class Search:
         self.options = options
 
     def request(self, schema: Schema) -> Request:
+        """The search in C's form, checked against a schema."""
         known = {name: self.options[name] for name in _OPTIONS if name in self.options}
         more = {name: value for name, value in self.options.items() if name not in _OPTIONS}
         return Request(schema, self.queries, self.limit, more=more, **known)

@@ -32,10 +32,12 @@ class DataType(enum.IntEnum):
 
     @property
     def is_vector(self) -> bool:
+        """Whether it is one of the vector types."""
         return self >= 100
 
     @property
     def is_integer(self) -> bool:
+        """Whether it is INT8, INT16, INT32 or INT64."""
         return DataType.INT8 <= self <= DataType.INT64
 
 
@@ -51,6 +53,7 @@ class Metric(enum.IntEnum):
 
     @property
     def larger_is_nearer(self) -> bool:
+        """Whether a larger value means nearer: IP and COSINE."""
         return self in (Metric.IP, Metric.COSINE)
 
 
@@ -135,7 +138,8 @@ def numpy() -> Optional[Any]:
 def is_array_like(value: Any) -> bool:
     """Whether numpy can take it without looking at each element."""
     return (
-        hasattr(value, "__array_interface__")
+        type(value).__name__ == "ndarray"  # asking it for an interface makes one
+        or hasattr(value, "__array_interface__")
         or hasattr(value, "__dlpack__")
         or hasattr(value, "__array__")
         or (isinstance(value, (memoryview,)) or type(value).__module__ == "array")
@@ -177,4 +181,4 @@ def BFloat16Bits(np: Any) -> Any:
 
 def is_bfloat16(dtype: Any) -> bool:
     """Whether a numpy dtype holds bfloat16: ml_dtypes' or the one above."""
-    return str(dtype.name) == "bfloat16" or (dtype.names == ("bfloat16",))
+    return bool(dtype.type.__name__ == "bfloat16" or dtype.names == ("bfloat16",))

@@ -96,6 +96,7 @@ class VecdbDocumentStore:
         return self._made
 
     def to_dict(self) -> Dict[str, Any]:
+        """The store's parameters, for pipelines that are written to files."""
         described: Dict[str, Any] = default_to_dict(
             self,
             path=self.path,
@@ -110,10 +111,12 @@ class VecdbDocumentStore:
 
     @classmethod
     def from_dict(cls, data: Dict[str, Any]) -> "VecdbDocumentStore":
+        """A store from to_dict()'s form."""
         store: VecdbDocumentStore = default_from_dict(cls, data)
         return store
 
     def close(self) -> None:
+        """Close the database when the store opened it."""
         if self._made is not None:
             self._made.close()
             self._made = None
@@ -121,6 +124,10 @@ class VecdbDocumentStore:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def write_documents(self, documents: List[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
+        """Write documents; policy says what becomes of those whose id is there already.
+
+        Returns how many were written.
+        """
         if not isinstance(documents, (list, tuple)) or not all(isinstance(item, Document) for item in documents):
             raise ValueError("Please provide a list of Documents.")
         if policy == DuplicatePolicy.NONE:
@@ -157,9 +164,11 @@ class VecdbDocumentStore:
         )
 
     def delete_documents(self, document_ids: List[str]) -> None:
+        """Delete documents by id."""
         self._store.delete(document_ids)
 
     def delete_all_documents(self, recreate_index: bool = False) -> None:
+        """Delete all documents."""
         if recreate_index:
             self._store.drop()
             self._store.require(self.embedding_dim)
@@ -167,9 +176,11 @@ class VecdbDocumentStore:
             self._store.delete()
 
     def delete_by_filter(self, filters: Dict[str, Any]) -> int:
+        """Delete the documents that match filters; how many there were."""
         return self._store.delete([document.id for document in self.filter_documents(filters)])
 
     def update_by_filter(self, filters: Dict[str, Any], meta: Dict[str, Any]) -> int:
+        """Change metadata of the documents that match filters; how many there were."""
         found = self.filter_documents(filters)
         for document in found:
             document.meta = {**document.meta, **meta}
@@ -179,9 +190,11 @@ class VecdbDocumentStore:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def count_documents(self) -> int:
+        """How many documents there are."""
         return self._store.count()
 
     def filter_documents(self, filters: Optional[Dict[str, Any]] = None) -> List[Document]:
+        """The documents that match filters; all of them without."""
         expression, params, rest = self._plan(filters)
         found = [self._document(row) for row in self._store.rows(expression, params, fields=_FIELDS)]
         if rest is not None:
@@ -238,14 +251,17 @@ class VecdbDocumentStore:
         return [row[METADATA] or {} for row in self._store.rows(fields=(METADATA,))]
 
     def count_documents_by_filter(self, filters: Dict[str, Any]) -> int:
+        """How many documents match filters."""
         return len(self.filter_documents(filters))
 
     def count_unique_metadata_by_filter(self, filters: Dict[str, Any], metadata_fields: List[str]) -> Dict[str, int]:
+        """How many different values metadata fields have among the documents that match filters."""
         metas = self._metas(filters)
         names = [field[5:] if field.startswith("meta.") else field for field in metadata_fields]
         return {name: len({repr(meta[name]) for meta in metas if meta.get(name) is not None}) for name in names}
 
     def get_metadata_fields_info(self) -> Dict[str, Dict[str, str]]:
+        """Metadata fields and their types."""
         kinds = {bool: "boolean", int: "int", float: "float", str: "keyword", list: "list", dict: "dict"}
         info: Dict[str, Dict[str, str]] = {}
         for meta in self._metas():
@@ -257,6 +273,7 @@ class VecdbDocumentStore:
         return info
 
     def get_metadata_field_min_max(self, metadata_field: str) -> Dict[str, Any]:
+        """Smallest and largest value of a metadata field."""
         name = metadata_field[5:] if metadata_field.startswith("meta.") else metadata_field
         values = [meta[name] for meta in self._metas() if meta.get(name) is not None]
         return {"min": min(values, default=None), "max": max(values, default=None)}
@@ -269,6 +286,7 @@ class VecdbDocumentStore:
         size: int = 10,
         filters: Optional[Dict[str, Any]] = None,
     ) -> Tuple[List[Any], int]:
+        """Different values of a metadata field, page by page, and how many there are."""
         name = metadata_field[5:] if metadata_field.startswith("meta.") else metadata_field
         unique: Dict[Any, Any] = {}
         for meta in self._metas(filters):
@@ -292,6 +310,7 @@ class VecdbEmbeddingRetriever:
         self.filters = filters
 
     def to_dict(self) -> Dict[str, Any]:
+        """The retriever's parameters, for pipelines that are written to files."""
         described: Dict[str, Any] = default_to_dict(
             self, document_store=self.document_store.to_dict(), top_k=self.top_k, filters=self.filters
         )
@@ -299,6 +318,7 @@ class VecdbEmbeddingRetriever:
 
     @classmethod
     def from_dict(cls, data: Dict[str, Any]) -> "VecdbEmbeddingRetriever":
+        """A retriever from to_dict()'s form."""
         data["init_parameters"]["document_store"] = VecdbDocumentStore.from_dict(
             data["init_parameters"]["document_store"]
         )
@@ -309,6 +329,7 @@ class VecdbEmbeddingRetriever:
     def run(
         self, query_embedding: List[float], top_k: Optional[int] = None, filters: Optional[Dict[str, Any]] = None
     ) -> Dict[str, List[Document]]:
+        """The documents nearest to an embedding, under filters."""
         return {
             "documents": self.document_store.search(
                 query_embedding, self.top_k if top_k is None else top_k, filters or self.filters

@@ -65,6 +65,7 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
 
     @property
     def embeddings(self) -> Embeddings:
+        """What makes vectors of texts."""
         return self._embedding
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -89,6 +90,7 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
         ids: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> List[str]:
+        """add_texts(), awaited."""
         texts = list(texts)
         vectors = await self._embedding.aembed_documents(texts) if texts else []
         return self.add_embeddings(texts, vectors, metadatas, ids=ids)
@@ -132,21 +134,29 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
         return Document(page_content=row[TEXT] or "", metadata=row[METADATA] or {}, id=row[ID])
 
     def get_by_ids(self, ids: Sequence[str], /) -> List[Document]:
+        """Documents with these ids; those that are not there are left out."""
         return [self._document(row) for row in self.store.get(list(ids))]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> List[Document]:
+        """The k documents nearest to a text; filter as in langchain's docs ({"year": {"$gt": 1990}}) or in vecdb's
+        language.
+        """
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> List[Document]:
+        """similarity_search(), awaited."""
         return [document for document, _ in await self.asimilarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> List[Tuple[Document, float]]:
+        """The k documents nearest to a text, each with its score."""
         return self.similarity_search_with_score_by_vector(self._embedding.embed_query(query), k, **kwargs)
 
     async def asimilarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> List[Tuple[Document, float]]:
+        """similarity_search_with_score(), awaited."""
         return self.similarity_search_with_score_by_vector(await self._embedding.aembed_query(query), k, **kwargs)
 
     def similarity_search_by_vector(self, embedding: List[float], k: int = 4, **kwargs: Any) -> List[Document]:
+        """The k documents nearest to a vector."""
         return [document for document, _ in self.similarity_search_with_score_by_vector(embedding, k, **kwargs)]
 
     def similarity_search_with_score_by_vector(
@@ -160,6 +170,7 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> List[Document]:
+        """k documents near to a text and unlike each other, out of the fetch_k nearest."""
         return self.max_marginal_relevance_search_by_vector(
             self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs
         )
@@ -167,6 +178,7 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> List[Document]:
+        """max_marginal_relevance_search(), awaited."""
         return self.max_marginal_relevance_search_by_vector(
             await self._embedding.aembed_query(query), k, fetch_k, lambda_mult, **kwargs
         )
@@ -180,6 +192,7 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
         filter: FilterLike = None,
         **kwargs: Any,
     ) -> List[Document]:
+        """k documents near to a vector and unlike each other."""
         expression, params = self._filter(filter, kwargs.get("filter_params"))
         rows = self.store.search(embedding, max(k, fetch_k), filter=expression, params=params, with_vectors=True)
         chosen = max_marginal_relevance(embedding, [row[VECTOR] for row in rows], k, lambda_mult)
@@ -200,6 +213,7 @@ class VecdbVectorStore(VectorStore):  # type: ignore[misc]
         ids: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> "VecdbVectorStore":
+        """A store with these texts in it."""
         store = cls(embedding, **kwargs)
         store.add_texts(texts, metadatas, ids=ids)
         return store

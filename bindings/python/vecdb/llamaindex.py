@@ -112,6 +112,7 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
 
     @classmethod
     def class_name(cls) -> str:
+        """The name under which LlamaIndex keeps it."""
         return "VecdbVectorStore"
 
     @property
@@ -122,6 +123,7 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
     # -- writing -------------------------------------------------------------------------------------------------
 
     def add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> List[str]:
+        """Add nodes, which must have their embeddings; returns their ids."""
         nodes = list(nodes)
         self._store.upsert(
             [node.node_id for node in nodes],
@@ -133,14 +135,17 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> List[str]:
+        """add(), awaited."""
         return self.add(nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Delete the nodes of a document."""
         self._store.delete(None, f"{DOC} == {{doc}}", {"doc": ref_doc_id})
 
     def delete_nodes(
         self, node_ids: Optional[List[str]] = None, filters: Optional[MetadataFilters] = None, **delete_kwargs: Any
     ) -> None:
+        """Delete nodes by id, by filters, or both."""
         condition = Condition()
         expression = filter_expression(condition, filters) if filters is not None else ""
         if node_ids is not None:
@@ -152,12 +157,15 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
             self._store.delete(None, expression, condition.params)
 
     async def adelete_nodes(self, node_ids: Optional[List[str]] = None, filters: Optional[MetadataFilters] = None, **kwargs: Any) -> None:
+        """delete_nodes(), awaited."""
         self.delete_nodes(node_ids, filters, **kwargs)
 
     def clear(self) -> None:
+        """Delete all nodes."""
         self._store.delete()
 
     async def aclear(self) -> None:
+        """clear(), awaited."""
         self.clear()
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -175,6 +183,7 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
     def get_nodes(
         self, node_ids: Optional[List[str]] = None, filters: Optional[MetadataFilters] = None, **kwargs: Any
     ) -> List[BaseNode]:
+        """Nodes by id, by filters, or both."""
         condition = Condition()
         expression = filter_expression(condition, filters) if filters is not None else ""
         if node_ids is not None and not expression:
@@ -184,9 +193,11 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         return [self._node(row) for row in self._store.rows(expression, condition.params)]
 
     async def aget_nodes(self, node_ids: Optional[List[str]] = None, filters: Optional[MetadataFilters] = None) -> List[BaseNode]:
+        """get_nodes(), awaited."""
         return self.get_nodes(node_ids, filters)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """The nodes nearest to a query's embedding, with similarities."""
         if query.mode not in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
             raise UnsupportedError(f"query mode {query.mode.value!r}: vecdb has 'default' and 'mmr'")
         if query.query_embedding is None:
@@ -219,6 +230,7 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         )
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """query(), awaited."""
         return self.query(query, **kwargs)
 
     def _similarity(self, distance: float) -> float:
@@ -228,6 +240,7 @@ class VecdbVectorStore(BasePydanticVectorStore):  # type: ignore[misc]
         """What was added is on disk already."""
 
     def close(self) -> None:
+        """Close the database when the store opened it."""
         self._store.close()
 
 

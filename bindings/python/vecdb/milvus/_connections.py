@@ -19,9 +19,9 @@ from .exceptions import (
 class Connection:
     """What an alias leads to: a store, and the database in use."""
 
-    def __init__(self, uri: str, db_name: str) -> None:
+    def __init__(self, uri: str, db_name: str, durability: Optional[str] = None) -> None:
         self.uri = uri
-        self.store = engine.open_store(uri)
+        self.store = engine.open_store(uri, durability)
         self.schema_cache: Dict[str, Any] = {}  # frameworks clear it; nothing is ever kept in it
         try:
             self.base = self.store.base(db_name)
@@ -86,6 +86,7 @@ class Connections:
         return f"http://{host}:{port}", {"address": f"{host}:{port}", "user": config.get("user", "")}
 
     def add_connection(self, **kwargs: Dict[str, Any]) -> None:
+        """Keep how to connect under an alias, for connect(alias)."""
         for alias, config in kwargs.items():
             _, listed = self._uri(config)
             with self._lock:
@@ -102,6 +103,9 @@ class Connections:
         token: str = "",
         **kwargs: Any,
     ) -> None:
+        """Open a directory under an alias: uri or path, or host and port, which lead to the directory in
+        VECDB_MILVUS_PATH.
+        """
         self._check_alias(alias)
         with self._lock:
             given = any(kwargs.get(key) for key in ("path", "uri", "address", "host", "port"))
@@ -118,13 +122,13 @@ class Connections:
                     raise ConnectionConfigException(message=ExceptionsMessage.ConnDiffConf % alias)
                 existing.use(db_name or config.get("db_name", ""))
                 return
-            self._open[alias] = Connection(uri, db_name or config.get("db_name", ""))
+            self._open[alias] = Connection(uri, db_name or config.get("db_name", ""), config.get("durability"))
             self._configs[alias] = {**listed, "_given": config}
 
-    def add(self, alias: str, uri: str, db_name: str = "") -> Connection:
+    def add(self, alias: str, uri: str, db_name: str = "", durability: Optional[str] = None) -> Connection:
         """A client's own connection."""
         with self._lock:
-            connection = Connection(uri, db_name)
+            connection = Connection(uri, db_name, durability)
             old = self._open.get(alias)
             self._open[alias] = connection
             self._configs[alias] = {"address": uri, "user": "", "_given": {"uri": uri, "db_name": db_name}}
@@ -133,6 +137,7 @@ class Connections:
         return connection
 
     def disconnect(self, alias: str) -> None:
+        """Close an alias' connection; connect() opens it again."""
         self._check_alias(alias)
         with self._lock:
             connection = self._open.pop(alias, None)
@@ -140,24 +145,30 @@ class Connections:
             connection.close()
 
     def remove_connection(self, alias: str) -> None:
+        """Close an alias' connection and forget it."""
         self.disconnect(alias)
         with self._lock:
             self._configs.pop(alias, None)
 
     async def async_disconnect(self, alias: str) -> None:
+        """disconnect(), awaited."""
         self.disconnect(alias)
 
     async def async_remove_connection(self, alias: str) -> None:
+        """remove_connection(), awaited."""
         self.remove_connection(alias)
 
     def list_connections(self) -> List[Tuple[str, Optional[Any]]]:
+        """[(alias, connection or None)]."""
         return [(alias, self._open.get(alias)) for alias in self._configs]
 
     def get_connection_addr(self, alias: str) -> Dict[str, Any]:
+        """Where an alias leads."""
         self._check_alias(alias)
         return {key: value for key, value in self._configs.get(alias, {}).items() if key != "_given"}
 
     def has_connection(self, alias: str) -> bool:
+        """Whether an alias is connected."""
         self._check_alias(alias)
         return alias in self._open
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
 
-from .. import _errors as native
 from . import engine
 from ._connections import Connection, connections
 from .exceptions import (
@@ -59,7 +58,8 @@ class MilvusClient:
     """pymilvus' client over a vecdb database.
 
     uri may be a directory, ":memory:", or the address of a server, which leads to the directory in VECDB_MILVUS_PATH
-    ("milvus.vecdb" by default).
+    ("milvus.vecdb" by default). durability "full" (the default, or what VECDB_MILVUS_DURABILITY says), "normal" or "none"
+    is what a write waits for; the first client of a directory decides.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class MilvusClient:
     ) -> None:
         self._using: str = kwargs.get("alias") or f"vecdb-{id(self):x}"
         self._config = {"uri": str(uri), "db_name": db_name}
-        self._connection: Optional[Connection] = connections.add(self._using, str(uri), db_name)
+        self._connection: Optional[Connection] = connections.add(self._using, str(uri), db_name, kwargs.get("durability"))
         self.is_self_hosted = True
 
     # -- plumbing ------------------------------------------------------------------------------------------------
@@ -106,19 +106,25 @@ class MilvusClient:
 
     @classmethod
     def create_schema(cls, **kwargs: Any) -> CollectionSchema:
+        """A schema to add fields to: auto_id, enable_dynamic_field, description and so on as CollectionSchema takes
+        them.
+        """
         kwargs["check_fields"] = False
         return CollectionSchema([], kwargs.pop("description", ""), **kwargs)
 
     @classmethod
     def create_struct_field_schema(cls) -> StructFieldSchema:
+        """A struct field's schema. Collections with one are refused: vecdb has no arrays of structs."""
         return StructFieldSchema()
 
     @classmethod
     def create_field_schema(cls, name: str, data_type: Any, desc: str = "", **kwargs: Any) -> FieldSchema:
+        """A field, to be given to CollectionSchema."""
         return FieldSchema(name, data_type, desc, **kwargs)
 
     @classmethod
     def prepare_index_params(cls, field_name: str = "", **kwargs: Any) -> IndexParams:
+        """Index parameters to add indexes to; with a field name, one of it."""
         params = IndexParams()
         if field_name:
             params.add_index(field_name, **kwargs)
@@ -140,6 +146,11 @@ class MilvusClient:
         index_params: Optional[IndexParams] = None,
         **kwargs: Any,
     ) -> None:
+        """Create a collection.
+
+        With `dimension` alone the quick form: an id, a vector, dynamic fields, an AUTOINDEX, loaded. With a schema
+        and index_params its indexes are built and it is loaded; with a schema alone neither.
+        """
         options = {
             "consistency_level": kwargs.get("consistency_level"),
             "num_shards": kwargs.get("num_shards") or kwargs.get("shards_num"),
@@ -183,18 +194,23 @@ class MilvusClient:
         self.load_collection(collection_name)
 
     def has_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        """Whether there is a collection or alias of this name."""
         return self._base.has(collection_name)
 
     def list_collections(self, **kwargs: Any) -> List[str]:
+        """Names of the collections in the database in use."""
         return self._base.names()
 
     def describe_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        """Fields, aliases, properties and so on, with Milvus' names."""
         return self._base.describe(collection_name)
 
     def drop_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop a collection, its rows and its aliases; nothing happens when there is none."""
         self._base.drop(collection_name)
 
     def truncate_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Delete all rows; schema and indexes stay."""
         collection = self._base.native(collection_name)
         with translated():
             collection.truncate()
@@ -202,24 +218,29 @@ class MilvusClient:
     def rename_collection(
         self, old_name: str, new_name: str, target_db: str = "", timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
+        """Give a collection another name, within its database."""
         if target_db and target_db != self._base.name:
             raise unsupported("renaming a collection into another database")
         self._base.rename(old_name, new_name)
 
     def get_collection_stats(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        """{"row_count": rows there are now}, exact at any time."""
         collection = self._base.native(collection_name)
         with translated():
             return {"row_count": collection.count()}
 
     def alter_collection_properties(self, collection_name: str, properties: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Keep properties with a collection."""
         self._base.set_properties(collection_name, properties)
 
     def drop_collection_properties(self, collection_name: str, property_keys: List[str], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Forget properties of a collection."""
         self._base.drop_properties(collection_name, property_keys)
 
     def alter_collection_field(
         self, collection_name: str, field_name: str, field_params: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
+        """Only memory mapping can be changed, which changes nothing here."""
         real = self._base.require(collection_name)
         if field_name not in self._base.native(real).schema:
             raise MilvusException(1100, f"field {field_name} does not exist in collection {collection_name}")
@@ -229,22 +250,27 @@ class MilvusClient:
     def add_collection_field(
         self, collection_name: str, field_name: str, data_type: Any, desc: str = "", timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
+        """Add a field, nullable or with a default; rows already there take that."""
         self._base.add_field(collection_name, FieldSchema(field_name, data_type, desc, **kwargs))
 
     # -- loading -------------------------------------------------------------------------------------------------
 
     def load_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Allow searching. Every vector field needs an index."""
         self._base.load(collection_name)
 
     def release_collection(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Forbid searching until the collection is loaded again."""
         self._base.release(collection_name)
 
     def refresh_load(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """As load_collection."""
         self._base.load(collection_name)
 
     def get_load_state(
         self, collection_name: str, partition_name: str = "", timeout: Optional[float] = None, **kwargs: Any
     ) -> Dict[str, Any]:
+        """{"state": LoadState.Loaded, NotLoad or NotExist}."""
         if partition_name and self._base.has(collection_name):
             if partition_name not in self._base.native(collection_name).partitions():
                 raise MilvusException(200, f"partition not found[partition={partition_name}]")
@@ -253,6 +279,7 @@ class MilvusClient:
     def load_partitions(
         self, collection_name: str, partition_names: Union[str, List[str]], timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
+        """Load the collection: partitions cost nothing."""
         names = [partition_names] if isinstance(partition_names, str) else list(partition_names)
         self._base._check_partitions(self._base.native(collection_name), names)
         self._base.load(collection_name)
@@ -269,6 +296,7 @@ class MilvusClient:
     def create_index(
         self, collection_name: str, index_params: IndexParams, timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
+        """Define indexes and build them for the rows there are; later rows are indexed in the background."""
         if not isinstance(index_params, (IndexParams, list)):
             raise ParamError(message="wrong type of argument [index_params], expected [IndexParams], got " + type(index_params).__name__)
         if not index_params:
@@ -279,11 +307,13 @@ class MilvusClient:
             )
 
     def list_indexes(self, collection_name: str, field_name: Optional[str] = "", **kwargs: Any) -> List[str]:
+        """Names of the indexes, of one field if it is named."""
         return [entry["name"] for entry in self._base.indexes(collection_name, field_name or "")]
 
     def describe_index(
         self, collection_name: str, index_name: str, timeout: Optional[float] = None, **kwargs: Any
     ) -> Optional[Dict[str, Any]]:
+        """Kind, metric, parameters and progress of an index; None when there is none."""
         entry = self._base.find_index(collection_name, index_name)
         if entry is None:
             return None
@@ -297,13 +327,16 @@ class MilvusClient:
         return out
 
     def drop_index(self, collection_name: str, index_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop an index. That of a vector field needs the collection released."""
         self._base.drop_index(collection_name, index_name)
 
     def alter_index_properties(self, collection_name: str, index_name: str, properties: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Keep properties with an index."""
         self._require_index(collection_name, index_name)["properties"] = dict(properties)
         self._base.save()
 
     def drop_index_properties(self, collection_name: str, index_name: str, property_keys: List[str], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Forget properties of an index."""
         entry = self._require_index(collection_name, index_name)
         for key in property_keys:
             entry.get("properties", {}).pop(key, None)
@@ -325,6 +358,7 @@ class MilvusClient:
         partition_name: Optional[str] = "",
         **kwargs: Any,
     ) -> Dict[str, Any]:
+        """Insert row dicts; a key that is there already is written over. Returns insert_count and ids."""
         if isinstance(data, list) and not data:
             return {"insert_count": 0, "ids": []}
         ids = self._base.insert_rows(collection_name, data, partition_name)
@@ -338,6 +372,8 @@ class MilvusClient:
         partition_name: Optional[str] = "",
         **kwargs: Any,
     ) -> Dict[str, Any]:
+        """Insert row dicts, replacing rows with the same key; partial_update=True keeps fields that a row leaves out.
+        """
         if isinstance(data, list) and not data:
             return {"upsert_count": 0, "ids": []}
         ids = self._base.upsert_rows(collection_name, data, partition_name, bool(kwargs.get("partial_update")))
@@ -352,6 +388,7 @@ class MilvusClient:
         partition_name: Optional[str] = None,
         **kwargs: Any,
     ) -> Dict[str, Any]:
+        """Delete by keys or by filter. Returns delete_count, which is exact."""
         pks = kwargs.get("pks", ids)
         if pks is not None and not isinstance(pks, (list, tuple, set)):
             if isinstance(pks, bool) or not isinstance(pks, (int, str)):
@@ -388,6 +425,7 @@ class MilvusClient:
         ids: Any = None,
         **kwargs: Any,
     ) -> SearchResult:
+        """The nearest rows to each vector of `data`, as a list of hits for each."""
         if ranker is not None:
             raise unsupported("a ranker in a plain search")
         return self._base.search(
@@ -416,6 +454,7 @@ class MilvusClient:
         partition_names: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> SearchResult:
+        """Several searches merged into one ranking by RRFRanker or WeightedRanker."""
         return self._base.hybrid_search(
             collection_name, reqs, ranker, limit, output_fields=output_fields, partitions=partition_names, more=kwargs
         )
@@ -430,6 +469,7 @@ class MilvusClient:
         partition_names: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> HybridExtraList:
+        """Rows that match a filter, or have these ids, as dicts; output_fields=["count(*)"] counts them."""
         if filter and not isinstance(filter, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
         if filter and ids is not None:
@@ -457,6 +497,7 @@ class MilvusClient:
         partition_names: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> List[Dict[str, Any]]:
+        """Rows with these keys, as dicts."""
         if not isinstance(ids, (list, tuple)):
             ids = [ids]
         if not ids:
@@ -474,6 +515,7 @@ class MilvusClient:
         timeout: Optional[float] = None,
         **kwargs: Any,
     ) -> QueryIterator:
+        """Pages of a query, over the rows as they are now: next() until it gives an empty list."""
         if filter is not None and not isinstance(filter, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
         return QueryIterator(self._base, collection_name, batch_size, limit, filter, output_fields, partition_names, kwargs)
@@ -493,6 +535,7 @@ class MilvusClient:
         round_decimal: int = -1,
         **kwargs: Any,
     ) -> SearchIterator:
+        """Pages of a search with one vector: next() until it gives an empty page."""
         return SearchIterator(
             self._base, collection_name, data, anns_field or "", search_params, batch_size, limit, filter, output_fields,
             partition_names, round_decimal, kwargs,
@@ -501,20 +544,25 @@ class MilvusClient:
     # -- partitions ----------------------------------------------------------------------------------------------
 
     def create_partition(self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Add a partition; nothing happens when it is there."""
         self._base.create_partition(collection_name, partition_name)
 
     def drop_partition(self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop a partition and its rows."""
         self._base.drop_partition(collection_name, partition_name)
 
     def has_partition(self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        """Whether a collection has a partition."""
         return partition_name in self._base.native(collection_name).partitions()
 
     def list_partitions(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> List[str]:
+        """Names of the partitions, "_default" first."""
         return self._base.native(collection_name).partitions()
 
     def get_partition_stats(
         self, collection_name: str, partition_name: str, timeout: Optional[float] = None, **kwargs: Any
     ) -> Dict[str, Any]:
+        """{"row_count": rows of the partition}."""
         if not isinstance(partition_name, str):
             raise ParamError(message=f"wrong type of argument, expect str, got {type(partition_name).__name__}")
         return {"row_count": self._base.partition_rows(collection_name, partition_name)}
@@ -522,18 +570,23 @@ class MilvusClient:
     # -- aliases -------------------------------------------------------------------------------------------------
 
     def create_alias(self, collection_name: str, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """A second name for a collection."""
         self._base.create_alias(collection_name, alias)
 
     def drop_alias(self, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Take an alias away; the collection stays."""
         self._base.drop_alias(alias)
 
     def alter_alias(self, collection_name: str, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Lead an alias to another collection."""
         self._base.alter_alias(collection_name, alias)
 
     def describe_alias(self, alias: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        """Which collection an alias leads to."""
         return self._base.describe_alias(alias)
 
     def list_aliases(self, collection_name: str = "", timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
+        """{"aliases": [...]} of a collection, or of all."""
         real = self._base.require(collection_name) if collection_name else None
         return {
             "aliases": self._base.db.aliases(real),
@@ -544,29 +597,36 @@ class MilvusClient:
     # -- databases -----------------------------------------------------------------------------------------------
 
     def use_database(self, db_name: str, **kwargs: Any) -> None:
+        """Go over to another database of the same directory."""
         self._get_connection().use(db_name)
 
     using_database = use_database
 
     def create_database(self, db_name: str, properties: Optional[Dict[str, Any]] = None, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Add a database: a directory within this one."""
         self._get_connection().store.create(db_name, properties)
 
     def drop_database(self, db_name: str, **kwargs: Any) -> None:
+        """Drop an empty database."""
         self._get_connection().drop_database(db_name)
 
     def list_databases(self, timeout: Optional[float] = None, **kwargs: Any) -> List[str]:
+        """Names of the databases, "default" first."""
         return self._get_connection().store.names()
 
     def describe_database(self, db_name: str, **kwargs: Any) -> Dict[str, Any]:
+        """Name and properties of a database."""
         base = self._get_connection().store.base(db_name)
         return {"name": base.name, **base.meta["properties"]}
 
     def alter_database_properties(self, db_name: str, properties: Dict[str, Any], **kwargs: Any) -> None:
+        """Keep properties with a database."""
         base = self._get_connection().store.base(db_name)
         base.meta["properties"].update(properties)
         base.save()
 
     def drop_database_properties(self, db_name: str, property_keys: List[str], **kwargs: Any) -> None:
+        """Forget properties of a database."""
         base = self._get_connection().store.base(db_name)
         for key in property_keys:
             base.meta["properties"].pop(key, None)
@@ -575,36 +635,46 @@ class MilvusClient:
     # -- upkeep --------------------------------------------------------------------------------------------------
 
     def flush(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Wait until what was written is on disk. Sealing and indexing go on in the background, as in Milvus."""
         flush(self._base, collection_name)
 
     def flush_all(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """flush() for all collections."""
         for name in self._base.names():
             flush(self._base, name)
 
     def get_flush_all_state(self, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        """True: flush_all() has ended when it returns."""
         return True
 
     def compact(self, collection_name: str, is_clustering: Optional[bool] = False, timeout: Optional[float] = None, **kwargs: Any) -> int:
+        """Merge segments, drop deleted rows and build every index, now. Returns a job number."""
         return compact(self._base, collection_name)
 
     def get_compaction_state(self, job_id: int, timeout: Optional[float] = None, **kwargs: Any) -> str:
+        """Always "Completed": compact() has ended when it returns."""
         return "Completed"
 
     def optimize(self, collection_name: str, *args: Any, **kwargs: Any) -> None:
+        """compact(), under Milvus' newer name."""
         compact(self._base, collection_name)
 
     def describe_replica(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> List[Group]:
+        """No replicas: one process, one copy."""
         self._base.require(collection_name)
         return [Group()]
 
     def get_server_version(self, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """The Milvus version whose interface this is, and vecdb's own."""
         version = server_version()
         return {"version": version, "build_time": "", "git_commit": "", "go_version": "", "deploy_mode": "EMBEDDED"} if kwargs.get("detail") else version
 
     def get_server_type(self) -> str:
+        """Always "vecdb"."""
         return "vecdb"
 
     def list_loaded_segments(self, collection_name: str, *args: Any, **kwargs: Any) -> List[Any]:
+        """Segments are vecdb's own business: an empty list."""
         self._base.require(collection_name)
         return []
 
@@ -622,12 +692,10 @@ def server_version() -> str:
 
 
 def flush(base: engine.Base, name: str) -> None:
-    collection = base.native(name)
+    """What was written is on disk afterwards. Milvus seals and indexes in the background, and so does vecdb."""
+    base.native(name)
     with translated():
-        try:
-            collection.flush()
-        except native.UnsupportedError:
-            pass  # in memory there is nothing to flush
+        base.db.sync()
 
 
 _jobs = [0]
@@ -678,6 +746,7 @@ class AsyncMilvusClient:
         return self._client._get_connection()
 
     async def close(self) -> None:
+        """Close the files when this is the last client of them."""
         self._client.close()
 
     async def __aenter__(self) -> "AsyncMilvusClient":
@@ -690,6 +759,10 @@ class AsyncMilvusClient:
     create_field_schema = MilvusClient.create_field_schema
     create_struct_field_schema = MilvusClient.create_struct_field_schema
     prepare_index_params = MilvusClient.prepare_index_params
+
+    if TYPE_CHECKING:  # the other methods are MilvusClient's, awaited
+
+        def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]: ...
 
 
 def _awaitable(name: str) -> Callable[..., Any]:

@@ -14,11 +14,12 @@ import shutil
 import sys
 import threading
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import vecdb
 
 from .. import _errors as native
+from .._columns import uniform_columns
 from .._schema import META
 from .._types import numpy
 from .exceptions import (
@@ -59,6 +60,8 @@ from .types import VECTOR_TYPES, ConsistencyLevel, DataType, LoadState
 DEFAULT_DB = "default"
 #: Where uris of servers lead to when nothing else is said.
 DEFAULT_PATH = "milvus.vecdb"
+#: Rows as they are written: dicts, or columns.
+Rows = Union[List[Dict[str, Any]], Dict[str, List[Any]]]
 _RESERVED_PARAMS = ("metric_type", "params", "offset", "limit", "index_type")
 
 _lock = threading.RLock()
@@ -80,14 +83,14 @@ def local_path(uri: str) -> Optional[str]:
     return uri
 
 
-def open_store(uri: str) -> "Store":
+def open_store(uri: str, durability: Optional[str] = None) -> "Store":
     """The store of a uri, shared by all clients of this process; give it back with release()."""
     path = local_path(str(uri))
     key = ":memory:" if path is None else os.path.realpath(path)
     with _lock:
         store = _stores.get(key)
         if store is None:
-            store = Store(None if path is None else key, key)
+            store = Store(None if path is None else key, key, durability)
             _stores[key] = store
         store.users += 1
         return store
@@ -96,8 +99,9 @@ def open_store(uri: str) -> "Store":
 class Store:
     """One directory with its databases."""
 
-    def __init__(self, path: Optional[str], key: str) -> None:
+    def __init__(self, path: Optional[str], key: str, durability: Optional[str] = None) -> None:
         self.path = path
+        self.durability = durability or os.environ.get("VECDB_MILVUS_DURABILITY") or "full"
         self.key = key
         self.users = 0
         self._databases: Dict[str, "Base"] = {}
@@ -195,7 +199,7 @@ class Base:
         if directory is not None:
             os.makedirs(directory, exist_ok=True)
         with translated():
-            self.db = vecdb.open(directory)
+            self.db = vecdb.open(directory) if directory is None else vecdb.open(directory, durability=store.durability)
         self.meta: Dict[str, Any] = {"properties": {}, "collections": {}}
         self._handles: Dict[str, vecdb.Collection] = {}
         self._lock = threading.RLock()
@@ -489,7 +493,8 @@ class Base:
         primary = collection.schema.primary
         assert primary is not None
         with writing(partition, name):
-            write = collection.insert if primary.auto_id and primary.name not in rows[0] else collection.upsert
+            makes_ids = primary.auto_id and primary.name not in (rows if isinstance(rows, dict) else rows[0])
+            write = collection.insert if makes_ids else collection.upsert
             keys = write(rows, partition=self._partition(collection, partition))
         return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
@@ -506,6 +511,7 @@ class Base:
         collection = self.native(name)
         primary = collection.schema.primary
         assert primary is not None
+        rows: Rows
         if partial:
             rows = self._completed(collection, as_rows(data))
         else:
@@ -516,7 +522,7 @@ class Base:
             keys = collection.upsert(rows, partition=self._partition(collection, partition))
         return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
-    def _completed(self, collection: vecdb.Collection, rows: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    def _completed(self, collection: vecdb.Collection, rows: List[Dict[str, Any]]) -> "Rows":
         """Rows of a partial update, filled up with what is stored."""
         primary = collection.schema.primary
         assert primary is not None
@@ -1112,8 +1118,8 @@ def as_rows(data: Any) -> List[Dict[str, Any]]:
     return data
 
 
-def checked_rows(schema: vecdb.Schema, data: Any, upsert: bool = False) -> List[Dict[str, Any]]:
-    """Rows as a client may send them: every field there or optional, no field too many."""
+def checked_rows(schema: vecdb.Schema, data: Any, upsert: bool = False) -> Rows:
+    """Rows as a client may send them: every field there or optional, no field too many. As columns where all is plain."""
     rows = as_rows(data)
     primary = schema.primary
     assert primary is not None
@@ -1124,6 +1130,14 @@ def checked_rows(schema: vecdb.Schema, data: Any, upsert: bool = False) -> List[
     ]
     if upsert:
         required.append(primary.name) if primary.name not in required else None
+    columns = uniform_columns(rows)
+    if (
+        columns is not None
+        and all(name in schema and type(None) not in set(map(type, values)) for name, values in columns.items())
+        and all(name in columns for name in required)
+        and not (primary.auto_id and not upsert and primary.name in columns)
+    ):
+        return columns
     for row in rows:
         for name in required:
             if row.get(name) is None:

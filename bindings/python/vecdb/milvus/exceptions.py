@@ -10,6 +10,8 @@ from .. import _errors as native
 
 
 class ErrorCode(IntEnum):
+    """Numbers of errors, as pymilvus has them."""
+
     SUCCESS = 0
     UNEXPECTED_ERROR = 1
     RATE_LIMIT = 8
@@ -48,14 +50,17 @@ class MilvusException(Exception):
 
     @property
     def code(self) -> int:
+        """Milvus' error code."""
         return self._code
 
     @property
     def message(self) -> str:
+        """What went wrong."""
         return self._message
 
     @property
     def compatible_code(self) -> int:
+        """The code of Milvus 2.2."""
         return self._compatible_code
 
     def __str__(self) -> str:
@@ -77,7 +82,7 @@ class MilvusUnavailableException(MilvusException):
 
 
 class CollectionNotExistException(MilvusException):
-    pass
+    """There is no such collection."""
 
 
 class DescribeCollectionException(MilvusException):

@@ -64,6 +64,7 @@ class QueryIterator:
                 )
 
     def next(self) -> List[Dict[str, Any]]:
+        """The next page; an empty list after the last."""
         if self._pages is None:
             return []
         with translated():
@@ -73,6 +74,7 @@ class QueryIterator:
         return self._base._plain(self._collection, rows, self._output)
 
     def close(self) -> None:
+        """Give the position back before the last page."""
         if self._pages is not None:
             self._pages.close()
             self._pages = None
@@ -157,6 +159,7 @@ class SearchIterator:
         return self._base.shaped(self._collection, hits._result, self._output)[0]
 
     def next(self) -> SearchPage:
+        """The next page; an empty one after the last."""
         if self._outer is None:
             hits = self._page(self._batch)
             return SearchPage(hits)
@@ -172,6 +175,7 @@ class SearchIterator:
         return SearchPage(Hits(page, self._base._key(self._collection)))
 
     def close(self) -> None:
+        """Give the position back before the last page."""
         if self._pages is not None:
             self._pages.close()
             self._pages = None

@@ -98,53 +98,66 @@ class Collection:
 
     @property
     def schema(self) -> CollectionSchema:
+        """Its fields."""
         return self._base.schema(self._name)
 
     @property
     def name(self) -> str:
+        """Its name."""
         return self._name
 
     @property
     def description(self) -> str:
+        """What it is about."""
         return self.schema.description
 
     @property
     def aliases(self) -> List[str]:
+        """Its other names."""
         return self._base.db.aliases(self._base.require(self._name))
 
     @property
     def num_entities(self) -> int:
+        """Rows there are now, exact at any time."""
         with translated():
             return self._base.native(self._name).count()
 
     @property
     def is_empty(self) -> bool:
+        """Whether it has no rows."""
         return self.num_entities == 0
 
     @property
     def num_shards(self) -> int:
+        """As it was given; one process serves them all."""
         return int(self._base.describe(self._name)["num_shards"])
 
     @property
     def primary_field(self) -> Optional[FieldSchema]:
+        """The field of the primary key."""
         return self.schema.primary_field
 
     def describe(self, timeout: Optional[float] = None) -> Dict[str, Any]:
+        """Fields, aliases, properties and so on, with Milvus' names."""
         return self._base.describe(self._name)
 
     # -- upkeep --------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Wait until what was written is on disk. Sealing and indexing go on in the background, as in Milvus."""
         flush(self._base, self._name)
 
     def drop(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop the collection, its rows and its aliases."""
         self._base.drop(self._name)
 
     def truncate(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Delete all rows; schema and indexes stay."""
         with translated():
             self._base.native(self._name).truncate()
 
     def set_properties(self, properties: Dict[str, Any], timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Keep properties with the collection."""
         self._base.set_properties(self._name, properties)
 
     def load(
@@ -154,6 +167,7 @@ class Collection:
         timeout: Optional[float] = None,
         **kwargs: Any,
     ) -> None:
+        """Allow searching. Every vector field needs an index."""
         if replica_number > 1:
             raise unsupported("more than one replica")
         if partition_names:
@@ -161,26 +175,34 @@ class Collection:
         self._base.load(self._name)
 
     def release(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Forbid searching until the collection is loaded again."""
         self._base.release(self._name)
 
     def compact(self, is_clustering: Optional[bool] = False, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Merge segments, drop deleted rows and build every index, now."""
         self._compaction = compact(self._base, self._name)
 
     def get_compaction_state(self, timeout: Optional[float] = None, is_clustering: Optional[bool] = False, **kwargs: Any) -> Any:
+        """What compact() did."""
         return CompactionState()
 
     def wait_for_compaction_completed(self, timeout: Optional[float] = None, is_clustering: Optional[bool] = False, **kwargs: Any) -> Any:
+        """Returns at once: compact() has ended when it returns."""
         return CompactionState()
 
     def get_compaction_plans(self, timeout: Optional[float] = None, is_clustering: Optional[bool] = False, **kwargs: Any) -> List[Any]:
+        """No plans: compact() has ended when it returns."""
         return []
 
     def get_replicas(self, timeout: Optional[float] = None, **kwargs: Any) -> Replica:
+        """No replicas: one process, one copy."""
         return Replica([Group()])
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def insert(self, data: Any, partition_name: Optional[str] = None, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """Insert a list of columns in the schema's order, a DataFrame, or row dicts."""
+
         def work() -> MutationResult:
             keys = self._write(data, partition_name, False)
             return MutationResult(keys, insert_count=len(keys))
@@ -190,6 +212,8 @@ class Collection:
         return work()
 
     def upsert(self, data: Any, partition_name: Optional[str] = None, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """Insert, replacing rows with the same key."""
+
         def work() -> MutationResult:
             keys = self._write(data, partition_name, True)
             return MutationResult(keys, upsert_count=len(keys))
@@ -232,6 +256,7 @@ class Collection:
         return base.insert_columns(self._name, columns, partition, upsert)
 
     def delete(self, expr: str, partition_name: Optional[str] = None, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """Delete the rows that match an expression."""
         if not isinstance(expr, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(expr))
 
@@ -258,6 +283,7 @@ class Collection:
         round_decimal: int = -1,
         **kwargs: Any,
     ) -> Any:
+        """The nearest rows to each vector of `data`; with _async=True a future."""
         if expr is not None and not isinstance(expr, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(expr))
         if getattr(data, "shape", (1,))[0] == 0 or (isinstance(data, list) and not data):
@@ -296,6 +322,7 @@ class Collection:
         round_decimal: int = -1,
         **kwargs: Any,
     ) -> Any:
+        """Several searches merged into one ranking."""
         more = {**kwargs, "round_decimal": round_decimal}
 
         def work() -> SearchResult:
@@ -315,6 +342,7 @@ class Collection:
         timeout: Optional[float] = None,
         **kwargs: Any,
     ) -> HybridExtraList:
+        """Rows that match an expression, as dicts."""
         if not isinstance(expr, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(expr))
         primary = self.schema.primary_field
@@ -340,6 +368,7 @@ class Collection:
         timeout: Optional[float] = None,
         **kwargs: Any,
     ) -> QueryIterator:
+        """Pages of a query."""
         if expr is not None and not isinstance(expr, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(expr))
         return QueryIterator(self._base, self._name, batch_size, limit, expr, output_fields, partition_names, kwargs)
@@ -358,6 +387,7 @@ class Collection:
         round_decimal: int = -1,
         **kwargs: Any,
     ) -> SearchIterator:
+        """Pages of a search with one vector."""
         if expr is not None and not isinstance(expr, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(expr))
         return SearchIterator(
@@ -369,31 +399,38 @@ class Collection:
 
     @property
     def partitions(self) -> List["Partition"]:
+        """The partitions, "_default" first."""
         return [Partition(self, name, construct_only=True) for name in self._base.native(self._name).partitions()]
 
     def partition(self, partition_name: str, **kwargs: Any) -> Optional["Partition"]:
+        """One partition."""
         if not self.has_partition(partition_name):
             return None
         return Partition(self, partition_name, construct_only=True)
 
     def create_partition(self, partition_name: str, description: str = "", **kwargs: Any) -> "Partition":
+        """Add a partition."""
         if self.has_partition(partition_name):
             raise MilvusException(message=ExceptionsMessage.PartitionAlreadyExist)
         return Partition(self, partition_name, description)
 
     def has_partition(self, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        """Whether there is a partition of this name."""
         return partition_name in self._base.native(self._name).partitions()
 
     def drop_partition(self, partition_name: str, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop a partition and its rows."""
         self._base.drop_partition(self._name, partition_name)
 
     # -- indexes -------------------------------------------------------------------------------------------------
 
     @property
     def indexes(self) -> List["Index"]:
+        """The indexes."""
         return [Index._of(self, entry) for entry in self._base.indexes(self._name)]
 
     def index(self, **kwargs: Any) -> "Index":
+        """The only index, or the one with this index_name."""
         entry = self._base.find_index(self._name, kwargs.get("index_name", ""))
         if entry is None:
             raise IndexNotExistException(message=ExceptionsMessage.IndexNotExist)
@@ -402,6 +439,7 @@ class Collection:
     def create_index(
         self, field_name: str, index_params: Optional[Dict[str, Any]] = None, timeout: Optional[float] = None, **kwargs: Any
     ) -> Status:
+        """Define an index and build it for the rows there are."""
         index_params = dict(index_params or {})
         if "index_type" not in index_params and "index_type" in kwargs:
             index_params["index_type"] = kwargs["index_type"]
@@ -409,6 +447,7 @@ class Collection:
         return Status(0, "")
 
     def alter_index(self, index_name: str, extra_params: Dict[str, Any], timeout: Optional[float] = None) -> None:
+        """Keep parameters with an index."""
         entry = self._base.find_index(self._name, index_name)
         if entry is None:
             raise IndexNotExistException(message=ExceptionsMessage.IndexNotExist)
@@ -416,6 +455,7 @@ class Collection:
         self._base.save()
 
     def has_index(self, timeout: Optional[float] = None, **kwargs: Any) -> bool:
+        """Whether there is an index, or one with this index_name."""
         wanted = kwargs.get("index_name", "")
         found = self._base.indexes(self._name)
         if wanted:
@@ -423,6 +463,7 @@ class Collection:
         return bool(found)
 
     def drop_index(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop an index. That of a vector field needs the collection released."""
         entry = self._base.find_index(self._name, kwargs.get("index_name", ""))
         if entry is not None:
             self._base.drop_index(self._name, entry["name"])
@@ -482,18 +523,22 @@ class Partition:
 
     @property
     def name(self) -> str:
+        """Its name."""
         return self._name
 
     @property
     def description(self) -> str:
+        """What it is about."""
         return self._description
 
     @property
     def num_entities(self) -> int:
+        """Rows in it now."""
         return self._collection._base.partition_rows(self._collection.name, self._name)
 
     @property
     def is_empty(self) -> bool:
+        """Whether it has no rows."""
         return self.num_entities == 0
 
     def _check(self) -> None:
@@ -501,12 +546,15 @@ class Partition:
             raise PartitionNotExistException(200, f"partition not found[partition={self._name}]")
 
     def flush(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Wait until what was written is on disk."""
         self._collection.flush()
 
     def drop(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop the partition and its rows."""
         self._collection.drop_partition(self._name)
 
     def load(self, replica_number: int = 1, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Load the collection: partitions cost nothing."""
         self._check()
         self._collection.load(replica_number=replica_number)
 
@@ -515,26 +563,33 @@ class Partition:
         self._check()
 
     def insert(self, data: Any, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """Collection.insert, into this partition."""
         self._check()
         return self._collection.insert(data, self._name, timeout, **kwargs)
 
     def upsert(self, data: Any, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """Collection.upsert, into this partition."""
         self._check()
         return self._collection.upsert(data, self._name, timeout, **kwargs)
 
     def delete(self, expr: str, timeout: Optional[float] = None, **kwargs: Any) -> Any:
+        """Collection.delete, of this partition's rows."""
         return self._collection.delete(expr, self._name, timeout, **kwargs)
 
     def search(self, data: Any, anns_field: str, param: Dict[str, Any], limit: int, expr: Optional[str] = None, output_fields: Optional[List[str]] = None, timeout: Optional[float] = None, round_decimal: int = -1, **kwargs: Any) -> Any:
+        """Collection.search, among this partition's rows."""
         return self._collection.search(data, anns_field, param, limit, expr, [self._name], output_fields, timeout, round_decimal, **kwargs)
 
     def hybrid_search(self, reqs: List[AnnSearchRequest], rerank: Any, limit: int, output_fields: Optional[List[str]] = None, timeout: Optional[float] = None, round_decimal: int = -1, **kwargs: Any) -> Any:
+        """Collection.hybrid_search, among this partition's rows."""
         return self._collection.hybrid_search(reqs, rerank, limit, [self._name], output_fields, timeout, round_decimal, **kwargs)
 
     def query(self, expr: str, output_fields: Optional[List[str]] = None, timeout: Optional[float] = None, **kwargs: Any) -> HybridExtraList:
+        """Collection.query, of this partition's rows."""
         return self._collection.query(expr, output_fields, [self._name], timeout, **kwargs)
 
     def get_replicas(self, timeout: Optional[float] = None, **kwargs: Any) -> Replica:
+        """No replicas: one process, one copy."""
         return Replica([Group()])
 
 
@@ -562,21 +617,26 @@ class Index:
 
     @property
     def params(self) -> Dict[str, Any]:
+        """Kind, metric and parameters."""
         return self._index_params
 
     @property
     def collection_name(self) -> str:
+        """The collection it belongs to."""
         return self._collection.name
 
     @property
     def field_name(self) -> str:
+        """The field it is on."""
         return self._field_name
 
     @property
     def index_name(self) -> str:
+        """Its name."""
         return self._index_name
 
     def to_dict(self) -> Dict[str, Any]:
+        """Collection, field, name and parameters."""
         return {
             "collection": self._collection.name,
             "field": self._field_name,
@@ -590,6 +650,7 @@ class Index:
     __hash__ = None  # type: ignore[assignment]
 
     def drop(self, timeout: Optional[float] = None, **kwargs: Any) -> None:
+        """Drop the index."""
         self._collection.drop_index(index_name=self._index_name)
 
 

@@ -20,12 +20,14 @@ class Hit(Dict[str, Any]):
 
     @property
     def id(self) -> Any:
+        """Primary key."""
         return dict.get(self, self._pk_name)
 
     pk = id
 
     @property
     def distance(self) -> float:
+        """What the metric gives."""
         value: float = dict.__getitem__(self, "distance")
         return value
 
@@ -33,15 +35,18 @@ class Hit(Dict[str, Any]):
 
     @property
     def entity(self) -> "Hit":
+        """The hit itself: fields are found in it by name."""
         return self
 
     @property
     def fields(self) -> Dict[str, Any]:
+        """Output fields."""
         value: Dict[str, Any] = dict.__getitem__(self, "entity")
         return value
 
     @property
     def highlight(self) -> Any:
+        """None: nothing is highlighted."""
         return dict.get(self, "highlight")
 
     def __getattr__(self, name: str) -> Any:
@@ -57,12 +62,14 @@ class Hit(Dict[str, Any]):
             return dict.__getitem__(self, "entity")[name]
 
     def get(self, name: str, default: Any = None) -> Any:
+        """A field, or the default; "id" and "distance" too."""
         try:
             return self[name]
         except KeyError:
             return default
 
     def to_dict(self) -> Dict[str, Any]:
+        """Key, distance and fields as a plain dict."""
         return self
 
 
@@ -75,10 +82,12 @@ class Hits(List[Hit]):
 
     @property
     def ids(self) -> List[Any]:
+        """Primary keys, best first."""
         return [dict.get(hit, self._pk_name) for hit in self]
 
     @property
     def distances(self) -> List[float]:
+        """Distances, best first."""
         return [dict.__getitem__(hit, "distance") for hit in self]
 
     def __str__(self) -> str:
@@ -102,9 +111,11 @@ class SearchResult(List[Hits]):
 
     @property
     def cost(self) -> int:
+        """0: nothing is billed."""
         return 0
 
     def done(self) -> bool:
+        """Nothing to do: the search has ended."""
         return True
 
     def __str__(self) -> str:
@@ -122,6 +133,7 @@ class HybridExtraList(List[Dict[str, Any]]):
         self.extra: Dict[str, Any] = extra or {}
 
     def materialize(self) -> "HybridExtraList":
+        """Nothing to do: all rows are there."""
         return self
 
     def __str__(self) -> str:
@@ -167,24 +179,28 @@ class BaseFuture:
         self._future = future
 
     def result(self, timeout: Optional[float] = None, **_: Any) -> Any:
+        """Wait for the call and return what it returned, or raise what it raised."""
         return self._future.result(timeout)
 
     def done(self) -> bool:
+        """Whether the call has ended."""
         return self._future.done()
 
     def cancel(self) -> bool:
+        """Give the call up if it has not begun."""
         return self._future.cancel()
 
     def add_callback(self, callback: Callable[[Any], Any]) -> None:
+        """Call a function with the result when it is there."""
         self._future.add_done_callback(lambda future: callback(future.result()) if not future.exception() else None)
 
 
 class SearchFuture(BaseFuture):
-    pass
+    """A search that runs in another thread (_async=True)."""
 
 
 class MutationFuture(BaseFuture):
-    pass
+    """A write that runs in another thread (_async=True)."""
 
 
 class SearchPage:
@@ -194,16 +210,20 @@ class SearchPage:
         self._hits = hits if hits is not None else Hits()
 
     def get_res(self) -> Hits:
+        """The hits of the page."""
         return self._hits
 
     def merge(self, others: Sequence[Hits]) -> None:
+        """Add the hits of other pages."""
         for other in others:
             self._hits.extend(other)
 
     def ids(self) -> List[Any]:
+        """Primary keys of the page."""
         return self._hits.ids
 
     def distances(self) -> List[float]:
+        """Distances of the page."""
         return self._hits.distances
 
     def __len__(self) -> int:

@@ -83,14 +83,17 @@ class FieldSchema:
 
     @property
     def description(self) -> str:
+        """What the field is about."""
         return self._description
 
     @property
     def params(self) -> Dict[str, Any]:
+        """dim, max_length, max_capacity and so on."""
         return self._type_params
 
     @property
     def dtype(self) -> DataType:
+        """The field's DataType."""
         return self._dtype
 
     def __getattr__(self, name: str) -> Any:
@@ -100,6 +103,7 @@ class FieldSchema:
         raise AttributeError(f"'FieldSchema' object has no attribute {name!r}")
 
     def to_dict(self) -> Dict[str, Any]:
+        """The field as a dict, as pymilvus writes it."""
         out: Dict[str, Any] = {"name": self.name, "description": self._description, "type": self.dtype}
         if self._type_params:
             out["params"] = copy.deepcopy(self._type_params)
@@ -122,6 +126,7 @@ class FieldSchema:
 
     @classmethod
     def construct_from_dict(cls, raw: Dict[str, Any]) -> "FieldSchema":
+        """A field from to_dict()'s form."""
         kwargs = {key: value for key, value in raw.items() if key not in ("name", "type", "description", "params")}
         kwargs.update(raw.get("params") or {})
         if kwargs.get("default_value") is None:
@@ -145,6 +150,7 @@ class StructFieldSchema:
         self.fields: List[FieldSchema] = list(kwargs.get("fields", []))
 
     def add_field(self, field_name: str, datatype: Any, **kwargs: Any) -> "StructFieldSchema":
+        """Add a field to the struct."""
         self.fields.append(FieldSchema(field_name, datatype, **kwargs))
         return self
 
@@ -173,29 +179,36 @@ class Function:
 
     @property
     def name(self) -> str:
+        """Its name."""
         return self._name
 
     @property
     def description(self) -> str:
+        """What it is for."""
         return self._description
 
     @property
     def type(self) -> FunctionType:
+        """What kind of function it is."""
         return self._type
 
     @property
     def input_field_names(self) -> List[str]:
+        """Fields it reads."""
         return self._input
 
     @property
     def output_field_names(self) -> List[str]:
+        """Fields it writes."""
         return self._output
 
     @property
     def params(self) -> Dict[str, Any]:
+        """Its parameters."""
         return self._params
 
     def to_dict(self) -> Dict[str, Any]:
+        """The function as a dict, as pymilvus writes it."""
         return {
             "name": self._name,
             "description": self._description,
@@ -207,6 +220,7 @@ class Function:
 
     @classmethod
     def construct_from_dict(cls, raw: Dict[str, Any]) -> "Function":
+        """A function from to_dict()'s form."""
         return cls(
             raw["name"],
             raw["type"],
@@ -217,6 +231,7 @@ class Function:
         )
 
     def verify(self, schema: "CollectionSchema") -> None:
+        """Raise when the function does not go with a schema."""
         names = {field.name for field in schema.fields}
         for name in self._input:
             if name not in names:
@@ -235,12 +250,16 @@ class Function:
 
 
 class FunctionScore:
+    """Several rerank functions as one. Refused by searches."""
+
     def __init__(self, functions: Any = None, params: Optional[Dict[str, Any]] = None) -> None:
         self.functions = functions if isinstance(functions, list) else [functions]
         self.params = params or {}
 
 
 class LexicalHighlighter:
+    """Marks words in results. Refused by searches."""
+
     type = HighlightType.LEXICAL
 
     def __init__(self, **kwargs: Any) -> None:
@@ -248,6 +267,8 @@ class LexicalHighlighter:
 
 
 class SemanticHighlighter:
+    """Marks passages in results. Refused by searches."""
+
     type = HighlightType.SEMANTIC
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -333,11 +354,13 @@ class CollectionSchema:
                 raise AutoIDException(0, ExceptionsMessage.AutoIDOnlyOnPK)
 
     def verify(self) -> None:
+        """Raise when the fields do not go together."""
         self._check_fields()
         for function in self._functions:
             function.verify(self)
 
     def add_field(self, field_name: str, datatype: Any, **kwargs: Any) -> "CollectionSchema":
+        """Add a field; returns the schema, so that calls can be chained."""
         field = FieldSchema(field_name, datatype, **kwargs)
         if field.is_primary and self._auto_id_given is not None and "auto_id" not in kwargs:
             field.auto_id = self._auto_id_given
@@ -350,10 +373,12 @@ class CollectionSchema:
         return self
 
     def add_struct_field(self, field: StructFieldSchema) -> "CollectionSchema":
+        """Add a struct field. Collections with one are refused."""
         self._struct_fields.append(field)
         return self
 
     def add_function(self, function: Function) -> "CollectionSchema":
+        """Add a function. Collections with one are refused: vecdb computes no embeddings."""
         if not isinstance(function, Function):
             raise ParamError(message=ExceptionsMessage.FunctionIncorrectType)
         self._functions.append(function)
@@ -361,30 +386,37 @@ class CollectionSchema:
 
     @property
     def fields(self) -> List[FieldSchema]:
+        """The fields, primary key and vectors among them."""
         return self._fields
 
     @property
     def struct_fields(self) -> List[StructFieldSchema]:
+        """Struct fields that were added."""
         return self._struct_fields
 
     @property
     def functions(self) -> List[Function]:
+        """Functions that were added."""
         return self._functions
 
     @property
     def description(self) -> str:
+        """What the collection is about."""
         return self._description
 
     @property
     def primary_field(self) -> Optional[FieldSchema]:
+        """The field of the primary key, or None."""
         return next((field for field in self._fields if field.is_primary), None)
 
     @property
     def partition_key_field(self) -> Optional[FieldSchema]:
+        """The field that rows are spread over partitions by, or None."""
         return next((field for field in self._fields if field.is_partition_key), None)
 
     @property
     def auto_id(self) -> bool:
+        """Whether keys are made for rows that have none."""
         primary = self.primary_field
         return bool(primary.auto_id) if primary is not None else bool(self._auto_id_given)
 
@@ -396,6 +428,7 @@ class CollectionSchema:
 
     @property
     def enable_dynamic_field(self) -> bool:
+        """Whether keys that are no field are kept."""
         return self._enable_dynamic_field
 
     @enable_dynamic_field.setter
@@ -404,12 +437,14 @@ class CollectionSchema:
 
     @property
     def enable_namespace(self) -> bool:
+        """False: vecdb has no namespaces."""
         return self._enable_namespace
 
     def __len__(self) -> int:
         return len(self._fields)
 
     def to_dict(self) -> Dict[str, Any]:
+        """The schema as a dict, as pymilvus writes it."""
         out: Dict[str, Any] = {
             "auto_id": self.auto_id,
             "description": self._description,
@@ -423,6 +458,7 @@ class CollectionSchema:
 
     @classmethod
     def construct_from_dict(cls, raw: Dict[str, Any]) -> "CollectionSchema":
+        """A schema from to_dict()'s form."""
         return cls(
             [FieldSchema.construct_from_dict(field) for field in raw["fields"]],
             raw.get("description", ""),
@@ -477,23 +513,28 @@ class IndexParam:
 
     @property
     def field_name(self) -> str:
+        """Field to index."""
         return self._field_name
 
     @property
     def index_name(self) -> str:
+        """The index's name; the field's when empty."""
         return self._index_name
 
     @property
     def index_type(self) -> str:
+        """"HNSW", "IVF_FLAT", "AUTOINDEX", ..."""
         return self._index_type
 
     def get_index_configs(self) -> Dict[str, Any]:
+        """Kind, metric and parameters as one dict."""
         configs = dict(self._configs)
         if self._index_type:
             configs["index_type"] = self._index_type
         return configs
 
     def to_dict(self) -> Dict[str, Any]:
+        """All of it as a dict."""
         return {
             "field_name": self._field_name,
             "index_type": self._index_type,
@@ -519,14 +560,18 @@ class IndexParams(List[IndexParam]):
     """Indexes to be made together with a collection."""
 
     def add_index(self, field_name: str, index_type: str = "", index_name: str = "", **kwargs: Any) -> None:
+        """Add an index: index_type, index_name, metric_type, params."""
         self.append(IndexParam(field_name, index_type, index_name, **kwargs))
 
 
 class BaseRanker:
+    """What merges the hits of several searches."""
+
     def __int__(self) -> int:
         return 0
 
     def dict(self) -> Dict[str, Any]:
+        """The ranker as Milvus sends it: strategy and params."""
         return {}
 
     def __str__(self) -> str:
@@ -541,6 +586,7 @@ class RRFRanker(BaseRanker):
         self._k = k
 
     def dict(self) -> Dict[str, Any]:
+        """The ranker as Milvus sends it: strategy and params."""
         return {"strategy": self._strategy, "params": {"k": self._k}}
 
 
@@ -556,6 +602,7 @@ class WeightedRanker(BaseRanker):
         self._norm_score = norm_score
 
     def dict(self) -> Dict[str, Any]:
+        """The ranker as Milvus sends it: strategy and params."""
         return {
             "strategy": self._strategy,
             "params": {"weights": self._weights, "norm_score": self._norm_score},
@@ -591,30 +638,37 @@ class AnnSearchRequest:
 
     @property
     def data(self) -> Any:
+        """Query vectors."""
         return self._data
 
     @property
     def anns_field(self) -> str:
+        """Vector field to search."""
         return self._anns_field
 
     @property
     def param(self) -> Dict[str, Any]:
+        """Metric and search parameters."""
         return self._param
 
     @property
     def limit(self) -> int:
+        """Hits wanted of this search, before merging."""
         return self._limit
 
     @property
     def expr(self) -> Optional[str]:
+        """Which rows count."""
         return self._expr
 
     @property
     def filter(self) -> Optional[str]:
+        """The same as expr."""
         return self._expr
 
     @property
     def expr_params(self) -> Optional[Dict[str, Any]]:
+        """Values for {names} in the filter."""
         return self._expr_params
 
     def __str__(self) -> str:

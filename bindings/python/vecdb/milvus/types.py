@@ -48,6 +48,8 @@ VECTOR_TYPES = (
 
 
 class FunctionType(IntEnum):
+    """Kinds of functions."""
+
     UNKNOWN = 0
     BM25 = 1
     TEXTEMBEDDING = 2
@@ -56,6 +58,8 @@ class FunctionType(IntEnum):
 
 
 class IndexType(IntEnum):
+    """Index kinds by number, as pymilvus has them."""
+
     INVALID = 0
     FLAT = 1
     IVFLAT = 2
@@ -84,6 +88,8 @@ class MetricType(IntEnum):
 
 
 class LoadState(IntEnum):
+    """Whether a collection can be searched."""
+
     NotExist = 0
     NotLoad = 1
     Loading = 2
@@ -97,6 +103,8 @@ class LoadState(IntEnum):
 
 
 class ConsistencyLevel(IntEnum):
+    """Levels that Milvus knows. vecdb is always Strong: a read sees every write before it."""
+
     Strong = 0
     Session = 1
     Bounded = 2
@@ -105,6 +113,7 @@ class ConsistencyLevel(IntEnum):
 
     @classmethod
     def of(cls, value: Union[str, int, None]) -> "ConsistencyLevel":
+        """A level from its name, number or enum."""
         from .exceptions import InvalidConsistencyLevel
 
         if value is None or value == "":
@@ -116,14 +125,18 @@ class ConsistencyLevel(IntEnum):
 
     @classmethod
     def Name(cls, value: int) -> str:
+        """Name of a level's number."""
         return cls(value).name
 
     @classmethod
     def Value(cls, name: str) -> int:
+        """Number of a level's name."""
         return int(cls[name])
 
 
 class BulkInsertState(IntEnum):
+    """A name that programs import; vecdb has no bulk insert jobs."""
+
     ImportPending = 0
     ImportFailed = 1
     ImportStarted = 2
@@ -150,6 +163,7 @@ class OmitZeroDict(Dict[str, Any]):
     """A dict that leaves zeros out of its text."""
 
     def omit_zero_len(self) -> int:
+        """How many entries are not zero."""
         return len([value for value in self.values() if value])
 
     def __str__(self) -> str:
@@ -180,10 +194,13 @@ class Status:
     __hash__ = None  # type: ignore[assignment]
 
     def OK(self) -> bool:
+        """Whether the code says that nothing went wrong."""
         return self.code == self.SUCCESS
 
 
 class Shard:
+    """A name that programs import; there are no shards."""
+
     def __init__(self, channel_name: str, shard_nodes: Iterable[int], shard_leader: int) -> None:
         self.channel_name = channel_name
         self.shard_nodes = set(shard_nodes)
@@ -208,6 +225,8 @@ class Group:
 
 
 class Replica:
+    """A name that programs import; there are no replicas."""
+
     def __init__(self, groups: Iterable[Group] = ()) -> None:
         self.groups: List[Group] = list(groups)
 
@@ -216,6 +235,8 @@ class Replica:
 
 
 class ResourceGroupInfo:
+    """A name that programs import; there are no resource groups."""
+
     name = "__default_resource_group"
     capacity = 1
     num_available_node = 1

@@ -17,14 +17,17 @@ def _base(using: str) -> Base:
 
 
 def has_collection(collection_name: str, using: str = "default", timeout: Optional[float] = None) -> bool:
+    """Whether there is a collection or alias of this name."""
     return _base(using).has(collection_name)
 
 
 def list_collections(timeout: Optional[float] = None, using: str = "default") -> List[str]:
+    """Names of the collections of a connection's database."""
     return _base(using).names()
 
 
 def drop_collection(collection_name: str, timeout: Optional[float] = None, using: str = "default") -> None:
+    """Drop a collection, its rows and its aliases."""
     _base(using).drop(collection_name)
 
 
@@ -42,12 +45,14 @@ def rename_collection(
 
 
 def has_partition(collection_name: str, partition_name: str, using: str = "default", timeout: Optional[float] = None) -> bool:
+    """Whether a collection has a partition."""
     return partition_name in _base(using).native(collection_name).partitions()
 
 
 def loading_progress(
     collection_name: str, partition_names: Optional[List[str]] = None, using: str = "default", timeout: Optional[float] = None
 ) -> Dict[str, str]:
+    """{"loading_progress": "100%"} once the collection is loaded."""
     base = _base(using)
     base.require(collection_name)
     if base.load_state(collection_name) != LoadState.Loaded:
@@ -64,12 +69,14 @@ def load_state(
 def wait_for_loading_complete(
     collection_name: str, partition_names: Optional[List[str]] = None, timeout: Optional[float] = None, using: str = "default"
 ) -> None:
+    """Returns at once: loading has ended when load() returns."""
     _base(using).require(collection_name)
 
 
 def index_building_progress(
     collection_name: str, index_name: str = "", using: str = "default", timeout: Optional[float] = None
 ) -> Dict[str, Any]:
+    """Rows, and how many of them are indexed."""
     base = _base(using)
     entry = base.find_index(collection_name, index_name)
     if entry is None:
@@ -80,6 +87,7 @@ def index_building_progress(
 def wait_for_index_building_complete(
     collection_name: str, index_name: str = "", timeout: Optional[float] = None, using: str = "default"
 ) -> bool:
+    """True at once: an index serves searches as soon as it is there."""
     index_building_progress(collection_name, index_name, using)
     return True
 
@@ -130,11 +138,13 @@ def get_query_segment_info(collection_name: str, timeout: Optional[float] = None
 
 
 def mkts_from_hybridts(hybridts: int, milliseconds: float = 0.0, delta: Optional[datetime.timedelta] = None) -> int:
+    """A Milvus timestamp so many milliseconds after another."""
     milliseconds += delta.total_seconds() * 1000 if delta is not None else 0
     return (int((hybridts >> 18) + milliseconds) << 18) + (hybridts & ((1 << 18) - 1))
 
 
 def mkts_from_unixtime(epoch: float, milliseconds: float = 0.0, delta: Optional[datetime.timedelta] = None) -> int:
+    """A Milvus timestamp from seconds since 1970."""
     milliseconds += delta.total_seconds() * 1000 if delta is not None else 0
     return int(epoch * 1000 + milliseconds) << 18
 
@@ -142,14 +152,17 @@ def mkts_from_unixtime(epoch: float, milliseconds: float = 0.0, delta: Optional[
 def mkts_from_datetime(
     d_time: datetime.datetime, milliseconds: float = 0.0, delta: Optional[datetime.timedelta] = None
 ) -> int:
+    """A Milvus timestamp from a datetime."""
     return mkts_from_unixtime(d_time.timestamp(), milliseconds, delta)
 
 
 def hybridts_to_unixtime(hybridts: int) -> float:
+    """The time of a Milvus timestamp as seconds since 1970."""
     return (hybridts >> 18) / 1000.0
 
 
 def hybridts_to_datetime(hybridts: int, tz: Optional[datetime.timezone] = None) -> datetime.datetime:
+    """The time of a Milvus timestamp as a datetime."""
     return datetime.datetime.fromtimestamp(hybridts_to_unixtime(hybridts), tz)
 
 
@@ -164,9 +177,11 @@ def _server_only(name: str) -> Callable[..., Any]:
     return function
 
 
-for _name in (
+#: Functions that only a server can have; each raises MilvusException saying so.
+SERVER_ONLY = (
     "create_user update_password reset_password delete_user list_usernames list_roles list_user list_users load_balance "
     "do_bulk_insert get_bulk_insert_state list_bulk_insert_tasks create_resource_group update_resource_groups "
     "drop_resource_group describe_resource_group list_resource_groups transfer_node transfer_replica"
-).split():
+).split()
+for _name in SERVER_ONLY:
     globals()[_name] = _server_only(_name)
