@@ -40,3 +40,9 @@ $(BUILD)/bench/store: bench/store.c $(BUILD)/libvecdb.so
 .PHONY: bench-store
 bench-store: $(BUILD)/bench/store ## the store's speeds, each beside its bar: ARGS="only=insert,single dir=/tmp"
 	@$(BUILD)/bench/store $(ARGS)
+
+# Filtered search cell by cell: build/bench/grid BASE.fvecs QUERIES.fvecs
+$(BUILD)/bench/grid: bench/grid.c $(BUILD)/libvecdb.so
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Isrc $< -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lm

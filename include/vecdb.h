@@ -140,7 +140,8 @@ enum {
     VECDB_PRIMARY_KEY = 1,  /**< exactly one field, INT64 or VARCHAR */
     VECDB_AUTO_ID = 2,      /**< with PRIMARY_KEY: the library makes the keys, and inserts must not bring them */
     VECDB_NULLABLE = 4,     /**< values may be missing */
-    VECDB_PARTITION_KEY = 8 /**< INT64 or VARCHAR: rows with equal values are kept and searched together */
+    VECDB_PARTITION_KEY = 8 /**< INT64 or VARCHAR: rows with equal values are kept together, and filters that ask for some
+                                 values search only where they are. There are no other partitions then */
 };
 
 /** One field of a schema. Unused members stay zero. */
@@ -166,8 +167,11 @@ typedef struct vecdb_schema {
     const vecdb_field *fields;
     size_t field_count;
     bool dynamic;              /**< keys that are no field are kept in a hidden JSON field, "$meta" */
+    const char *ttl_field;     /**< an INT64 field: seconds since 1970 when a row expires, and is seen no more; null, or 0 or
+                                    less: never. NULL: no row expires */
+    uint32_t num_partitions;   /**< with a PARTITION_KEY: how many partitions its values are spread over, 1..1024; 0 means 16 */
 } vecdb_schema;
-#define VECDB_SCHEMA_INIT {sizeof(vecdb_schema), sizeof(vecdb_field), NULL, NULL, NULL, 0, false}
+#define VECDB_SCHEMA_INIT {sizeof(vecdb_schema), sizeof(vecdb_field), NULL, NULL, NULL, 0, false, NULL, 0}
 
 /** Some bytes of text; need not be terminated and may contain zeros. */
 typedef struct vecdb_string {
@@ -444,10 +448,12 @@ typedef struct vecdb_search_request {
     int32_t round_decimal;     /**< digits after the point of scores, 0..6; -1 or less: no rounding */
     uint32_t timeout_ms;       /**< 0: none */
     bool exact;                /**< scan every row, whatever the index */
+    const char *const *query_filters; /**< query_count filters, one for each query, "" or NULL for all rows; instead of `filter` */
+    const int32_t *cancel;     /**< another thread may make it other than 0: the search then soon fails with _CANCELLED */
 } vecdb_search_request;
 #define VECDB_SEARCH_REQUEST_INIT                                                                                  \
     {sizeof(vecdb_search_request), NULL, NULL, VECDB_TYPE_NONE, 0, 0, 0, 10, 0, VECDB_METRIC_DEFAULT, NULL, NULL,  \
-     NULL, NULL, 0, NULL, 0, NULL, 0, NULL, false, false, 0, 0, NULL, 0, false, -1, 0, false}
+     NULL, NULL, 0, NULL, 0, NULL, 0, NULL, false, false, 0, 0, NULL, 0, false, -1, 0, false, NULL, NULL}
 
 /**
  * Find the nearest rows to each query.
@@ -455,7 +461,7 @@ typedef struct vecdb_search_request {
  *             ties by smaller key. Fewer than `limit` only when no more rows match.
  * @return VECDB_OK, or VECDB_EXHAUSTED (some query has fewer than `limit` hits, because no more rows match);
  *         VECDB_ERR_DIM, VECDB_ERR_INVALID (k of 0, a NaN, a zero vector under COSINE, a parameter), VECDB_ERR_FILTER,
- *         VECDB_ERR_NO_SUCH (field), VECDB_ERR_TYPE, VECDB_ERR_CANCELLED (timeout), VECDB_ERR_NOMEM.
+ *         VECDB_ERR_NO_SUCH (field), VECDB_ERR_TYPE, VECDB_ERR_CANCELLED (timeout, or cancel), VECDB_ERR_NOMEM.
  * Sees the state current when it began; never waits for a writer.
  */
 VECDB_API vecdb_status vecdb_search(vecdb_collection *collection, const vecdb_search_request *request,
@@ -528,6 +534,18 @@ VECDB_API vecdb_status vecdb_filter_match(const vecdb_filter *filter, const vecd
 VECDB_API void vecdb_filter_free(vecdb_filter **filter);
 /** How a search would run, and what it cost, as JSON text for vecdb_free(). Without queries: how its filter would. */
 VECDB_API vecdb_status vecdb_explain(vecdb_collection *collection, const vecdb_search_request *request, char **out);
+
+/**
+ * Choose among hits by maximal marginal relevance: near to the query, and unlike those chosen before.
+ * @param query       a vector of candidates->dim elements of candidates->type.
+ * @param candidates  their vectors, as a result's column has them.
+ * @param lambda      1: nearness alone, 0: difference alone; between them the weight of nearness.
+ * @param chosen      receives the places of at most `limit` candidates, in the order they were chosen.
+ * @param chosen_count  receives how many: the smaller of limit and count.
+ * @return VECDB_OK; VECDB_ERR_INVALID, VECDB_ERR_TYPE (no vectors, or a metric that does not go with them), VECDB_ERR_NOMEM.
+ */
+VECDB_API vecdb_status vecdb_mmr(const void *query, const vecdb_column *candidates, size_t count, vecdb_metric metric,
+                                 double lambda, size_t limit, size_t *chosen, size_t *chosen_count);
 
 /* ------------------------------------------------------------------------------------------------- results */
 

@@ -99,14 +99,90 @@ static vecdb_status run_grouped(struct answer *answer, size_t *counts)
     return VECDB_OK;
 }
 
+static bool same_filter(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
+
+/* The queries that have the filter of `first`, and come after it: one search. Their hits go to found[query]. */
+static vecdb_status run_one_filter(struct answer *answer, size_t first, bool *done, uint8_t *queries, size_t *members,
+                                   struct found **found, size_t *counts)
+{
+    const struct request *request = &answer->request;
+    const char *text = request->query_filters[first];
+    struct search search = request->search;
+    size_t width = answer->snapshot->schema->fields[search.field].width, n = 0, *own, at = 0;
+    struct filter *filter = NULL;
+    struct found *all = NULL;
+    vecdb_status status = VECDB_OK;
+
+    for (size_t q = first; q < request->search.query_count; q++) {
+        if (done[q] || !same_filter(request->query_filters[q], text))
+            continue;
+        done[q] = true;
+        memcpy(queries + n * width, search.queries + q * search.query_stride, width);
+        members[n++] = q;
+    }
+    own = mem_array_zalloc(n + 1, sizeof *own);
+    if (!own)
+        return error_nomem("search");
+    if (text && *text)
+        status = filter_compile(answer->snapshot->schema, text, strlen(text), request->filter_params, &filter);
+    search.queries = queries;
+    search.query_stride = width;
+    search.query_count = n;
+    search.filter = filter;
+    if (status == VECDB_OK)
+        status = search_run(answer->snapshot, &search, &all, own, &answer->counters);
+    for (size_t i = 0; i < n && status == VECDB_OK; at += own[i++]) {
+        counts[members[i]] = own[i];
+        found[members[i]] = mem_dup(all + at, own[i] * sizeof *all + 1);
+        if (!found[members[i]])
+            status = error_nomem("search");
+    }
+    mem_free(all);
+    mem_free(own);
+    filter_free(filter);
+    return status;
+}
+
+/* Each query its own filter; one that several have is evaluated once. */
+static vecdb_status run_filters(struct answer *answer, size_t *counts)
+{
+    size_t query_count = answer->request.search.query_count, total = 0, at = 0;
+    size_t width = answer->snapshot->schema->fields[answer->request.search.field].width;
+    struct found **found = mem_array_zalloc(query_count, sizeof *found);
+    bool *done = mem_zalloc(query_count);
+    uint8_t *queries = mem_array_alloc(query_count, width);
+    size_t *members = mem_array_alloc(query_count, sizeof *members);
+    vecdb_status status = found && done && queries && members ? VECDB_OK : error_nomem("search");
+
+    for (size_t q = 0; q < query_count && status == VECDB_OK; q++)
+        if (!done[q])
+            status = run_one_filter(answer, q, done, queries, members, found, counts);
+    for (size_t q = 0; q < query_count; q++)
+        total += counts[q];
+    if (status == VECDB_OK && !(answer->found = mem_array_alloc(total + 1, sizeof *answer->found)))
+        status = error_nomem("search");
+    for (size_t q = 0; q < query_count && status == VECDB_OK; at += counts[q++])
+        memcpy(answer->found + at, found[q], counts[q] * sizeof **found);
+    for (size_t q = 0; found && q < query_count; q++)
+        mem_free(found[q]);
+    mem_free(found);
+    mem_free(done);
+    mem_free(queries);
+    mem_free(members);
+    return status;
+}
+
 static vecdb_status run(struct answer *answer, size_t *counts)
 {
     struct request *request = &answer->request;
     size_t query_count = request->search.query_count;
 
+    if (request->group_field != SCHEMA_NONE && request->query_filters)
+        return error_set(VECDB_ERR_UNSUPPORTED, "search: group_by does not go with a filter for each query");
     if (request->group_field != SCHEMA_NONE)
         return run_grouped(answer, counts);
-    TRY(search_run(answer->snapshot, &request->search, &answer->found, counts, &answer->counters));
+    TRY(request->query_filters ? run_filters(answer, counts)
+                               : search_run(answer->snapshot, &request->search, &answer->found, counts, &answer->counters));
     apply_offset(answer->found, counts, query_count, request->offset, answer->first);
     for (size_t q = 0; q < query_count; q++)
         answer->exhausted |= answer->first[q + 1] - answer->first[q] < request->limit;

@@ -58,8 +58,8 @@ static vecdb_status begin_search(vecdb_cursor *cursor, const vecdb_search_reques
     TRY(struct_read("search request", asked, &read, sizeof read));
     if (read.query_count != 1)
         return error_set(VECDB_ERR_INVALID, "search cursor: %zu queries; it takes one", read.query_count);
-    if (read.offset || read.group_by)
-        return error_set(VECDB_ERR_UNSUPPORTED, "search cursor: offset and group_by do not go with it");
+    if (read.offset || read.group_by || read.query_filters)
+        return error_set(VECDB_ERR_UNSUPPORTED, "search cursor: offset, group_by and query_filters do not go with it");
     TRY(take_snapshot(cursor->collection, &cursor->snapshot));
     TRY(answer_prepare(cursor->collection, cursor->snapshot, &read, &cursor->request));
     cursor->searches = true;
@@ -166,6 +166,12 @@ static vecdb_status next_page(vecdb_cursor *cursor, size_t count, struct result 
         struct search_counters counters = {0};
         cursor->request.search.k = count;
         status = search_run(cursor->snapshot, &cursor->request.search, &page, &first[1], &counters);
+        if (status == VECDB_OK && first[1] < count && cursor->request.search.has_radius && !cursor->request.search.exact) {
+            mem_free(page); /* an index may think that a range ends too early: the last pages look at every row */
+            page = NULL;
+            cursor->request.search.exact = true;
+            status = search_run(cursor->snapshot, &cursor->request.search, &page, &first[1], &counters);
+        }
         for (size_t i = 0; status == VECDB_OK && i < first[1]; i++)
             status = row_set_remove(cursor->snapshot, &cursor->rows, page[i].view, page[i].row);
         if (status == VECDB_OK)

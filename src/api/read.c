@@ -113,7 +113,7 @@ vecdb_status vecdb_count(vecdb_collection *collection, const char *text, const c
     status = take_snapshot(collection, &snapshot);
     if (status == VECDB_OK)
         status = compile(snapshot->schema, text, params, &filter);
-    if (status == VECDB_OK && !filter)
+    if (status == VECDB_OK && !filter && snapshot->schema->ttl_field == SCHEMA_NONE)
         *out = snapshot->live_rows;
     else if (status == VECDB_OK)
         status = select_count(snapshot, filter, NULL, 0, out, &counters);

@@ -140,8 +140,8 @@ static vecdb_status run_part(vecdb_collection *collection, struct snapshot *snap
     if (query_count && read.query_count != query_count)
         return error_set(VECDB_ERR_INVALID, "hybrid search: one search has %zu queries, another %zu", query_count,
                          read.query_count);
-    if (read.group_by)
-        return error_set(VECDB_ERR_UNSUPPORTED, "hybrid search: its searches cannot be grouped");
+    if (read.group_by || read.query_filters)
+        return error_set(VECDB_ERR_UNSUPPORTED, "hybrid search: its searches take no group_by and no query_filters");
     TRY(answer_prepare(collection, snapshot, &read, &part->request));
     part->ready = true;
     part->counts = mem_array_zalloc(read.query_count + 1, sizeof *part->counts);

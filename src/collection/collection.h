@@ -112,6 +112,8 @@ vecdb_status collection_delete_keys(struct collection *collection, const vecdb_c
 vecdb_status collection_delete_where(struct collection *collection, const char *filter, const char *filter_params,
                                      vecdb_durability durability, struct write_result *result);
 vecdb_status collection_truncate(struct collection *collection);
+/** Delete the rows that have expired, so that compaction drops them. */
+vecdb_status collection_delete_expired(struct collection *collection);
 
 /* frames.c: what the log carries */
 enum { /* types of frames; stored, never reused */

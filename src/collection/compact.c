@@ -88,10 +88,11 @@ static vecdb_status optimize(struct collection *collection, vecdb_progress progr
 
 vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context)
 {
-    vecdb_status status = VECDB_OK;
+    vecdb_status status;
 
     pthread_mutex_lock(&collection->upkeep_lock);
-    if (collection->database->store)
+    status = collection_delete_expired(collection);
+    if (status == VECDB_OK && collection->database->store)
         status = optimize(collection, progress, context);
     if (status == VECDB_OK)
         status = collection_build_missing(collection, progress, context);
@@ -175,8 +176,8 @@ vecdb_status collection_compact(struct collection *collection, vecdb_progress pr
     if (!collection->database->store)
         return VECDB_OK;
     pthread_mutex_lock(&collection->upkeep_lock);
-    status = rewrite_begin(collection, false, &rewrite);
-    if (status == VECDB_OK) {
+    status = collection_delete_expired(collection);
+    if (status == VECDB_OK && (status = rewrite_begin(collection, false, &rewrite)) == VECDB_OK) {
         for (size_t v = 0; v < rewrite.from->view_count && status == VECDB_OK; v++)
             if (!partition_seen(rewrite.from, v))
                 status = add_partition(&rewrite, rewrite.from->views[v].partition);

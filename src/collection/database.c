@@ -2,6 +2,7 @@
 
 #include "base/plant.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -193,10 +194,12 @@ static vecdb_status check_free(const struct database *database, const char *name
     return VECDB_OK;
 }
 
-/* Put a collection into the manifest, if there is one; *id receives its id, *partition that of its default partition. */
-static vecdb_status describe_collection(struct database *database, const struct schema *schema, uint64_t *id,
-                                        uint64_t *partition)
+/* Put a collection into the manifest, if there is one; *id receives its id. Its partitions get the ids that theirs have,
+ * which count from PARTITION_FIRST. */
+static vecdb_status describe_collection(struct database *database, const struct collection *collection, uint64_t *id)
 {
+    const struct schema *schema = collection_schema(collection);
+    uint64_t partition;
     struct manifest_collection *described;
     struct manifest *draft;
     struct buf bytes = {0};
@@ -204,7 +207,6 @@ static vecdb_status describe_collection(struct database *database, const struct 
 
     if (!database->store) {
         *id = database_new_id(database);
-        *partition = 1;
         return VECDB_OK;
     }
     status = schema_encode(schema, &bytes);
@@ -212,8 +214,8 @@ static vecdb_status describe_collection(struct database *database, const struct 
         status = store_begin(database->store, &draft);
     if (status == VECDB_OK) {
         status = manifest_add_collection(draft, bytes.data, bytes.size, &described);
-        if (status == VECDB_OK)
-            status = manifest_add_partition(described, "_default", partition);
+        for (size_t i = 0; i < collection->partition_count && status == VECDB_OK; i++)
+            status = manifest_add_partition(described, collection->partitions[i].name, &partition);
         if (status == VECDB_OK) {
             *id = described->id;
             status = store_publish(database->store);
@@ -225,11 +227,25 @@ static vecdb_status describe_collection(struct database *database, const struct 
     return status;
 }
 
+/* The default partition, or those of the partition key. */
+static vecdb_status add_first_partitions(struct collection *collection)
+{
+    const struct schema *schema = collection_schema(collection);
+    char name[32];
+
+    if (schema->partition_key == SCHEMA_NONE)
+        return collection_add_partition(collection, PARTITION_FIRST, "_default");
+    for (uint32_t i = 0; i < schema->num_partitions; i++) {
+        snprintf(name, sizeof name, "_default_%u", i);
+        TRY(collection_add_partition(collection, PARTITION_FIRST + i, name));
+    }
+    return VECDB_OK;
+}
+
 vecdb_status database_create_collection(struct database *database, const vecdb_schema *from, struct collection **out)
 {
     struct collection *collection = NULL;
     struct schema *schema;
-    uint64_t partition;
     vecdb_status status;
 
     *out = NULL;
@@ -241,16 +257,11 @@ vecdb_status database_create_collection(struct database *database, const vecdb_s
     else
         status = collection_create(database, 0, schema, &collection);
     if (status == VECDB_OK)
-        status = collection_add_partition(collection, 1, "_default");
+        status = add_first_partitions(collection);
     if (status == VECDB_OK)
         status = add_collection(database, collection);
-    if (status == VECDB_OK) {
-        status = describe_collection(database, schema, &collection->id, &partition);
-        if (status == VECDB_OK)
-            collection->partitions[0].id = (uint32_t)partition;
-        else
-            database->collection_count--;
-    }
+    if (status == VECDB_OK && (status = describe_collection(database, collection, &collection->id)) != VECDB_OK)
+        database->collection_count--;
     if (status == VECDB_OK)
         *out = collection_retain(collection);
     else

@@ -17,6 +17,12 @@ vecdb_status collection_create_partition(struct collection *collection, const ch
     if ((status = collection_alive(collection)) != VECDB_OK ||
         (status = database_writable(collection->database)) != VECDB_OK)
         goto done;
+    if (collection_schema(collection)->partition_key != SCHEMA_NONE) {
+        status = error_set(VECDB_ERR_INVALID, "collection %s: partition key %s makes its partitions",
+                           collection_schema(collection)->name,
+                           collection_schema(collection)->fields[collection_schema(collection)->partition_key].name);
+        goto done;
+    }
     if (collection_find_partition(collection, name, &id) == VECDB_OK) {
         status = error_set(VECDB_ERR_EXISTS, "collection %s: partition %s exists", collection_schema(collection)->name,
                            name);
@@ -86,7 +92,7 @@ vecdb_status collection_drop_partition(struct collection *collection, const char
         status = database_writable(collection->database);
     if (status == VECDB_OK)
         status = collection_find_partition(collection, name, &id);
-    if (status == VECDB_OK && id == collection->partitions[0].id)
+    if (status == VECDB_OK && (id == collection->partitions[0].id || collection_schema(collection)->partition_key != SCHEMA_NONE))
         status = error_set(VECDB_ERR_INVALID, "partition %s cannot be dropped", name);
     if (status == VECDB_OK)
         status = collection_settle(collection);

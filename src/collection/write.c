@@ -133,11 +133,13 @@ static vecdb_status find_present(const struct snapshot *snapshot, const struct r
         size_t size, view;
         const uint8_t *key = column_bytes(keys, row, &size);
         uint32_t at;
-        bool found;
+        bool found, expired = false;
         TRY(snapshot_find(snapshot, key, size, &found, &view, &at));
         if (!found)
             continue;
-        if (!replace) {
+        if (!replace)
+            TRY(row_expired(snapshot, view, at, &expired)); /* as good as gone: the new row takes its place */
+        if (!replace && !expired) {
             *bad_row = row;
             return error_set(VECDB_ERR_EXISTS, "field %s: row %zu: key %s is there already",
                              rows->schema->fields[rows->schema->primary].name, row,
@@ -245,6 +247,36 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
     return VECDB_OK;
 }
 
+/* Each row to the partition of its partition key. */
+static vecdb_status append_by_key(struct collection *collection, struct snapshot **next, const struct rows *rows,
+                                  const uint64_t *superseded)
+{
+    const struct column *keys = &rows->columns[rows->schema->partition_key];
+    uint32_t *partitions = mem_array_alloc(rows->row_count, sizeof *partitions);
+    uint64_t *others = mem_array_alloc(bitmap_words(rows->row_count) + 1, 8);
+    vecdb_status status = partitions && others ? VECDB_OK : error_nomem("insert");
+
+    for (size_t row = 0; row < rows->row_count && status == VECDB_OK; row++) {
+        size_t size;
+        const uint8_t *key = column_bytes(keys, row, &size);
+        partitions[row] = partition_of_key(rows->schema, key, size);
+    }
+    for (uint32_t p = PARTITION_FIRST; p < PARTITION_FIRST + rows->schema->num_partitions && status == VECDB_OK; p++) {
+        bool any = false;
+        memcpy(others, superseded, bitmap_words(rows->row_count) * 8);
+        for (size_t row = 0; row < rows->row_count; row++)
+            if (partitions[row] != p)
+                bitmap_set(others, row);
+            else
+                any = true;
+        if (any)
+            status = append_rows(collection, next, p, rows, others);
+    }
+    mem_free(partitions);
+    mem_free(others);
+    return status;
+}
+
 /* The snapshot after an insert or upsert. */
 static vecdb_status after_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
                                  bool replace, uint64_t *bad_row, struct snapshot **out)
@@ -268,7 +300,9 @@ static vecdb_status after_insert(struct collection *collection, const struct row
         (status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next)) != VECDB_OK ||
         (status = doom(&doomed, next, &replaced)) != VECDB_OK)
         goto done;
-    status = append_rows(collection, &next, partition, rows, repeats ? superseded : NULL);
+    status = rows->schema->partition_key == SCHEMA_NONE
+                 ? append_rows(collection, &next, partition, rows, repeats ? superseded : NULL)
+                 : append_by_key(collection, &next, rows, superseded);
 done:
     if (status == VECDB_OK)
         *out = next;
@@ -354,7 +388,10 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
     if (status == VECDB_OK)
         status = database_writable(collection->database);
     partition = collection->partitions[0].id;
-    if (status == VECDB_OK && batch->partition)
+    if (status == VECDB_OK && batch->partition && schema->partition_key != SCHEMA_NONE)
+        status = error_set(VECDB_ERR_INVALID, "collection %s: rows go where their partition key %s says, not to partition %s",
+                           schema->name, schema->fields[schema->partition_key].name, batch->partition);
+    else if (status == VECDB_OK && batch->partition)
         status = collection_find_partition(collection, batch->partition, &partition);
     if (status == VECDB_OK) {
         keep_keys = schema->auto_id && replace; /* an upsert brings the keys that it replaces */
@@ -558,6 +595,52 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
     doomed_deinit(&doomed);
     filter_free(filter);
     return staged ? collection_commit(collection, staged, durability) : status;
+}
+
+/* Rows that have expired, as a filter has no word for them. */
+static vecdb_status doom_expired(const struct snapshot *snapshot, struct doomed *doomed)
+{
+    TRY(doomed_init(doomed, snapshot->view_count));
+    for (size_t v = 0; v < snapshot->view_count; v++) {
+        const struct segment_view *view = &snapshot->views[v];
+        struct filter_counters counters = {0};
+        vecdb_status status = VECDB_OK;
+        uint64_t *rows;
+        size_t count;
+        TRY(search_allowed(snapshot, v, NULL, NULL, 0, NULL, &rows, &count, &counters));
+        if (count == view_live_rows(view)) {
+            mem_free(rows);
+            continue;
+        }
+        for (size_t row = 0; row < view->row_count && status == VECDB_OK; row++)
+            if (!bitmap_get(rows, row) && !tombstones_get(view->tombstones, (uint32_t)row))
+                status = doomed_add(doomed, v, (uint32_t)row);
+        mem_free(rows);
+        if (status != VECDB_OK)
+            return status;
+    }
+    return VECDB_OK;
+}
+
+vecdb_status collection_delete_expired(struct collection *collection)
+{
+    struct write_result result = {0};
+    struct snapshot *staged = NULL;
+    struct doomed doomed = {0};
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_alive(collection);
+    if (status == VECDB_OK && collection_schema(collection)->ttl_field != SCHEMA_NONE) {
+        status = database_writable(collection->database);
+        if (status == VECDB_OK)
+            status = doom_expired(collection->latest, &doomed);
+        if (status == VECDB_OK)
+            status = delete_locked(collection, &doomed, &result, &staged);
+    }
+    pthread_mutex_unlock(&collection->write_lock);
+    doomed_deinit(&doomed);
+    return staged ? collection_commit(collection, staged, VECDB_DURABILITY_DEFAULT) : status;
 }
 
 vecdb_status collection_redo_truncate(struct collection *collection, uint64_t lsn)

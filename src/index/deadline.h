@@ -1,4 +1,4 @@
-/* When a search has to be over. Checked every few hundred distance computations. */
+/* When a search has to be over, by the clock or because another thread says so. Checked every few hundred distance computations. */
 #ifndef VECDB_INDEX_DEADLINE_H
 #define VECDB_INDEX_DEADLINE_H
 
@@ -7,8 +7,9 @@
 #include <time.h>
 
 struct deadline {
-    struct timespec at; /* CLOCK_MONOTONIC */
-    uint32_t timeout_ms;
+    struct timespec at;    /* CLOCK_MONOTONIC */
+    uint32_t timeout_ms;   /* 0: none */
+    const int32_t *cancel; /* other than 0: to be over at once; or NULL */
 };
 
 static inline void deadline_start(struct deadline *deadline, uint32_t timeout_ms)
@@ -29,6 +30,10 @@ static inline vecdb_status deadline_check(const struct deadline *deadline)
     struct timespec now;
 
     if (!deadline)
+        return VECDB_OK;
+    if (deadline->cancel && __atomic_load_n(deadline->cancel, __ATOMIC_RELAXED))
+        return error_set(VECDB_ERR_CANCELLED, "search: cancelled");
+    if (!deadline->timeout_ms)
         return VECDB_OK;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec < deadline->at.tv_sec || (now.tv_sec == deadline->at.tv_sec && now.tv_nsec < deadline->at.tv_nsec))

@@ -9,11 +9,19 @@
 #include "index/topk.h"
 #include "simd/kernels.h"
 
+#include <math.h>
+
 #define LOG_SHARE 16       /* the log holds one node in so many; beyond, all bits are wiped */
 #define DEADLINE_HOPS 256
 #define FILTER_SEEDS 8
 #define FILTER_SAMPLE 1024 /* entry nodes looked at for seeds */
 #define FILTER_GATHER 64   /* passing rows an expansion is content with */
+#define FILTER_FEW 2000    /* passing rows that are always scanned */
+#define PROBE_HOPS 24      /* of a plain walk, after which the filter is judged */
+#define PROBE_NEAREST 32   /* rows whose share of passing ones is the filter's near the query */
+#define STEPPING_COST 4.0  /* a walk over passing rows alone costs about so many plain ones */
+#define SCAN_COST 0.6      /* of a row in a scan of the passing ones, in rows of a walk */
+#define POOL_FACTOR 4      /* candidates kept beside ef, as most need not pass */
 #define SCAN_BLOCK 256
 
 /* ---- scratch ---- */
@@ -529,12 +537,141 @@ static vecdb_status walk_filtered(const struct search_task *task, struct graph_s
     return VECDB_OK;
 }
 
-/* Rows with little company among the allowed cost a walk more than a scan of them does. */
-static bool better_scanned(const struct search_task *task, size_t rows)
+enum engine { PLAIN_WALK, STEPPING_WALK, SCAN };
+
+/* After PROBE_HOPS of a plain walk: go on, walk over passing rows alone, or scan those. What counts is how many of the rows
+ * near the query pass; where they are fewer than elsewhere, walks end in the wrong places, but for a plain one. */
+static enum engine choose_engine(const struct search_task *task, const struct graph_pool *pool, double scored, double *budget)
+{
+    size_t nearest = task->search->k > PROBE_NEAREST ? task->search->k : PROBE_NEAREST, passing = 0;
+    double allowed = (double)task->search->allowed_count, plain = 1.2 * scored + 4 * (double)task->search->k, local;
+    double walk, stepping, scan = SCAN_COST * allowed;
+
+    if (nearest > pool->count)
+        nearest = pool->count;
+    for (size_t i = 0; i < nearest; i++)
+        passing += node_passes(task, graph_key_node(pool->keys[i]));
+    local = (double)passing / (double)nearest;
+    walk = plain / (local > 1.0 / 64 ? local : 1.0 / 64);
+    stepping = STEPPING_COST * plain;
+    if (local < 0.5 * allowed / (double)(layer_count(&task->state->layers[0]) + 1))
+        stepping = INFINITY;
+    *budget = scored + (walk > scan ? walk : scan);
+    return walk <= stepping && walk <= scan ? PLAIN_WALK : stepping <= scan ? STEPPING_WALK : SCAN;
+}
+
+/* A walk that takes every row for a candidate and gathers those that pass in `passing`: it cannot be led astray, and costs as
+ * much as rows near the query fail. Returns PLAIN_WALK when it came to its end, and otherwise what to do instead. */
+static vecdb_status walk_plain(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                               size_t want, enum engine *engine, struct index_counters *counters)
+{
+    const struct graph_layer *layer = &task->state->layers[0];
+    struct graph_pool *pool = &scratch->pool, *passing = &scratch->passing;
+    size_t stride = query->codec->stride, hops = 0, keep = want > task->gamma_k ? want : task->gamma_k;
+    uint32_t *ids = scratch->ids, *scores = scratch->scores, entry[GRAPH_ENTRY];
+    uint64_t limit = UINT64_MAX, scored_before;
+    size_t entries = graph_descend(task->state, scratch, query, 0, entry, counters);
+    double budget = INFINITY;
+    bool dropped = false;
+
+    pool_reset(pool, task->ef * POOL_FACTOR);
+    pool_reset(passing, task->ef);
+    scored_before = counters->rows_scored;
+    for (size_t i = 0; i < entries; i++)
+        graph_seed(scratch, layer, query, entry[i], counters);
+    for (size_t i = 0; i < pool->count; i++)
+        if (node_passes(task, graph_key_node(pool->keys[i])))
+            graph_pool_insert(passing, pool->keys[i]);
+    *engine = PLAIN_WALK;
+    while (pool->cursor < pool->count) {
+        uint64_t key = pool->keys[pool->cursor];
+        double scored = (double)(counters->rows_scored - scored_before);
+        const uint32_t *links;
+        size_t n = 0;
+
+        if (key & 1) {
+            pool->cursor++;
+            continue;
+        }
+        if (passing->count >= keep && task->gamma > 0)
+            limit = walk_limit(query, graph_key_score(passing->keys[task->gamma_k - 1]), task->gamma);
+        else if (passing->count == passing->capacity)
+            limit = passing->keys[passing->count - 1];
+        if (key > limit)
+            return VECDB_OK;
+        if (hops == PROBE_HOPS)
+            *engine = choose_engine(task, pool, scored, &budget);
+        if (scored > budget)
+            *engine = SCAN;
+        if (*engine != PLAIN_WALK)
+            return VECDB_OK;
+        pool->keys[pool->cursor++] |= 1;
+        counters->hops++;
+        if (++hops % DEADLINE_HOPS == 0)
+            TRY(deadline_check(task->search->deadline));
+        links = layer->links + (size_t)graph_key_node(key) * layer->degree;
+        for (uint32_t i = 0; i < layer->degree; i++) {
+            uint32_t node = __atomic_load_n(&links[i], __ATOMIC_ACQUIRE);
+            if (node == GRAPH_NONE)
+                break;
+            if (graph_visit(scratch, node)) {
+                simd_prefetch(layer->codes + (size_t)node * stride, stride);
+                ids[n++] = node;
+            }
+        }
+        if (pool->cursor < pool->count)
+            prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
+        graph_scores(query, layer->codes, ids, n, scores);
+        counters->rows_scored += n;
+        for (size_t i = 0; i < n; i++) {
+            uint64_t candidate = graph_key(scores[i], ids[i]);
+            if (candidate > limit)
+                continue;
+            if (pool->count == pool->capacity)
+                dropped = true;
+            if (graph_pool_insert(pool, candidate) == pool->cursor)
+                prefetch_links(layer, ids[i]);
+            if ((passing->count < passing->capacity || candidate < passing->keys[passing->count - 1]) && node_passes(task, ids[i]))
+                graph_pool_insert(passing, candidate);
+        }
+    }
+    if (dropped || passing->count < keep) /* it ended without having seen what it needs */
+        *engine = SCAN;
+    return VECDB_OK;
+}
+
+/* So few that looking at each is cheaper than finding out anything about them. */
+static bool better_scanned(const struct search_task *task)
 {
     double allowed = (double)task->search->allowed_count;
 
-    return allowed <= 4.0 * (double)task->ef || allowed * allowed <= 8.0 * (double)task->ef * (double)rows;
+    return allowed <= 4.0 * (double)task->ef || allowed <= FILTER_FEW;
+}
+
+static vecdb_status search_filtered(const struct search_task *task, struct graph_scratch *scratch,
+                                    const struct graph_query *query, size_t want, size_t *count,
+                                    struct index_counters *counters)
+{
+    const struct graph_pool *pool = &scratch->pool;
+    enum engine engine = SCAN;
+
+    if (!better_scanned(task)) {
+        TRY(graph_scratch_pool(scratch, task->ef * POOL_FACTOR));
+        TRY(walk_plain(task, scratch, query, want, &engine, counters));
+        if (engine == STEPPING_WALK) {
+            graph_scratch_clear(scratch);
+            TRY(walk_filtered(task, scratch, query, counters));
+        }
+    }
+    if (engine != SCAN) {
+        *count = unroll(task, &scratch->passing, want, scratch->hits);
+        return VECDB_OK;
+    }
+    TRY(scan_codes(task, scratch, query, want, counters));
+    for (*count = 0; *count < pool->count; ++*count)
+        scratch->hits[*count] = (struct hit){graph_codec_distance(&task->state->codec, graph_key_score(pool->keys[*count])),
+                                             graph_key_node(pool->keys[*count])};
+    return VECDB_OK;
 }
 
 static vecdb_status search_one(const struct search_task *task, struct graph_scratch *scratch, size_t i,
@@ -558,15 +695,8 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     else if (want > task->ef)
         want = task->ef;
     TRY(scratch_hits(scratch, want));
-    if (search->allowed && better_scanned(task, rows)) {
-        const struct graph_pool *pool = &scratch->pool;
-        TRY(scan_codes(task, scratch, &query, want, counters));
-        for (n = 0; n < pool->count; n++)
-            scratch->hits[n] = (struct hit){graph_codec_distance(&state->codec, graph_key_score(pool->keys[n])),
-                                            graph_key_node(pool->keys[n])};
-    } else if (search->allowed) {
-        TRY(walk_filtered(task, scratch, &query, counters));
-        n = unroll(task, &scratch->passing, want, scratch->hits);
+    if (search->allowed) {
+        TRY(search_filtered(task, scratch, &query, want, &n, counters));
     } else {
         struct graph_stop stop = {task->ef, task->gamma_k, want > task->gamma_k ? want : task->gamma_k, task->gamma};
         uint32_t seeds[GRAPH_ENTRY];

@@ -198,6 +198,10 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
     search->k = from->limit + from->offset;
     TRY(take_queries(request, field, from));
     TRY(take_range(search, from));
+    if (from->query_filters && (compiled || (from->filter && *from->filter)))
+        return error_set(VECDB_ERR_INVALID, "search: a filter for each query and one for all do not go together");
+    request->query_filters = from->query_filters;
+    request->filter_params = from->filter_params;
     if (compiled) {
         search->filter = compiled;
     } else if (from->filter && *from->filter) {
@@ -215,10 +219,12 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
         search->within = &request->within;
     }
     TRY(take_group(request, schema, from));
-    if (from->timeout_ms) {
+    if (from->timeout_ms)
         deadline_start(&request->deadline, from->timeout_ms);
+    request->deadline.cancel = from->cancel;
+    if (from->timeout_ms || from->cancel)
         search->deadline = &request->deadline;
-    }
+    TRY(deadline_check(search->deadline));
     TRY(check_params(from->params));
     search->params = from->params;
     search->exact = from->exact;

@@ -16,6 +16,8 @@ struct request {
     size_t limit, offset;
     size_t group_field, group_size; /* SCHEMA_NONE: not grouped */
     bool strict_group_size;
+    const char *const *query_filters; /* the caller's; NULL: one for all */
+    const char *filter_params;
 };
 
 /** What to bring along with the rows. */

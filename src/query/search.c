@@ -1,16 +1,19 @@
 #include "query/search.h"
 
 #include "base/mem.h"
+#include "filter/values.h"
 #include "index/flat.h"
 #include "index/topk.h"
 #include "query/view_source.h"
 #include "schema/rows.h"
+#include "storage/key_map.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- which rows ---- */
 
@@ -52,23 +55,124 @@ vecdb_status search_explain_filter(const struct snapshot *snapshot, size_t view_
     return status;
 }
 
+/* ---- partitions of a key ---- */
+
+uint32_t partition_of_key(const struct schema *schema, const void *value, size_t size)
+{
+    return PARTITION_FIRST + (uint32_t)(key_map_hash(value, size) % schema->num_partitions);
+}
+
+struct key_partitions {
+    const struct schema *schema;
+    uint32_t partition;
+    bool wanted;
+};
+
+static void want_partition(void *context, const void *value, size_t size)
+{
+    struct key_partitions *partitions = context;
+
+    if (partition_of_key(partitions->schema, value, size) == partitions->partition)
+        partitions->wanted = true;
+}
+
+/* Whether a filter may find rows in a partition, by what it says about the partition key. */
+static bool may_hold(const struct schema *schema, const struct filter *filter, uint32_t partition)
+{
+    struct key_partitions partitions = {schema, partition, false};
+
+    if (schema->partition_key == SCHEMA_NONE || !filter)
+        return true;
+    return !filter_field_values(filter, schema->partition_key, want_partition, &partitions) || partitions.wanted;
+}
+
+/* ---- rows that expire ---- */
+
+int64_t expiry_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec;
+}
+
+static bool is_over(const struct column *column, size_t at, int64_t now)
+{
+    int64_t expiry = (int64_t)load_u64(column->data + at * 8);
+
+    return column_is_valid(column, at) && expiry > 0 && expiry <= now;
+}
+
+vecdb_status row_expired(const struct snapshot *snapshot, size_t view_at, size_t row, bool *expired)
+{
+    const struct segment_view *view = &snapshot->views[view_at];
+    size_t block = row / view->segment->block_rows;
+    struct column_scratch scratch = {{0}};
+    struct column column;
+    vecdb_status status;
+
+    *expired = false;
+    if (snapshot->schema->ttl_field == SCHEMA_NONE)
+        return VECDB_OK;
+    status = view_column(view, snapshot->schema, snapshot->schema->ttl_field, block, &scratch, &column);
+    if (status == VECDB_OK)
+        *expired = is_over(&column, row % view->segment->block_rows, expiry_now());
+    buf_deinit(&scratch.bytes);
+    return status;
+}
+
+/* Take the rows that have expired out of a bitmap. */
+static vecdb_status subtract_expired(const struct snapshot *snapshot, const struct segment_view *view, uint64_t *rows)
+{
+    size_t field = snapshot->schema->ttl_field, own = view_field(view, snapshot->schema, field);
+    size_t block_rows = view->segment->block_rows;
+    struct column_scratch scratch = {{0}};
+    vecdb_status status = VECDB_OK;
+    int64_t now = expiry_now();
+
+    for (size_t first = 0; first < view->row_count && status == VECDB_OK; first += block_rows) {
+        size_t count = view_block_rows(view, first / block_rows);
+        struct column_stats stats;
+        struct column column;
+        if (own != SCHEMA_NONE && view->segment->ops->stats &&
+            view->segment->ops->stats(view->segment, own, first / block_rows, &stats) &&
+            (!stats.has_range || stats.low.integer > now))
+            continue;
+        status = view_column(view, snapshot->schema, field, first / block_rows, &scratch, &column);
+        for (size_t at = 0; at < count && status == VECDB_OK; at++)
+            if (is_over(&column, at, now))
+                bitmap_clear(rows, first + at);
+    }
+    buf_deinit(&scratch.bytes);
+    return status;
+}
+
 vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
                             const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
                             uint64_t **rows, size_t *count, struct filter_counters *counters)
 {
     const struct segment_view *view = &snapshot->views[view_at];
     struct view_source source;
-    bool filtered = filter && !filter_matches_all(filter);
+    bool filtered = filter && !filter_matches_all(filter), expires = snapshot->schema->ttl_field != SCHEMA_NONE;
     uint64_t *words;
 
     *rows = NULL;
     *count = 0;
-    if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count))
+    if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count) ||
+        !may_hold(snapshot->schema, filter, view->partition))
         return VECDB_OK;
     *count = view_live_rows(view);
-    if (*count == 0 || (!filtered && !tombstones_count(view->tombstones)))
+    if (*count == 0 || (!filtered && !expires && !tombstones_count(view->tombstones)))
         return VECDB_OK;
     TRY(search_live_rows(view, &words));
+    if (expires) {
+        vecdb_status status = subtract_expired(snapshot, view, words);
+        if (status != VECDB_OK) {
+            mem_free(words);
+            return status;
+        }
+        *count = bitmap_count(words, view->row_count);
+    }
     if (filtered) {
         struct filter_source rows_source = view_source_init(&source, snapshot, view);
         vecdb_status status =
@@ -425,6 +529,11 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
                                 search->deadline, &task.allowed, &task.allowed_count, &counters->filter);
         if (status == VECDB_OK)
             status = narrow(snapshot, view_at, search, &task.vectors, &task.allowed, &task.allowed_count);
+    }
+    if (status == VECDB_OK && task.allowed_count == task.vectors.row_count && task.allowed) { /* all: no need to look */
+        if (!search->rows)
+            mem_free(task.allowed);
+        task.allowed = NULL;
     }
     if (status == VECDB_OK && task.allowed_count) {
         size_t covered;

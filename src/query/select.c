@@ -34,14 +34,19 @@ vecdb_status select_keys(const struct snapshot *snapshot, const struct rows *key
         size_t size, view;
         const uint8_t *key = column_bytes(column, i, &size);
         uint32_t row;
-        bool here;
+        bool here, over = false;
         vecdb_status status = snapshot_find(snapshot, key, size, &here, &view, &row);
         if (status != VECDB_OK) {
             mem_free(*found);
             *found = NULL;
             return status;
         }
-        if (here)
+        if (here && (status = row_expired(snapshot, view, row, &over)) != VECDB_OK) {
+            mem_free(*found);
+            *found = NULL;
+            return status;
+        }
+        if (here && !over)
             (*found)[(*count)++] = (struct found){(uint32_t)view, row, 0};
     }
     return VECDB_OK;

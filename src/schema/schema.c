@@ -211,6 +211,27 @@ static vecdb_status make_dynamic_field(struct field *field)
     return field->name ? VECDB_OK : error_nomem("schema");
 }
 
+static vecdb_status take_settings(struct schema *schema, const vecdb_schema *from)
+{
+    schema->num_partitions = from->num_partitions ? from->num_partitions : SCHEMA_PARTITIONS;
+    if (from->num_partitions && schema->partition_key == SCHEMA_NONE)
+        return error_set(VECDB_ERR_INVALID, "collection %s: num_partitions is %u, but no field is a partition key",
+                         schema->name, from->num_partitions);
+    if (schema->num_partitions > SCHEMA_MAX_PARTITIONS)
+        return error_set(VECDB_ERR_LIMIT, "collection %s: num_partitions is %u, it must be in 1..%d", schema->name,
+                         schema->num_partitions, SCHEMA_MAX_PARTITIONS);
+    schema->ttl_field = SCHEMA_NONE;
+    if (!from->ttl_field)
+        return VECDB_OK;
+    schema->ttl_field = schema_find(schema, from->ttl_field, strlen(from->ttl_field));
+    if (schema->ttl_field == SCHEMA_NONE)
+        return error_set(VECDB_ERR_NO_SUCH, "collection %s: ttl_field %s is no field", schema->name, from->ttl_field);
+    if (schema->fields[schema->ttl_field].type != VECDB_TYPE_INT64 || schema->ttl_field == schema->primary)
+        return error_set(VECDB_ERR_TYPE, "collection %s: ttl_field %s must be an INT64 field, and not the primary key",
+                         schema->name, from->ttl_field);
+    return VECDB_OK;
+}
+
 vecdb_status schema_create(const vecdb_schema *from, struct schema **out)
 {
     struct schema *schema;
@@ -253,7 +274,7 @@ vecdb_status schema_create(const vecdb_schema *from, struct schema **out)
         if ((status = make_dynamic_field(&schema->fields[schema->field_count - 1])) != VECDB_OK)
             goto fail;
     }
-    if ((status = index_fields(schema)) != VECDB_OK)
+    if ((status = index_fields(schema)) != VECDB_OK || (status = take_settings(schema, from)) != VECDB_OK)
         goto fail;
     *out = schema;
     return VECDB_OK;
@@ -286,7 +307,9 @@ void schema_publish(const struct schema *schema, vecdb_field *fields, vecdb_sche
                           .description = schema->description,
                           .fields = fields,
                           .field_count = n,
-                          .dynamic = schema->dynamic != SCHEMA_NONE};
+                          .dynamic = schema->dynamic != SCHEMA_NONE,
+                          .ttl_field = schema->ttl_field == SCHEMA_NONE ? NULL : schema->fields[schema->ttl_field].name,
+                          .num_partitions = schema->partition_key == SCHEMA_NONE ? 0 : schema->num_partitions};
 }
 
 /* The public form with one field more, or under another name, made into a schema again. */
@@ -306,6 +329,8 @@ static vecdb_status rebuild(const struct schema *schema, const char *name, const
     if (name)
         public_form.name = name;
     status = schema_create(&public_form, out);
+    if (status == VECDB_OK && schema->partition_key == SCHEMA_NONE)
+        (*out)->partition_key = SCHEMA_NONE; /* of a collection older than partition keys */
     mem_free(fields);
     return status;
 }
@@ -320,6 +345,9 @@ vecdb_status schema_with_field(const struct schema *schema, const vecdb_field *f
     if (!(field->flags & VECDB_NULLABLE) && !field->default_value)
         return error_set(VECDB_ERR_INVALID,
                          "collection %s: field %s must be nullable or have a default, for the rows there are",
+                         schema->name, field->name ? field->name : "(NULL)");
+    if (field->flags & VECDB_PARTITION_KEY)
+        return error_set(VECDB_ERR_UNSUPPORTED, "collection %s: field %s: a partition key is chosen when a collection is created",
                          schema->name, field->name ? field->name : "(NULL)");
     return rebuild(schema, NULL, field, out);
 }
@@ -371,9 +399,10 @@ const char *schema_nearest(const struct schema *schema, const char *name, size_t
     return nearest;
 }
 
-/* Encoded: u32 version 1, u8 dynamic, text name, text description, u32 count, then for each field: text name, text
+/* Encoded: u32 version 1 or 2, u8 dynamic, text name, text description, u32 count, then for each field: text name, text
  * description, text default, u32 type flags dim max_length max_capacity element_type. A text is u32 length plus one
- * (0: NULL) and its bytes. */
+ * (0: NULL) and its bytes. Version 2 goes on with u32 partitions of the key (0: there is no key) and text ttl field; it is
+ * written only where there is one of them. */
 static vecdb_status put_u32(struct buf *out, uint32_t value) { return buf_append(out, &value, sizeof value); }
 
 static vecdb_status put_text(struct buf *out, const char *text)
@@ -387,8 +416,9 @@ static vecdb_status put_text(struct buf *out, const char *text)
 vecdb_status schema_encode(const struct schema *schema, struct buf *out)
 {
     uint8_t dynamic = schema->dynamic != SCHEMA_NONE;
+    bool settings = schema->partition_key != SCHEMA_NONE || schema->ttl_field != SCHEMA_NONE;
 
-    TRY(put_u32(out, 1));
+    TRY(put_u32(out, settings ? 2 : 1));
     TRY(buf_append(out, &dynamic, 1));
     TRY(put_text(out, schema->name));
     TRY(put_text(out, schema->description));
@@ -407,7 +437,10 @@ vecdb_status schema_encode(const struct schema *schema, struct buf *out)
         TRY(put_u32(out, field->max_capacity));
         TRY(put_u32(out, field->element_type));
     }
-    return VECDB_OK;
+    if (!settings)
+        return VECDB_OK;
+    TRY(put_u32(out, schema->partition_key == SCHEMA_NONE ? 0 : schema->num_partitions));
+    return put_text(out, schema->ttl_field == SCHEMA_NONE ? NULL : schema->fields[schema->ttl_field].name);
 }
 
 struct reader {
@@ -463,8 +496,8 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     uint32_t version = get_u32(&reader), count;
 
     *out = NULL;
-    if (!reader.failed && version != 1)
-        return error_set(VECDB_ERR_VERSION, "schema: format %u is newer than this vecdb's 1", version);
+    if (!reader.failed && version != 1 && version != 2)
+        return error_set(VECDB_ERR_VERSION, "schema: format %u is newer than this vecdb's 2", version);
     if (reader.size < 1)
         return error_set(VECDB_ERR_CORRUPT, "schema: %zu bytes are too few", size);
     schema.dynamic = *reader.data != 0;
@@ -492,6 +525,10 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     }
     schema.fields = fields;
     schema.field_count = count;
+    if (version == 2) {
+        schema.num_partitions = get_u32(&reader);
+        schema.ttl_field = get_text(&reader);
+    }
     if (reader.out_of_memory)
         status = error_nomem("schema");
     else if (reader.failed || reader.size)
@@ -500,6 +537,8 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
         error_prefix("stored schema: ");
         status = VECDB_ERR_CORRUPT;
     }
+    if (status == VECDB_OK && !schema.num_partitions)
+        (*out)->partition_key = SCHEMA_NONE; /* of a collection older than partition keys */
     for (uint32_t i = 0; i < count; i++) {
         mem_free((char *)fields[i].name);
         mem_free((char *)fields[i].description);
@@ -508,5 +547,6 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     mem_free(fields);
     mem_free((char *)schema.name);
     mem_free((char *)schema.description);
+    mem_free((char *)schema.ttl_field);
     return status;
 }

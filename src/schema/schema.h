@@ -9,6 +9,8 @@
 
 #define SCHEMA_DYNAMIC_FIELD "$meta"
 #define SCHEMA_NONE ((size_t)-1)
+#define SCHEMA_PARTITIONS 16 /* of a partition key, when nothing else is asked for */
+#define SCHEMA_MAX_PARTITIONS 1024
 
 struct field {
     char *name, *description;
@@ -27,6 +29,8 @@ struct schema {
     size_t primary;       /* field number */
     size_t dynamic;       /* of $meta, or SCHEMA_NONE */
     size_t partition_key; /* or SCHEMA_NONE */
+    uint32_t num_partitions; /* with a partition key */
+    size_t ttl_field;     /* or SCHEMA_NONE */
     bool auto_id;
 };
 

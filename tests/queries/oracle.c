@@ -691,8 +691,13 @@ static void check_hits(struct oracle *oracle, const struct question *question, s
             double score = score_of(oracle, question, q, row);
             found += larger ? score >= worst - 1e-4 : score <= worst + 1e-4;
         }
-        oracle->tally->recall[oracle->kind].found += found;
-        oracle->tally->recall[oracle->kind].wanted += wanted;
+        if (question->request.has_radius) {
+            oracle->tally->recall[oracle->kind].in_range += found;
+            oracle->tally->recall[oracle->kind].range_wanted += wanted;
+        } else {
+            oracle->tally->recall[oracle->kind].found += found;
+            oracle->tally->recall[oracle->kind].wanted += wanted;
+        }
         oracle->tally->recall[oracle->kind].searches++;
     }
 }
@@ -1361,12 +1366,15 @@ int query_oracle(uint64_t seed, size_t operations, struct query_tally *tally)
     return result;
 }
 
+static double share(uint64_t part, uint64_t whole) { return whole ? (double)part / (double)whole : 1; }
+
 double query_tally_worst(const struct query_tally *tally, const char **kind)
 {
     double worst = 1;
 
     for (size_t i = 0; i < ORACLE_KINDS; i++) {
-        double recall = tally->recall[i].wanted ? (double)tally->recall[i].found / (double)tally->recall[i].wanted : 1;
+        double recall = fmin(share(tally->recall[i].found, tally->recall[i].wanted),
+                             share(tally->recall[i].in_range, tally->recall[i].range_wanted));
         if (tally->recall[i].searches >= 200 && recall < worst)
             worst = recall, *kind = tally->recall[i].kind;
     }
@@ -1382,6 +1390,7 @@ void query_tally_print(const struct query_tally *tally)
            (unsigned long long)tally->hybrid, (unsigned long long)tally->cursors, (unsigned long long)tally->pages,
            (unsigned long long)tally->queries, (unsigned long long)tally->counts, (unsigned long long)tally->gets);
     for (size_t i = 0; i < ORACLE_KINDS && tally->recall[i].kind; i++)
-        printf("  %-12s %8llu searches, recall %.4f\n", tally->recall[i].kind, (unsigned long long)tally->recall[i].searches,
-               tally->recall[i].wanted ? (double)tally->recall[i].found / (double)tally->recall[i].wanted : 1.0);
+        printf("  %-12s %8llu searches, recall %.4f, of ranges %.4f\n", tally->recall[i].kind,
+               (unsigned long long)tally->recall[i].searches, share(tally->recall[i].found, tally->recall[i].wanted),
+               share(tally->recall[i].in_range, tally->recall[i].range_wanted));
 }

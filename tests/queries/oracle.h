@@ -12,7 +12,7 @@ struct query_tally {
     uint64_t operations, rows_written, exact, approximate, ranged, grouped, hybrid, cursors, pages, queries, counts, gets;
     struct {
         const char *kind;
-        uint64_t found, wanted, searches;
+        uint64_t found, wanted, in_range, range_wanted, searches;
     } recall[ORACLE_KINDS];
 };
 
