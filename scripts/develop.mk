@@ -42,7 +42,7 @@ check: deps-check ## all that CI runs
 
 install: all ## into PREFIX (and DESTDIR): library, header, pkg-config file, command line
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
-	install -m 644 include/vecdb.h $(DESTDIR)$(PREFIX)/include/vecdb.h
+	install -m 644 include/vecdb.h include/vecdb_plugin.h $(DESTDIR)$(PREFIX)/include/
 	install -m 755 $(SO) $(DESTDIR)$(LIBDIR)/libvecdb.so.$(VERSION)
 	ln -sf libvecdb.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvecdb.so.$(SOVERSION)
 	ln -sf libvecdb.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libvecdb.so
@@ -52,7 +52,7 @@ install: all ## into PREFIX (and DESTDIR): library, header, pkg-config file, com
 	$(if $(CLI_SRCS),install -m 755 $(BUILD)/vecdb $(DESTDIR)$(PREFIX)/bin/vecdb)
 
 uninstall: ## take out again what install put there
-	rm -f $(DESTDIR)$(PREFIX)/include/vecdb.h $(DESTDIR)$(LIBDIR)/libvecdb.so $(DESTDIR)$(LIBDIR)/libvecdb.so.$(SOVERSION) \
+	rm -f $(DESTDIR)$(PREFIX)/include/vecdb.h $(DESTDIR)$(PREFIX)/include/vecdb_plugin.h $(DESTDIR)$(LIBDIR)/libvecdb.so $(DESTDIR)$(LIBDIR)/libvecdb.so.$(SOVERSION) \
 	    $(DESTDIR)$(LIBDIR)/libvecdb.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libvecdb.a \
 	    $(DESTDIR)$(LIBDIR)/pkgconfig/vecdb.pc $(DESTDIR)$(PREFIX)/bin/vecdb
 

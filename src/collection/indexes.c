@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "collection/database.h"
 #include "collection/scalar_indexes.h"
+#include "index/plugged.h"
 
 #include <stdio.h>
 #include <assert.h>
@@ -96,6 +97,7 @@ static vecdb_status define_vector(const struct field *field, const vecdb_index_o
     TRY(find_kind(options->type && *options->type ? options->type : "AUTOINDEX", field, out));
     out->metric = options->metric == VECDB_METRIC_DEFAULT ? metric_default(field->type) : options->metric;
     TRY(metric_check(out->metric, field->type, field->name));
+    TRY(plugged_check_metric(out->ops, out->metric));
     snprintf(owner, sizeof owner, "index %s", out->ops->name);
     TRY(params_parse(owner, out->ops->build_params, out->ops->search_params, options->params, &out->params));
     out->field = mem_strdup(field->name);

@@ -6,7 +6,9 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "base/plugged.h"
 #include "index/deadline.h"
+#include "index/plugged.h"
 #include "index/scan.h"
 #include "index/scan_sieve.h"
 #include "index/topk.h"
@@ -447,11 +449,14 @@ vecdb_status flat_search_from(const struct vectors *vectors, size_t first_row, v
 {
     struct flat_job job = {.vectors = vectors, .search = search, .metric = metric, .first_row = first_row,
                            .hits = hits, .counts = counts};
+    const vecdb_plugin_metric *plugged = plugged_metric(metric);
     size_t groups, slots, bytes;
     vecdb_status status;
 
     if (search->query_count == 0)
         return VECDB_OK;
+    if (plugged)
+        return plugged_scan(vectors, first_row, plugged, search, hits, counts, counters);
     plan(&job);
     groups = (search->query_count + job.group_size - 1) / job.group_size;
     if (job.range_count > 1) {

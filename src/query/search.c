@@ -242,6 +242,12 @@ static float score_of(vecdb_metric metric, float distance)
     return distance;
 }
 
+/* What hits are ordered by: smaller first, and equal where scores are, which distances under COSINE need not be. */
+static float rank_of(vecdb_metric metric, float distance)
+{
+    return metric_is_similarity(metric) ? -score_of(metric, distance) : distance;
+}
+
 static float distance_of(vecdb_metric metric, double score)
 {
     if (metric == VECDB_METRIC_IP)
@@ -661,7 +667,7 @@ static vecdb_status merge_query(const struct snapshot *snapshot, const struct se
         for (size_t i = 0; i < parts[v].counts[query]; i++) {
             const struct hit *hit = &parts[v].hits[query * parts[v].k + i];
             if (within_range(search, hit->distance))
-                all[n++] = (struct found){(uint32_t)v, hit->row, hit->distance};
+                all[n++] = (struct found){(uint32_t)v, hit->row, rank_of(search->metric, hit->distance)};
         }
     }
     if (lists > 1)
@@ -670,7 +676,7 @@ static vecdb_status merge_query(const struct snapshot *snapshot, const struct se
     *count = n < search->k ? n : search->k;
     for (size_t i = 0; i < *count; i++) {
         out[i] = all[i];
-        out[i].score = score_of(search->metric, all[i].score);
+        out[i].score = metric_is_similarity(search->metric) ? -all[i].score : all[i].score;
     }
     return VECDB_OK;
 }

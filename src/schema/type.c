@@ -1,5 +1,7 @@
 #include "schema/type.h"
 
+#include "base/plugged.h"
+
 #include <strings.h>
 
 static const struct {
@@ -66,14 +68,21 @@ size_t type_width(vecdb_type type, uint32_t dim)
 
 const char *metric_name(vecdb_metric metric)
 {
-    return (size_t)metric < metric_count ? metrics[metric] : NULL;
+    const vecdb_plugin_metric *plugged = plugged_metric(metric);
+
+    return plugged ? plugged->name : (size_t)metric < metric_count ? metrics[metric] : NULL;
 }
 
 vecdb_metric metric_from_name(const char *name)
 {
+    const vecdb_plugin_metric *plugged;
+
     for (size_t i = 1; i < metric_count; i++)
         if (strcasecmp(metrics[i], name) == 0)
             return (vecdb_metric)i;
+    for (size_t i = 0; (plugged = plugged_metric_at(i)); i++)
+        if (strcasecmp(plugged->name, name) == 0)
+            return (vecdb_metric)plugged->number;
     return VECDB_METRIC_DEFAULT;
 }
 
@@ -85,10 +94,16 @@ vecdb_metric metric_default(vecdb_type type)
 vecdb_status metric_check(vecdb_metric metric, vecdb_type type, const char *field)
 {
     bool binary = type == VECDB_TYPE_BINARY_VECTOR;
+    const vecdb_plugin_metric *plugged = plugged_metric(metric);
     bool binary_metric = metric == VECDB_METRIC_HAMMING || metric == VECDB_METRIC_JACCARD;
 
     if (!metric_name(metric))
-        return error_set(VECDB_ERR_INVALID, "field %s: metric %d is unknown", field, (int)metric);
+        return error_set(VECDB_ERR_INVALID, "field %s: metric %d is unknown%s", field, (int)metric,
+                         (uint32_t)metric >= VECDB_PLUGIN_METRIC_FIRST ? "; the plug-in with it is not registered" : "");
+    if (plugged && !(plugged->types & VECDB_PLUGIN_TYPE(type)))
+        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: metric %s does not go with %s", field, plugged->name, type_name(type));
+    if (plugged)
+        return VECDB_OK;
     if (binary != binary_metric)
         return error_set(VECDB_ERR_UNSUPPORTED, "field %s: metric %s does not go with %s, which takes %s", field,
                          metric_name(metric), type_name(type), binary ? "HAMMING or JACCARD" : "L2, IP or COSINE");
