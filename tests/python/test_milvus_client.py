@@ -530,6 +530,10 @@ class Schemas(Facade):
         self.assertEqual(len(self.client.search("p", [vector(1)])[0]), 6)
         with self.assertRaises(MilvusException):
             self.client.create_partition("p", "manual")
+        self.assertEqual(self.client.list_partitions("p"), [f"_default_{i}" for i in range(16)])
+        self.assertEqual(sorted(hit["id"] for hit in self.client.search("p", [vector(1)], filter="tenant == 'a'")[0]), [0, 2, 4])
+        self.client.create_collection("p3", schema=schema, num_partitions=3)
+        self.assertEqual(len(self.client.list_partitions("p3")), 3)
 
     def test_add_field(self):
         self.quick(2, enable_dynamic_field=False) if False else self.client.create_collection("q", dimension=4, enable_dynamic_field=False)

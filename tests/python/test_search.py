@@ -315,6 +315,74 @@ class Options(Case):
         self.assertEqual(plain(films.search(film_vector(3), 1, exact=True, metric_type="L2", timeout=60).ids[0]), [3])
 
 
+class Tenants(Case):
+    """Partition keys, rows that expire, filters for each query, cancelling, relevance."""
+
+    def rows(self, **options):
+        c = self.db.create_collection(
+            "rows",
+            [
+                Field("id", "INT64", primary_key=True),
+                Field("tenant", "VARCHAR", max_length=9, partition_key=bool(options.get("num_partitions"))),
+                Field("until", "INT64", nullable=True),
+                Field("v", "FLOAT_VECTOR", dim=2),
+            ],
+            **options,
+        )
+        c.insert([{"id": i, "tenant": f"t{i % 5}", "until": i % 2 and 1, "v": [float(i), 1.0]} for i in range(50)])
+        return c
+
+    def test_partition_key(self):
+        c = self.rows(num_partitions=4)
+        self.assertEqual(c.partitions(), [f"_default_{i}" for i in range(4)])
+        self.assertEqual(c.schema.num_partitions, 4)
+        hits = c.search([0.0, 1.0], 20, filter="tenant == 't3'", metric_type="L2")[0]
+        self.assertEqual([hit.id for hit in hits], list(range(3, 50, 5)))
+        self.assertEqual(c.count("tenant in ['t1', 't2']"), 20)
+        with self.assertRaises(vecdb.InvalidError):
+            c.create_partition("mine")
+
+    def test_expiry(self):
+        c = self.rows(ttl_field="until")
+        self.assertEqual(c.schema.ttl_field, "until")
+        self.assertEqual(c.count(), 25)
+        self.assertEqual(c.get([1, 2], ["id"]), [{"id": 2}])
+
+    def test_filter_for_each_query(self):
+        c = self.rows()
+        result = c.search([[0.0, 1.0]] * 3, 3, filter=["id > 10", None, "id > 100"], metric_type="L2")
+        self.assertEqual([[hit.id for hit in hits] for hits in result], [[11, 12, 13], [0, 1, 2], []])
+        result = c.search([[0.0, 1.0]] * 2, 1, filter=["id > {n}", "id >= {n}"], filter_params={"n": 7}, metric_type="L2")
+        self.assertEqual([hits[0].id for hits in result], [8, 7])
+        with self.assertRaises(vecdb.InvalidError):
+            c.search([[0.0, 1.0]] * 3, 3, filter=["id > 10"])
+
+    def test_cancel(self):
+        c = self.rows()
+        cancel = vecdb.Cancel()
+        self.assertEqual(len(c.search([0.0, 1.0], 3, cancel=cancel)[0]), 3)
+        cancel.set()
+        with self.assertRaises(vecdb.CancelledError):
+            c.search([0.0, 1.0], 3, cancel=cancel)
+        cancel.clear()
+        self.assertEqual(len(c.search([0.0, 1.0], 3, cancel=cancel)[0]), 3)
+
+    @needs_numpy
+    def test_mmr(self):
+        vectors = [[1.0, 0.01], [1.0, 0.02], [0.7, 0.7], [-1.0, 0.0]]
+        self.assertEqual(vecdb.mmr([1.0, 0.0], vectors, 2, lambda_=1), [0, 1])
+        self.assertEqual(vecdb.mmr([1.0, 0.0], vectors, 2, lambda_=0.1), [0, 3])
+        self.assertEqual(len(vecdb.mmr([1.0, 0.0], vectors, 9, metric_type="L2")), 4)
+        with self.assertRaises(vecdb.InvalidError):
+            vecdb.mmr([1.0, 0.0], vectors, 2, lambda_=3)
+
+    def test_cursor_brings_dynamic_keys(self):
+        c = self.db.create_collection("d", [Field("id", "INT64", primary_key=True), Field("v", "FLOAT_VECTOR", dim=2)], dynamic=True)
+        c.insert([{"id": i, "v": [float(i), 1.0], "colour": f"c{i}"} for i in range(5)])
+        pages = list(c.search_iterator([0.0, 1.0], 2, output_fields=["colour"], metric_type="L2"))
+        self.assertEqual([hit["colour"] for page in pages for hit in page], [f"c{i}" for i in range(5)])
+
+
 class Refused(Case):
     def test_limits(self):
         films = self.films(3)

@@ -44,7 +44,7 @@ from ._errors import (
 )
 from ._result import Hit, Hits, Result
 from ._schema import Field, Param, Schema
-from ._search import Search
+from ._search import Cancel, Search, mmr
 from ._types import DataType, Metric
 
 __version__ = "0.1.0"
@@ -92,6 +92,7 @@ def index_params() -> List[Param]:
 
 __all__ = [
     "BusyError",
+    "Cancel",
     "CancelledError",
     "Collection",
     "CorruptError",
@@ -127,6 +128,7 @@ __all__ = [
     "__version__",
     "has_feature",
     "index_params",
+    "mmr",
     "open",
     "repair",
     "simd",

@@ -16,6 +16,7 @@ from ._handle import Gate, Progress, ProgressLike, check, failure
 from ._result import Hits, Result, query_rows, search_result
 from ._schema import META, Field, Schema
 from ._search import (
+    Cancel,
     Names,
     Plan,
     Request,
@@ -260,18 +261,21 @@ class Collection:
         timeout: Optional[float] = None,
         exact: bool = False,
         params: Params = None,
+        cancel: Optional[Cancel] = None,
         **search_params: Any,
     ) -> Result:
         """The `limit` nearest rows to each query.
 
         queries        one vector, or many: an array, a tensor, a list
         field          vector field; may be left out when there is only one
-        filter         which rows count: "year >= 1990 and title like 'The %'"; filter_params fills {names} in it
+        filter         which rows count: "year >= 1990 and title like 'The %'"; filter_params fills {names} in it. A list
+                       has one for each query, None for all rows
         output_fields  fields to bring along; "*" for all
         radius, range_filter   only hits nearer than radius, and not nearer than range_filter
         group_by       at most group_size hits for each value of this field
         ids            search only the rows with these keys
         exact          scan every row, whatever the index
+        cancel         a vecdb.Cancel(), with which another thread may end the search
         Further names are search parameters of the index: ef=64, nprobe=8.
         """
         key = (
@@ -291,6 +295,7 @@ class Collection:
             timeout,
             exact,
             params,
+            cancel,
             *search_params.items(),
         )
         try:
@@ -322,6 +327,7 @@ class Collection:
                     "timeout": timeout,
                     "exact": exact,
                     "params": params,
+                    "cancel": cancel,
                     "more": search_params,
                 },
             )
@@ -364,6 +370,7 @@ class Collection:
                 "timeout": timeout,
                 "exact": exact,
                 "params": params,
+                "cancel": cancel,
                 "more": search_params,
             },
         )

@@ -80,19 +80,31 @@ class Database:
         *,
         dynamic: Optional[bool] = None,
         description: Optional[str] = None,
+        ttl_field: Optional[str] = None,
+        num_partitions: int = 0,
     ) -> Collection:
         """Create a collection and open it.
 
-        dynamic=True keeps keys that are no field too: filters and output_fields may name them like fields.
+        dynamic=True    keeps keys that are no field too: filters and output_fields may name them like fields
+        ttl_field       an INT64 field: seconds since 1970 when a row expires, and is seen no more
+        num_partitions  with a partition key: how many partitions it spreads rows over; 0 for 16
         """
         if isinstance(fields, Schema):
             schema = Schema(
                 fields.fields,
                 dynamic=fields.dynamic if dynamic is None else dynamic,
                 description=fields.description if description is None else description,
+                ttl_field=ttl_field or fields.ttl_field,
+                num_partitions=num_partitions or fields.num_partitions,
             )
         else:
-            schema = Schema(fields, dynamic=bool(dynamic), description=description or "")
+            schema = Schema(
+                fields,
+                dynamic=bool(dynamic),
+                description=description or "",
+                ttl_field=ttl_field,
+                num_partitions=num_partitions,
+            )
         struct, keep = schema.to_struct(name)
         out = c_void_p()
         with self._gate as handle:

@@ -104,6 +104,8 @@ class SchemaStruct(Structure):
         ("fields", POINTER(FieldStruct)),
         ("field_count", c_size_t),
         ("dynamic", c_bool),
+        ("ttl_field", c_char_p),
+        ("num_partitions", c_uint32),
     ]
 
 
@@ -216,6 +218,8 @@ class SearchRequest(Structure):
         ("round_decimal", c_int32),
         ("timeout_ms", c_uint32),
         ("exact", c_bool),
+        ("query_filters", POINTER(c_char_p)),
+        ("cancel", POINTER(c_int32)),
     ]
 
 
@@ -340,6 +344,7 @@ _PROTOTYPES = {
     "vecdb_filter_compile": (_STATUS, [_P, _TEXT, _TEXT, _OUT]),
     "vecdb_filter_match": (_STATUS, [_P, POINTER(BatchStruct), _P]),
     "vecdb_filter_free": (None, [_OUT]),
+    "vecdb_mmr": (_STATUS, [_P, POINTER(ColumnStruct), c_size_t, c_uint32, c_double, c_size_t, _P, _P]),
     "vecdb_explain": (_STATUS, [_P, POINTER(SearchRequest), _OUT]),
     "vecdb_result_query_count": (_SIZE, [_P]),
     "vecdb_result_rows": (_SIZE, [_P, _SIZE, POINTER(_SIZE)]),

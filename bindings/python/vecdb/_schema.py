@@ -137,17 +137,31 @@ def _count(what: str, name: str, value: Any) -> int:
 
 
 class Schema:
-    """Fields, and whether keys that are no field are kept too (dynamic=True)."""
+    """Fields, and whether keys that are no field are kept too (dynamic=True).
 
-    __slots__ = ("fields", "dynamic", "description", "_by_name", "primary")
+    ttl_field       an INT64 field: seconds since 1970 when a row expires
+    num_partitions  with a partition key: how many partitions it spreads rows over; 0 for 16
+    """
 
-    def __init__(self, fields: Iterable[Field], *, dynamic: bool = False, description: str = "") -> None:
+    __slots__ = ("fields", "dynamic", "description", "ttl_field", "num_partitions", "_by_name", "primary")
+
+    def __init__(
+        self,
+        fields: Iterable[Field],
+        *,
+        dynamic: bool = False,
+        description: str = "",
+        ttl_field: Optional[str] = None,
+        num_partitions: int = 0,
+    ) -> None:
         self.fields: List[Field] = list(fields)
         for field in self.fields:
             if not isinstance(field, Field):
                 raise TypeError(f"expected vecdb.Field, got {type(field).__name__}: {field!r}")
         self.dynamic = bool(dynamic)
         self.description = description
+        self.ttl_field = ttl_field
+        self.num_partitions = num_partitions
         self._by_name: Dict[str, Field] = {field.name: field for field in self.fields}
         #: The primary key's field; None until there is one.
         self.primary: Optional[Field] = next((f for f in self.fields if f.primary_key), None)
@@ -202,6 +216,8 @@ class Schema:
         schema.fields = fields
         schema.field_count = len(self.fields)
         schema.dynamic = self.dynamic
+        schema.ttl_field = c.text(self.ttl_field) if self.ttl_field else None
+        schema.num_partitions = _count("num_partitions", name, self.num_partitions)
         return schema, fields
 
     @classmethod
@@ -212,6 +228,8 @@ class Schema:
             [field for field in fields if field.name != META],
             dynamic=struct.dynamic,
             description=(struct.description or b"").decode(),
+            ttl_field=struct.ttl_field.decode() if struct.ttl_field else None,
+            num_partitions=struct.num_partitions,
         )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ctypes import POINTER, byref, c_double, c_void_p, cast, pointer
+from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_size_t, c_void_p, cast, pointer
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _library as c
 from ._columns import encode_keys, encode_vectors, to_json
 from ._errors import FieldTypeError, InvalidError, NotFoundError
+from ._handle import check
 from ._schema import Field, Schema
-from ._types import Metric, metric
+from ._types import DataType, Metric, metric, numpy
 
 Names = Union[str, Sequence[str], None]
 
@@ -72,6 +73,56 @@ def milliseconds(timeout: Optional[float]) -> int:
     return max(1, min(int(timeout * 1000), 2**32 - 1))
 
 
+class Cancel:
+    """Ends searches that were given it as cancel=, from another thread: they raise CancelledError."""
+
+    __slots__ = ("_flag",)
+
+    def __init__(self) -> None:
+        self._flag = c_int32(0)
+
+    def set(self) -> None:
+        self._flag.value = 1
+
+    def clear(self) -> None:
+        self._flag.value = 0
+
+    @property
+    def is_set(self) -> bool:
+        return bool(self._flag.value)
+
+
+def mmr(
+    query: Any,
+    vectors: Any,
+    limit: int = 10,
+    *,
+    lambda_: float = 0.5,
+    metric_type: Union[str, int, Metric] = "COSINE",
+) -> List[int]:
+    """Places of at most `limit` of the vectors, near to the query and unlike one another (maximal marginal relevance).
+
+    lambda_ 1 looks at nearness alone, 0 at difference alone.
+    """
+    np = numpy()
+    if np is None:
+        raise InvalidError("mmr needs numpy")
+    rows = np.ascontiguousarray(vectors, np.float32)
+    one = np.ascontiguousarray(query, np.float32)
+    if rows.ndim != 2 or one.shape != rows.shape[1:]:
+        raise InvalidError(f"mmr: the query has shape {one.shape}, the vectors {rows.shape}")
+    column = c.ColumnStruct()
+    column.type, column.dim, column.data = int(DataType.FLOAT_VECTOR), rows.shape[1], rows.ctypes.data
+    limit = min(whole("limit", limit), len(rows))
+    chosen, count = (c_size_t * max(1, limit))(), c_size_t()
+    check(
+        c.lib.vecdb_mmr(
+            one.ctypes.data, byref(column), len(rows), int(metric(metric_type)), lambda_, limit, chosen, byref(count)
+        )
+    )
+    return list(chosen[: count.value])
+
+
 class Request:
     """A search request in C's form. `keep` holds all it points to."""
 
@@ -100,6 +151,7 @@ class Request:
         timeout: Optional[float] = None,
         exact: bool = False,
         params: Union[str, Mapping[str, Any], None] = None,
+        cancel: Optional[Cancel] = None,
         more: Optional[Mapping[str, Any]] = None,
     ) -> None:
         struct = c.new_search_request()
@@ -144,6 +196,9 @@ class Request:
         struct.round_decimal = round_decimal
         struct.timeout_ms = milliseconds(timeout)
         struct.exact = bool(exact)
+        if cancel is not None:
+            self.keep.append(cancel)
+            struct.cancel = pointer(cancel._flag)
 
     @classmethod
     def of_filter(
@@ -173,6 +228,14 @@ class Request:
 
     def set_filter(self, filter: Any, filter_params: Union[str, Mapping[str, Any], None]) -> None:
         if filter is None:
+            return
+        if isinstance(filter, (list, tuple)):
+            if len(filter) != self.query_count:
+                raise InvalidError(f"{len(filter)} filters for {self.query_count} queries: one for each, or one for all")
+            texts = (c_char_p * len(filter))(*[c.text(text) if text else None for text in filter])
+            self.keep.append(texts)
+            self.struct.query_filters = texts
+            self.struct.filter_params = filter_params_text(filter_params)
             return
         compiled = getattr(filter, "_handle", None)
         if compiled is not None:
@@ -241,6 +304,7 @@ _OPTIONS = (
     "radius",
     "range_filter",
     "timeout",
+    "cancel",
     "exact",
     "params",
     "round_decimal",

@@ -316,9 +316,17 @@ class Base:
         schema.verify()
         level = ConsistencyLevel.of(consistency_level)
         fields = [native_field(field) for field in schema.fields]
+        keyed = any(field.is_partition_key for field in schema.fields)
+        if num_partitions and not keyed:
+            num_partitions = None  # a server ignores it too
         with translated():
             handle = self.db.create_collection(
-                name, fields, dynamic=schema.enable_dynamic_field, description=schema.description
+                name,
+                fields,
+                dynamic=schema.enable_dynamic_field,
+                description=schema.description,
+                ttl_field=(properties or {}).get("ttl_field"),
+                num_partitions=num_partitions or 0,
             )
         self._handles[name] = handle
         self.meta["collections"].pop(name, None)
