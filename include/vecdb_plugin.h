@@ -1,5 +1,5 @@
 /*
- * Plug-ins for vecdb: index kinds and metrics of your own, registered at run time from C.
+ * Plug-ins for vecdb: index kinds, metrics and filter functions of your own, registered at run time from C.
  *
  * A program fills a struct and registers it, once, before it opens a database that uses it; it stays registered until the
  * process ends. What a kind is asked to do may come from any thread; which calls may run at the same time is said below.
@@ -49,6 +49,40 @@ VECDB_API vecdb_status vecdb_plugin_register_metric(const vecdb_plugin_metric *m
 
 /** A distance as vecdb computes it, by any metric, its own or registered: smaller is nearer (IP: negated, COSINE: 1 - cosine). */
 VECDB_API float vecdb_plugin_distance(vecdb_metric metric, vecdb_type type, uint32_t dim, const void *a, const void *b);
+
+/* ------------------------------------------------------------------------------------------------- filter functions */
+
+enum { VECDB_PLUGIN_BOOL = 1, VECDB_PLUGIN_INTEGER = 2, VECDB_PLUGIN_REAL = 3, VECDB_PLUGIN_TEXT = 4 };
+
+/** What a filter function is given. */
+typedef struct vecdb_plugin_value {
+    uint32_t kind;      /**< VECDB_PLUGIN_BOOL ... */
+    bool boolean;
+    int64_t integer;
+    double real;
+    const char *text;   /**< UTF-8, need not be terminated */
+    size_t length;      /**< bytes */
+} vecdb_plugin_value;
+
+enum { VECDB_PLUGIN_ARGUMENTS = 8 };
+
+/**
+ * A function for filters: "within_km(place, 52.5, 13.4)" is true, false or unknown for each row. Its first argument is a field,
+ * a path into JSON or arithmetic; the others are constants or {templates}.
+ */
+typedef struct vecdb_plugin_function {
+    uint32_t size, abi;
+    const char *name;         /**< 1..31 letters, digits and _; not that of a function there is; as it is to be written */
+    uint32_t argument_count;  /**< 1..VECDB_PLUGIN_ARGUMENTS */
+    /** 1: true, 0: false, -1: unknown. Not called for rows without a value, nor for arrays and objects: they are unknown. The same
+     * arguments must always give the same. Any number of threads at once. */
+    int (*test)(const vecdb_plugin_value *arguments, uint32_t count, void *context);
+    void *context;            /**< for test */
+} vecdb_plugin_function;
+#define VECDB_PLUGIN_FUNCTION_INIT {sizeof(vecdb_plugin_function), VECDB_PLUGIN_ABI, NULL, 0, NULL, NULL}
+
+/** Register a filter function; returns as vecdb_plugin_register_metric. */
+VECDB_API vecdb_status vecdb_plugin_register_function(const vecdb_plugin_function *function);
 
 /* ------------------------------------------------------------------------------------------------- index kinds */
 

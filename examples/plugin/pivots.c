@@ -1,4 +1,4 @@
-/* A vecdb plug-in: the metric L1, and an index kind PIVOTS for it and for every other metric that is a distance in the sense
+/* A vecdb plug-in: the metric L1, a filter function, and an index kind PIVOTS for that metric and for every other metric that is a distance in the sense
  * of the triangle inequality. Some rows are pivots; each row keeps its distances to them. As |d(q, p) - d(x, p)| <= d(q, x),
  * most rows are passed over without looking at their vectors: the search is exact.
  *
@@ -167,11 +167,22 @@ static uint64_t memory(const void *of)
     return sizeof *index + index->pivot_count * 4 + index->row_count * index->pivot_count * 4;
 }
 
-/* ---- both ---- */
+/* ---- a filter function: divides(field, 7) ---- */
+
+static int divides(const vecdb_plugin_value *arguments, uint32_t count, void *context)
+{
+    (void)count, (void)context;
+    if (arguments[0].kind != VECDB_PLUGIN_INTEGER || arguments[1].kind != VECDB_PLUGIN_INTEGER || arguments[1].integer == 0)
+        return -1;
+    return arguments[0].integer % arguments[1].integer == 0;
+}
+
+/* ---- all of them ---- */
 
 vecdb_status pivots_register(void)
 {
     vecdb_plugin_metric metric = VECDB_PLUGIN_METRIC_INIT;
+    vecdb_plugin_function function = VECDB_PLUGIN_FUNCTION_INIT;
     vecdb_plugin_index index = VECDB_PLUGIN_INDEX_INIT;
     vecdb_status status;
 
@@ -180,6 +191,11 @@ vecdb_status pivots_register(void)
     metric.types = VECDB_PLUGIN_TYPE(VECDB_TYPE_FLOAT_VECTOR);
     metric.distance = l1;
     if ((status = vecdb_plugin_register_metric(&metric)) != VECDB_OK)
+        return status;
+    function.name = "divides";
+    function.argument_count = 2;
+    function.test = divides;
+    if ((status = vecdb_plugin_register_function(&function)) != VECDB_OK)
         return status;
     index.name = "PIVOTS";
     index.format = 1;

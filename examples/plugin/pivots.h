@@ -5,7 +5,7 @@
 
 enum { PIVOTS_METRIC_L1 = 1001 };
 
-/** Make the metric L1 and the index kind PIVOTS known to vecdb. Once, before databases that use them are opened. */
+/** Make the metric L1, the filter function divides() and the index kind PIVOTS known to vecdb. Once, before databases that use them are opened. */
 vecdb_status pivots_register(void);
 
 #endif

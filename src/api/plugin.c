@@ -1,6 +1,7 @@
-/* Registering index kinds and metrics. */
+/* Registering index kinds, metrics and filter functions. */
 #include "api/handle.h"
 #include "base/plugged.h"
+#include "filter/ast.h"
 #include "index/plugged.h"
 #include "simd/distance.h"
 
@@ -66,6 +67,23 @@ vecdb_status vecdb_plugin_register_index(const vecdb_plugin_index *index)
     if (!read.metrics)
         return error_set(VECDB_ERR_INVALID, "plug-in index %s: it takes no metric", read.name);
     return index_register(&read);
+}
+
+vecdb_status vecdb_plugin_register_function(const vecdb_plugin_function *function)
+{
+    vecdb_plugin_function read = VECDB_PLUGIN_FUNCTION_INIT;
+
+    if (!function)
+        return error_set(VECDB_ERR_INVALID, "plug-in function: NULL");
+    TRY(check_abi("function", function->abi));
+    TRY(struct_read("plug-in function", function, &read, sizeof read));
+    TRY(plugged_check_name("function", read.name));
+    if (function_is_ours(read.name))
+        return error_set(VECDB_ERR_EXISTS, "plug-in function %s: filters have a function of that name", read.name);
+    if (read.argument_count < 1 || read.argument_count > VECDB_PLUGIN_ARGUMENTS || !read.test)
+        return error_set(VECDB_ERR_INVALID, "plug-in function %s: %u arguments, where 1..%d may be, or test is NULL", read.name,
+                         read.argument_count, VECDB_PLUGIN_ARGUMENTS);
+    return plugged_add_function(&read);
 }
 
 vecdb_status vecdb_plugin_fail(vecdb_status status, const char *message)

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #define METRICS_MAX 64
+#define FUNCTIONS_MAX 256
 #define NAME_MAX 32
 
 static struct {
@@ -14,6 +15,11 @@ static struct {
     char name[NAME_MAX];
 } metrics[METRICS_MAX]; /* below metric_count they do not change */
 static atomic_size_t metric_count;
+static struct {
+    vecdb_plugin_function function;
+    char name[NAME_MAX];
+} functions[FUNCTIONS_MAX];
+static atomic_size_t function_count;
 static pthread_mutex_t adding = PTHREAD_MUTEX_INITIALIZER;
 
 const vecdb_plugin_metric *plugged_metric_at(size_t i)
@@ -64,6 +70,37 @@ vecdb_status plugged_add_metric(const vecdb_plugin_metric *metric)
         strcpy(metrics[count].name, metric->name); /* NOLINT: its length was checked */
         metrics[count].metric.name = metrics[count].name;
         atomic_store_explicit(&metric_count, count + 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&adding);
+    return status;
+}
+
+const vecdb_plugin_function *plugged_function(const char *name, size_t length)
+{
+    size_t count = atomic_load_explicit(&function_count, memory_order_acquire);
+
+    for (size_t i = 0; i < count; i++)
+        if (strlen(functions[i].name) == length && memcmp(functions[i].name, name, length) == 0)
+            return &functions[i].function;
+    return NULL;
+}
+
+vecdb_status plugged_add_function(const vecdb_plugin_function *function)
+{
+    vecdb_status status = VECDB_OK;
+    size_t count;
+
+    pthread_mutex_lock(&adding);
+    count = atomic_load(&function_count);
+    if (plugged_function(function->name, strlen(function->name)))
+        status = error_set(VECDB_ERR_EXISTS, "plug-in function %s: it is registered already", function->name);
+    else if (count == FUNCTIONS_MAX)
+        status = error_set(VECDB_ERR_LIMIT, "plug-in function %s: %d are registered already", function->name, FUNCTIONS_MAX);
+    if (status == VECDB_OK) {
+        functions[count].function = *function;
+        strcpy(functions[count].name, function->name); /* NOLINT: its length was checked */
+        functions[count].function.name = functions[count].name;
+        atomic_store_explicit(&function_count, count + 1, memory_order_release);
     }
     pthread_mutex_unlock(&adding);
     return status;

@@ -32,7 +32,8 @@ enum function {
     FUNCTION_LENGTH,
     FUNCTION_SAMPLE,
     FUNCTION_TEXT_MATCH,
-    FUNCTION_PHRASE_MATCH
+    FUNCTION_PHRASE_MATCH,
+    FUNCTION_PLUGGED /* of a plug-in */
 };
 
 /** One subscript: ["key"] or [3]. */
@@ -66,6 +67,8 @@ struct tree {
     uint32_t root; /* NODE_NONE for an empty text */
 };
 
+/** Whether a function of the language has this name, however written. */
+bool function_is_ours(const char *name);
 /** Parse; names stay names. The tree's arrays are mem_alloc()ed, what they point to is the arena's or the text's. */
 vecdb_status tree_parse(struct lexer *lexer, struct tree *tree);
 void tree_deinit(struct tree *tree);

@@ -396,6 +396,35 @@ static vecdb_status bind_sample(struct binder *binder, uint32_t number)
     return bind_put_condition(binder, number, &condition);
 }
 
+static vecdb_status bind_plugged(struct binder *binder, uint32_t number)
+{
+    const struct node *node = &binder->tree->nodes[number];
+    struct condition condition = {.test = TEST_PLUGGED, .at = node->at};
+    struct datum items[VECDB_PLUGIN_ARGUMENTS];
+    uint32_t first;
+    char room[128];
+
+    condition.function = plugged_function(node->name, node->name_length);
+    TRY(check_arguments(binder, node, condition.function->argument_count));
+    first = binder->tree->items[node->first];
+    if (!class_of(binder->bounds[first].operand.type) || binder->bounds[first].operand.kind == OPERAND_CONSTANT ||
+        binder->bounds[first].operand.type == TYPE_LIST || binder->bounds[first].operand.type == TYPE_ARRAY)
+        return FAIL(binder, binder->tree->nodes[first].at, "%s takes a single value of the row first, found %s",
+                    condition.function->name, bind_describe(binder, first, room, sizeof room));
+    for (uint32_t i = 1; i < node->count; i++) {
+        uint32_t at = binder->tree->items[node->first + i];
+        const struct operand *operand = &binder->bounds[at].operand;
+        if (operand->kind != OPERAND_CONSTANT ||
+            !(datum_class(&operand->constant) & (CLASS_BOOL | CLASS_NUMBER | CLASS_STRING)))
+            return FAIL(binder, binder->tree->nodes[at].at, "%s takes a constant here, found %s", condition.function->name,
+                        bind_describe(binder, at, room, sizeof room));
+        items[i - 1] = operand->constant;
+    }
+    TRY(bind_take_operand(binder, first, &condition.operand));
+    TRY(copy_items(binder, &condition, items, node->count - 1, TYPE_JSON));
+    return bind_put_condition(binder, number, &condition);
+}
+
 vecdb_status bind_call(struct binder *binder, uint32_t number)
 {
     const struct node *node = &binder->tree->nodes[number];
@@ -409,6 +438,8 @@ vecdb_status bind_call(struct binder *binder, uint32_t number)
         return bind_length(binder, number);
     case FUNCTION_SAMPLE:
         return bind_sample(binder, number);
+    case FUNCTION_PLUGGED:
+        return bind_plugged(binder, number);
     default:
         return lexer_error(binder->lexer, VECDB_ERR_UNSUPPORTED, node->at,
                            "%s needs a text index on the field, and vecdb has no text indexes; like and =~ search text "

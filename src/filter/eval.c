@@ -138,6 +138,46 @@ static bool in_bounds(const struct bounds *bounds, const struct datum *value)
     return true;
 }
 
+static vecdb_plugin_value to_plugin(const struct datum *datum)
+{
+    vecdb_plugin_value value = {0};
+
+    switch (datum->kind) {
+    case DATUM_BOOL:
+        value.kind = VECDB_PLUGIN_BOOL;
+        value.boolean = datum->boolean;
+        break;
+    case DATUM_INT:
+        value.kind = VECDB_PLUGIN_INTEGER;
+        value.integer = datum->integer;
+        value.real = (double)datum->integer;
+        break;
+    case DATUM_DOUBLE:
+        value.kind = VECDB_PLUGIN_REAL;
+        value.real = datum->real;
+        break;
+    default:
+        value.kind = VECDB_PLUGIN_TEXT;
+        value.text = datum->string.data;
+        value.length = datum->string.length;
+    }
+    return value;
+}
+
+static enum truth test_plugged(const struct condition *condition, const struct datum *value)
+{
+    vecdb_plugin_value arguments[VECDB_PLUGIN_ARGUMENTS];
+    int result;
+
+    if (!(datum_class(value) & (CLASS_BOOL | CLASS_NUMBER | CLASS_STRING)))
+        return TRUTH_UNKNOWN;
+    arguments[0] = to_plugin(value);
+    for (size_t i = 0; i < condition->item_count; i++)
+        arguments[1 + i] = to_plugin(&condition->items[i]);
+    result = condition->function->test(arguments, (uint32_t)condition->item_count + 1, condition->function->context);
+    return result > 0 ? TRUTH_TRUE : result == 0 ? TRUTH_FALSE : TRUTH_UNKNOWN;
+}
+
 enum truth condition_test(const struct condition *condition, const struct datum *value)
 {
     unsigned class = datum_class(value);
@@ -159,6 +199,8 @@ enum truth condition_test(const struct condition *condition, const struct datum 
         if (class != CLASS_STRING)
             return TRUTH_UNKNOWN;
         return (enum truth)like_matches(condition->like, value->string.data, value->string.length);
+    case TEST_PLUGGED:
+        return test_plugged(condition, value);
     default:
         return TRUTH_FALSE;
     }
@@ -663,7 +705,8 @@ static vecdb_status eval_condition(struct eval *eval, uint32_t node, uint64_t *m
         return eval_vectors(eval, condition, mask);
     if (condition->fixed)
         return eval_fixed(eval, condition, mask);
-    if (column && condition->operand.type == TYPE_STRING && condition->test != TEST_REGEX && condition->test != TEST_COMPARE)
+    if (column && condition->operand.type == TYPE_STRING && condition->test != TEST_REGEX && condition->test != TEST_COMPARE &&
+        condition->test != TEST_PLUGGED)
         return eval_text(eval, condition, mask);
     if (condition->operand.kind == OPERAND_PATH && condition->test != TEST_NULL && condition->test != TEST_REGEX &&
         condition->test != TEST_COMPARE && condition->test != TEST_CONTAINS && condition->test != TEST_CONTAINS_ALL)

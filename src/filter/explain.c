@@ -157,6 +157,14 @@ static vecdb_status print_condition(const struct filter *filter, const struct co
         TRY(buf_append_text(out, ", "));
         TRY(print_items(condition, out));
         return buf_append_text(out, ")");
+    case TEST_PLUGGED:
+        TRY(buf_printf(out, "%s(", condition->function->name));
+        TRY(print_operand(filter, &condition->operand, out));
+        for (size_t i = 0; i < condition->item_count; i++) {
+            TRY(buf_append_text(out, ", "));
+            TRY(datum_print(&condition->items[i], out));
+        }
+        return buf_append_text(out, ")");
     case TEST_SAMPLE:
         return buf_printf(out, "random_sample(%g)", (double)condition->threshold * 0x1p-64);
     }

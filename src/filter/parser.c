@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "base/plugged.h"
 #include "base/utf8.h"
 
 #include <string.h>
@@ -336,6 +337,14 @@ static vecdb_status parse_steps(struct parser *parser, struct node *node)
     return VECDB_OK;
 }
 
+bool function_is_ours(const char *name)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (strcasecmp(functions[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static vecdb_status find_function(struct parser *parser, const struct token *name, enum function *out)
 {
     char lower[32];
@@ -357,6 +366,10 @@ static vecdb_status find_function(struct parser *parser, const struct token *nam
             *out = functions[i].function;
             return VECDB_OK;
         }
+    if (plugged_function(name->string, n)) {
+        *out = FUNCTION_PLUGGED;
+        return VECDB_OK;
+    }
     return lexer_error(parser->lexer, VECDB_ERR_FILTER, name->at,
                        "there is no function %.*s; there are json_contains, json_contains_all, json_contains_any (and "
                        "the same as array_...), array_length, random_sample",

@@ -7,6 +7,7 @@
 #ifndef VECDB_FILTER_PLAN_H
 #define VECDB_FILTER_PLAN_H
 
+#include "base/plugged.h"
 #include "filter/ast.h"
 #include "filter/filter.h"
 #include "filter/like.h"
@@ -84,7 +85,8 @@ enum test {
     TEST_COMPARE,  /* with another operand */
     TEST_CONTAINS, /* some element is in the set */
     TEST_CONTAINS_ALL,
-    TEST_SAMPLE
+    TEST_SAMPLE,
+    TEST_PLUGGED   /* a plug-in's function says */
 };
 
 struct condition {
@@ -100,6 +102,7 @@ struct condition {
     struct regex *regex;
     uint32_t regex_number;
     uint64_t threshold; /* SAMPLE: of 2^64 */
+    const vecdb_plugin_function *function; /* PLUGGED; its constants are `items` */
     size_t at;
 
     /* For fields of fixed width, and for arithmetic that gives INT64 or DOUBLE: the same test in that type. */

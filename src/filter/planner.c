@@ -37,6 +37,7 @@ static double scan_cost(const struct filter *filter, const struct condition *con
     case TEST_LIKE:
         return cost + (condition->like->kind == LIKE_PIECES ? 40 : 10);
     case TEST_REGEX:
+    case TEST_PLUGGED:
         return cost + 300;
     case TEST_CONTAINS:
     case TEST_CONTAINS_ALL:

@@ -45,7 +45,8 @@ struct oracle {
     const char *index;        /* kind of v's, NULL for none */
     size_t kind;              /* place in the tally */
     bool estimates;           /* its scores need not be exact */
-    bool index_w, scalar_index;
+    bool index_w;
+    const char *scalar_index; /* the field that has one, or NULL */
     struct open_cursor cursors[CURSORS];
 };
 
@@ -420,14 +421,18 @@ static void change_scalar_index(struct oracle *oracle)
     vecdb_index_options options = VECDB_INDEX_OPTIONS_INIT;
     vecdb_status status;
 
+    static const char *const fields[] = {"i", "t", "d", "id"}, *const kinds[] = {"INVERTED", "BITMAP", "STL_SORT", "AUTOINDEX"};
+
     if (oracle->scalar_index) {
-        DONE(oracle, vecdb_index_drop(oracle->rows, "i"));
-        oracle->scalar_index = false;
+        DONE(oracle, vecdb_index_drop(oracle->rows, oracle->scalar_index));
+        oracle->scalar_index = NULL;
         return;
     }
-    options.field = "i", options.type = chance(oracle, 50) ? "INVERTED" : "BITMAP";
+    options.field = fields[below(oracle, 4)], options.type = kinds[below(oracle, 4)];
     status = vecdb_index_create(oracle->rows, &options);
-    oracle->scalar_index = status >= 0;
+    if (status < 0 && status != VECDB_ERR_UNSUPPORTED)
+        wrong(oracle, "create %s on %s: %s", options.type, options.field, vecdb_last_error());
+    oracle->scalar_index = status >= 0 ? options.field : NULL;
 }
 
 /* ---- questions ---- */
@@ -1291,9 +1296,9 @@ static void operate(struct oracle *oracle)
         reopen(oracle);
     else if (dice < 318)
         add_field(oracle);
-    else if (dice < 324)
+    else if (dice < 326)
         change_scalar_index(oracle);
-    else if (dice < 328)
+    else if (dice < 330)
         DONE(oracle, chance(oracle, 50) ? vecdb_load(oracle->rows, NULL, NULL) : vecdb_release(oracle->rows));
     else if (dice < 570)
         search(oracle, false);
