@@ -22,6 +22,7 @@
 #define ITERATIONS 9
 #define CODEBOOK_SAMPLE 65536
 #define ASSIGN_ROWS 1920
+#define COPY_ROWS 2048
 #define SLICE_TASKS 64        /* tasks between two calls of progress */
 #define COARSE_CODED_MIN 512  /* lists whose centroids are worth codes */
 #define CALIBRATION_QUERIES 64
@@ -61,8 +62,12 @@ void ivf_free(struct index *index)
         part_free(view->parts[i]);
     for (struct ivf_view *older; view; view = older) {
         older = view->older;
+        mem_free(view->refine);
         mem_free(view);
     }
+    for (size_t i = 0; i < ivf->refine_block_count; i++)
+        mem_free(ivf->refine_blocks[i]);
+    mem_free(ivf->refine_blocks);
     for (size_t i = 0; i < ivf->retired_count; i++)
         part_free(ivf->retired[i]);
     mem_free(ivf->retired);
@@ -74,13 +79,15 @@ void ivf_free(struct index *index)
     mem_free(ivf);
 }
 
-vecdb_status ivf_publish(struct ivf *ivf, const struct vectors *vectors, struct ivf_part *const *parts, size_t count)
+vecdb_status ivf_publish(struct ivf *ivf, const struct vectors *vectors, struct ivf_part *const *parts, size_t count,
+                         struct refine_rows *refine)
 {
     struct ivf_view *view = mem_alloc(sizeof *view + count * sizeof view->parts[0]);
 
     if (!view)
         return error_nomem(ivf->kind->owner);
-    *view = (struct ivf_view){.vectors = *vectors, .part_count = count, .older = ivf_view(ivf)};
+    *view = (struct ivf_view){.vectors = *vectors, .part_count = count, .refine = refine,
+                               .older = ivf_view(ivf)};
     for (size_t i = 0; i < count; i++) {
         view->parts[i] = parts[i];
         view->row_count += parts[i]->row_count;
@@ -112,6 +119,11 @@ size_t ivf_state_layout(struct ivf *ivf, uint8_t *base)
             ivf->codebook = (const float *)(const void *)(base + at);
         at += align_up(pq_table_floats(&coder->pq) * coder->pq.sub_dim * sizeof(float), 64);
     }
+    if (coder->refiner.kind == REFINE_SQ8) {
+        if (base)
+            ivf->refine_mean = (const float *)(const void *)(base + at);
+        at += align_up(coder->dim * sizeof(float), 64);
+    }
     return at;
 }
 
@@ -131,6 +143,7 @@ vecdb_status ivf_derive(struct ivf *ivf)
     coder->mean = ivf->mean;
     coder->signs = ivf->signs;
     coder->pq.centroids = ivf->codebook;
+    coder->refiner.mean = ivf->refine_mean;
     if (coder->kind == CODE_PQ) {
         ivf->columns = mem_aligned_alloc(64, pq_table_floats(&coder->pq) * coder->pq.sub_dim * sizeof(float));
         if (!ivf->columns)
@@ -154,6 +167,101 @@ vecdb_status ivf_derive(struct ivf *ivf)
     TRY(params_parse(ivf->kind->owner, index_find("FLAT")->build_params, NULL, accel, &params));
     return index_find("FLAT")->build(&ivf->centroid_vectors, coder->l2 ? VECDB_METRIC_L2 : VECDB_METRIC_IP, &params,
                                      &context, &ivf->coarse);
+}
+
+/* -- copies for reranking */
+
+struct copy_job {
+    const struct refiner *refiner;
+    const struct vectors *vectors;
+    struct refine_rows *rows;
+    size_t first;
+};
+
+static vecdb_status copy_task(void *context, size_t i, unsigned worker)
+{
+    struct copy_job *job = context;
+    size_t first = job->first + i * COPY_ROWS, last = first + COPY_ROWS;
+    float *spare = mem_array_alloc(job->refiner->dim, 3 * sizeof *spare);
+    vecdb_status status = spare ? VECDB_OK : error_nomem("copies for reranking");
+
+    for (size_t row = first; row < last && row < job->vectors->row_count && status == VECDB_OK; row++) {
+        uint8_t *out = (uint8_t *)(uintptr_t)vectors_row(&job->rows->vectors, row);
+        if (job->vectors->present && !bitmap_get(job->vectors->present, row))
+            memset(out, 0, job->rows->vectors.stride);
+        else if (!refine_encode(job->refiner, vectors_row(job->vectors, row), out, spare))
+            status = error_set(VECDB_ERR_UNSUPPORTED, "row %zu: not all whole numbers 0..255", row);
+    }
+    mem_free(spare);
+    return status;
+}
+
+/* A block of their own for the rows from `first` on, as far as it reaches; those before are copied from `old`. */
+static const uint8_t *own_block(struct ivf *ivf, size_t stride, const uint8_t *old, size_t rows)
+{
+    size_t size = stride << ivf->refine_shift;
+    uint8_t **blocks = mem_realloc(ivf->refine_blocks, (ivf->refine_block_count + 1) * sizeof *blocks), *block;
+
+    if (!blocks)
+        return NULL;
+    ivf->refine_blocks = blocks;
+    block = mem_aligned_alloc(size >= 2 << 20 ? 2 << 20 : 64, size);
+    if (!block)
+        return NULL;
+    if (rows)
+        memcpy(block, old, rows * stride);
+    blocks[ivf->refine_block_count++] = block;
+    return block;
+}
+
+static bool is_owned(const struct ivf *ivf, const uint8_t *block)
+{
+    for (size_t i = 0; i < ivf->refine_block_count; i++)
+        if (ivf->refine_blocks[i] == block)
+            return true;
+    return false;
+}
+
+vecdb_status ivf_refine_rows(struct ivf *ivf, const struct vectors *vectors, const struct refine_rows *before,
+                             const struct index_build_context *context, struct refine_rows **out)
+{
+    const struct refiner *refiner = &ivf->coder.refiner;
+    size_t first = before ? before->vectors.row_count : 0, stride = refine_stride(refiner), block_rows, count;
+    struct refine_rows *rows;
+    struct copy_job job = {.refiner = refiner, .vectors = vectors, .first = first};
+    vecdb_status status;
+
+    *out = NULL;
+    if (!refiner->kind)
+        return VECDB_OK;
+    if (!before)
+        for (ivf->refine_shift = 6; ivf->refine_shift < 16 && (size_t)1 << ivf->refine_shift < vectors->row_count;)
+            ivf->refine_shift++;
+    block_rows = (size_t)1 << ivf->refine_shift;
+    count = (vectors->row_count + block_rows - 1) / block_rows;
+    if (!(rows = mem_alloc(sizeof *rows + (count + 1) * sizeof rows->blocks[0])))
+        return error_nomem(ivf->kind->owner);
+    rows->vectors = (struct vectors){.type = vectors->type, .dim = vectors->dim, .width = stride, .stride = stride,
+                                     .row_count = vectors->row_count, .block_shift = ivf->refine_shift,
+                                     .blocks = rows->blocks};
+    for (size_t i = 0; i < count; i++) {
+        size_t there = first > i * block_rows ? first - i * block_rows : 0; /* rows of the block that are there */
+        const uint8_t *old = there ? before->blocks[i] : NULL;
+        /* a full block stays, and one of ours may be filled up: nobody reads past the rows of a view */
+        rows->blocks[i] = there >= block_rows || (there && is_owned(ivf, old)) ? old : own_block(ivf, stride, old, there);
+        if (!rows->blocks[i]) {
+            mem_free(rows);
+            return error_nomem(ivf->kind->owner);
+        }
+    }
+    job.rows = rows;
+    status = pool_run(context->pool, (vectors->row_count - first + COPY_ROWS - 1) / COPY_ROWS, copy_task, &job);
+    if (status != VECDB_OK) {
+        mem_free(rows);
+        return status;
+    }
+    *out = rows;
+    return VECDB_OK;
 }
 
 /* -- building */
@@ -568,9 +676,17 @@ static vecdb_status build_all(struct build_job *job)
 {
     struct ivf *ivf = job->ivf;
     struct ivf_part *part;
+    struct refine_rows *refine = NULL;
     vecdb_status status;
 
     TRY(make_state(ivf, job->context->seed));
+    if (ivf->refine_mean) {
+        float *spare = mem_array_alloc(ivf->coder.dim, sizeof *spare);
+        if (!spare)
+            return error_nomem(ivf->kind->owner);
+        refine_mean(&ivf->coder.refiner, job->vectors, (float *)(uintptr_t)ivf->refine_mean, spare);
+        mem_free(spare);
+    }
     TRY(train_lists(job));
     TRY(assign(job));
     if (ivf->coder.kind == CODE_PQ)
@@ -580,9 +696,13 @@ static vecdb_status build_all(struct build_job *job)
     if (status == VECDB_OK)
         status = calibrate(job);
     if (status == VECDB_OK)
-        status = ivf_publish(ivf, job->vectors, &part, 1);
-    if (status != VECDB_OK)
+        status = ivf_refine_rows(ivf, job->vectors, NULL, job->context, &refine);
+    if (status == VECDB_OK)
+        status = ivf_publish(ivf, job->vectors, &part, 1, refine);
+    if (status != VECDB_OK) {
+        mem_free(refine);
         part_free(part);
+    }
     return status;
 }
 
@@ -592,17 +712,22 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
     struct ivf *ivf = ivf_create(kind, vectors, metric);
     struct build_job job = {.ivf = ivf, .vectors = vectors, .context = context};
     uint32_t *rows = NULL;
+    bool bytes;
     vecdb_status status;
 
     *out = NULL;
     if (!ivf)
         return error_nomem(kind->owner);
-    status = kind->choose(vectors, params, kind->may_be_bytes && rows_are_bytes(vectors), &ivf->coder);
+    bytes = kind->may_be_bytes && rows_are_bytes(vectors);
+    status = kind->choose(vectors, params, bytes, &ivf->coder);
     if (status == VECDB_OK) {
         coder_layout(&ivf->coder);
         rows = present_rows(vectors, 0, &job.row_count);
         job.rows = rows;
         ivf->refine = kind->refines(params);
+        ivf->coder.refiner = (struct refiner){.type = vectors->type, .metric = metric, .dim = vectors->dim};
+        if (ivf->refine && !ivf->coder.exact && kind->refine_kind)
+            ivf->coder.refiner.kind = kind->refine_kind(vectors, params, bytes);
         ivf->list_count_given = params_given(params, "nlist");
         ivf->list_count = ivf->list_count_given ? (size_t)params_get(params, "nlist")
                                                 : default_lists(job.row_count, ivf->coder.code_dim);
@@ -643,6 +768,7 @@ vecdb_status ivf_add(struct index *index, const struct vectors *vectors, const s
     struct ivf_part *parts[IVF_PARTS_MAX + 1], *part = NULL, **retired;
     bool merge = view->part_count >= IVF_PARTS_MAX;
     size_t first = view->vectors.row_count, kept = merge ? 1 : view->part_count, added = 0, before = 0;
+    struct refine_rows *refine = NULL;
     uint32_t *rows, *all = NULL;
     vecdb_status status;
 
@@ -671,8 +797,11 @@ vecdb_status ivf_add(struct index *index, const struct vectors *vectors, const s
         goto done;
     memcpy(parts, view->parts, kept * sizeof *parts);
     parts[kept] = part;
-    status = ivf_publish(ivf, vectors, parts, kept + 1);
+    status = ivf_refine_rows(ivf, vectors, view->refine, context, &refine);
+    if (status == VECDB_OK)
+        status = ivf_publish(ivf, vectors, parts, kept + 1, refine);
     if (status != VECDB_OK) {
+        mem_free(refine);
         part_free(part);
         goto done;
     }
@@ -706,5 +835,7 @@ size_t ivf_memory(const struct index *index)
     }
     for (size_t i = 0; i < ivf->retired_count; i++)
         total += part_memory(ivf->retired[i]);
+    if (view->refine)
+        total += view->refine->vectors.row_count * view->refine->vectors.stride;
     return total;
 }

@@ -12,6 +12,8 @@ struct ivf_kind {
     vecdb_status (*choose)(const struct vectors *vectors, const struct params *params, bool bytes, struct coder *coder);
     bool may_be_bytes; /* whether it matters */
     bool (*refines)(const struct params *params); /* whether it is built to rerank estimates with the vectors */
+    /* with what, when it does; NULL: the vectors */
+    enum refine_kind (*refine_kind)(const struct vectors *vectors, const struct params *params, bool bytes);
     uint32_t codes;    /* code kinds it may have: 1u << kind */
 };
 

@@ -378,7 +378,7 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
 /* -- queries */
 
 struct query_layout {
-    size_t scan, bytes, floats, terms, lut, table, hits, total;
+    size_t scan, bytes, refine, floats, terms, lut, table, hits, total;
     size_t spare, spare_table, spare_total; /* wanted only while the query is made ready */
 };
 
@@ -394,6 +394,8 @@ static struct query_layout query_layout(const struct coder *coder, size_t k, siz
     at += align_up(scan_scratch_size(coder->type, coder->dim), 64);
     layout.bytes = at;
     at += coder->kind == CODE_BYTES ? align_up((size_t)coder->dim * 4, 64) : 0;
+    layout.refine = at;
+    at += coder->refiner.kind ? align_up((size_t)coder->dim * 4, 64) : 0;
     layout.floats = at;
     at += align_up(floats, 64);
     layout.terms = at;
@@ -407,7 +409,7 @@ static struct query_layout query_layout(const struct coder *coder, size_t k, siz
     layout.total = at;
     at = 0;
     layout.spare = at;
-    at += align_up(2 * floats, 64);
+    at += align_up(3 * floats, 64);
     layout.spare_table = at;
     at += tables * 64;
     layout.spare_total = at;
@@ -511,6 +513,9 @@ void code_query_init(struct code_query *out, const struct coder *coder, const st
 
     *out = (struct code_query){.floats = floats, .sieving = sieving, .epsilon = epsilon};
     scan_prepare(&out->scan, coder->type, coder->metric, coder->dim, query, base + layout.scan);
+    if (coder->refiner.kind)
+        refine_prepare(&coder->refiner, query, &out->refine, &out->refine_sq, base + layout.refine,
+                       (float *)(void *)(spare + layout.spare));
     coder_floats(coder, query, floats);
     out->square = simd_codes()->sumsq_f32(floats, coder->code_dim);
     out->norm = sqrtf(out->square);
@@ -541,7 +546,7 @@ void code_query_init(struct code_query *out, const struct coder *coder, const st
         prepare_rabitq(out, coder, &layout, base, spare);
     }
     if (sieving)
-        sieve_init(&out->sieve, &out->scan, vectors, search, hits, candidates);
+        sieve_init(&out->sieve, coder->refiner.kind ? &out->refine : &out->scan, vectors, search, hits, candidates);
     else
         shortlist_init(&out->best, (uint64_t *)(void *)candidates, keep);
 }
@@ -976,8 +981,9 @@ void part_scan_slots(const struct ivf_part *part, const struct coder *coder, siz
 /* -- results */
 
 /* Score candidates first .. last - 1 exactly. errors: receives exact distance less estimate of each, or NULL. */
-static void score_candidates(struct code_query *query, const struct vectors *vectors, const struct index_search *search,
-                             size_t first, size_t last, struct topk *exact, float *errors, float scale)
+static void score_candidates(struct code_query *query, const struct scan_query *scan, const struct vectors *vectors,
+                             const struct index_search *search, size_t first, size_t last, struct topk *exact,
+                             float *errors, float scale)
 {
     uint32_t rows[SCAN_CHUNK];
     float distances[SCAN_CHUNK];
@@ -986,7 +992,7 @@ static void score_candidates(struct code_query *query, const struct vectors *vec
         n = last - first < SCAN_CHUNK ? last - first : SCAN_CHUNK;
         for (size_t i = 0; i < n; i++)
             rows[i] = shortlist_hit(query->best.keys[first + i]).row;
-        scan_gather(&query->scan, vectors, rows, n, NULL, distances);
+        scan_gather(scan, vectors, rows, n, NULL, distances);
         for (size_t i = 0; i < n; i++) {
             float distance = distances[i] < INFINITY ? distances[i] : INFINITY;
             if (errors)
@@ -1002,6 +1008,7 @@ static void score_candidates(struct code_query *query, const struct vectors *vec
 static size_t rerank(struct code_query *query, const struct coder *coder, const struct vectors *vectors,
                      const struct index_search *search, struct hit *hits, uint64_t *reranked)
 {
+    const struct scan_query *scan = coder->refiner.kind ? &query->refine : &query->scan;
     struct topk exact;
     float errors[SCAN_CHUNK], scale = ivf_scale(coder);
     size_t first = search->k + (search->k / 2 > 6 ? search->k / 2 : 6), count;
@@ -1011,12 +1018,12 @@ static size_t rerank(struct code_query *query, const struct coder *coder, const 
     shortlist_squeeze(&query->best);
     count = query->best.count;
     if (search->has_radius || first > SCAN_CHUNK || first >= count) {
-        score_candidates(query, vectors, search, 0, count, &exact, NULL, scale);
+        score_candidates(query, scan, vectors, search, 0, count, &exact, NULL, scale);
     } else {
         size_t last = first;
         float limit;
         shortlist_split(&query->best, first);
-        score_candidates(query, vectors, search, 0, first, &exact, errors, scale);
+        score_candidates(query, scan, vectors, search, 0, first, &exact, errors, scale);
         for (size_t i = 0; i < first; i++) {
             mean += errors[i];
             square += (double)errors[i] * errors[i];
@@ -1029,7 +1036,7 @@ static size_t rerank(struct code_query *query, const struct coder *coder, const 
             if (!(shortlist_hit(key).distance > limit))
                 query->best.keys[last++] = key;
         }
-        score_candidates(query, vectors, search, first, last, &exact, NULL, scale);
+        score_candidates(query, scan, vectors, search, first, last, &exact, NULL, scale);
         count = last;
     }
     *reranked += count;

@@ -5,6 +5,7 @@
 #ifndef VECDB_INDEX_IVF_CODES_H
 #define VECDB_INDEX_IVF_CODES_H
 
+#include "index/refine.h"
 #include "index/scan_sieve.h"
 #include "index/shortlist.h"
 #include "quant/pq.h"
@@ -39,6 +40,7 @@ struct coder {
     const uint8_t *signs; /* turned: 4 * code_dim / 8 bytes */
     struct pq pq;
     struct rabitq rabitq;
+    struct refiner refiner; /* what answers are reranked with */
 };
 /** Factors: SQ8: square (L2 only), step, error (exact only). PQ, L2: |r|^2 + 2 <c, r>. RABITQ: add, factor, error of the
  * sign bit, then of the whole code when it has more bits. BYTES: length (COSINE), or the squared one, a whole number kept in
@@ -90,6 +92,8 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
 struct code_query {
     struct scan_query scan;  /* exact distances to vectors, and to RAW and BYTES codes */
     struct scan_query bytes; /* BYTES */
+    struct scan_query refine; /* to what it is reranked with, unless that is the vectors */
+    struct sq_query refine_sq;
     int32_t byte_square;     /* BYTES: of the query, when it is bytes too */
     const float *floats;     /* coded form, code_dim */
     float square, norm;      /* of floats */
@@ -112,7 +116,7 @@ struct code_query {
 size_t code_query_size(const struct coder *coder, size_t k, size_t keep);
 /** Bytes wanted only while a query is made ready: queries made one after the other may share them. */
 size_t code_query_spare(const struct coder *coder);
-/** Make a query ready. sieving: answers are exact distances from `vectors`, otherwise estimates. hits: k of the caller's.
+/** Make a query ready. vectors: what answers are reranked with, the segment's or the refiner's. sieving: answers are exact distances from `vectors`, otherwise estimates. hits: k of the caller's.
  * scratch and spare: 64-byte aligned. */
 void code_query_init(struct code_query *out, const struct coder *coder, const struct vectors *vectors,
                      const struct index_search *search, const void *query, bool sieving, size_t keep, float epsilon,

@@ -11,8 +11,10 @@
 #define NLIST {"nlist", 0, 1, 65536, "lists the rows are kept in; about 4 sqrt(rows) when not given", NULL, false}
 #define REFINE(on) {"refine", on, 0, 1, "rerank the best with the vectors themselves", "false|true", false}
 #define REFINE_TYPE                                                                                                    \
-    {"refine_type", 4, 0, 5, "accepted for Milvus' sake: reranking reads the vectors, which the segment keeps anyway", \
-     "sq6|sq8|fp16|bf16|fp32|flat", false}
+    {"refine_type", 0, 0, 5,                                                                                           \
+     "what reranking reads: a copy of the vectors in fewer bytes, kept beside the codes, or the vectors themselves "    \
+     "(fp32, flat); auto: bytes when all values are whole numbers 0..255, otherwise the vectors",                      \
+     "auto|sq8|fp16|bf16|fp32|flat", false}
 #define NPROBE {"nprobe", 0, 1, 65536, "lists a query scans; when not given, as many as `recall` took when building", NULL, false}
 #define RECALL {"recall", 0.95, 0.5, 1, "recall to aim for when nprobe is not given", NULL, true}
 #define REFINE_K {"refine_k", 0, 1, 1000, "estimates reranked, in multiples of k", NULL, true}
@@ -167,16 +169,40 @@ struct ivf_search_mode ivf_search_mode(const struct coder *coder, bool refine, c
     return mode;
 }
 
+/* -- reranking */
+
+/* A copy that is no smaller than the vectors would be of no use: then it is them. */
+static enum refine_kind refine_kind(const struct vectors *vectors, const struct params *params, bool bytes)
+{
+    enum { AUTO, SQ8, FP16, BF16 };
+    int wanted = (int)params_get(params, "refine_type");
+
+    if (vectors->type == VECDB_TYPE_INT8_VECTOR || vectors->type == VECDB_TYPE_BINARY_VECTOR)
+        return REFINE_VECTORS;
+    if (bytes && (wanted == AUTO || wanted == SQ8))
+        return REFINE_BYTES;
+    if (wanted == SQ8)
+        return REFINE_SQ8;
+    if (vectors->type == VECDB_TYPE_FLOAT_VECTOR && wanted == FP16)
+        return REFINE_FP16;
+    return vectors->type == VECDB_TYPE_FLOAT_VECTOR && wanted == BF16 ? REFINE_BF16 : REFINE_VECTORS;
+}
+
+static enum refine_kind scann_refine_kind(const struct vectors *vectors, const struct params *params, bool bytes)
+{
+    return bytes ? REFINE_BYTES : REFINE_VECTORS;
+}
+
 /* -- the tables */
 
 static bool never(const struct params *params) { return false; }
 static bool refine(const struct params *params) { return params_get(params, "refine") > 0; }
 static bool with_raw_data(const struct params *params) { return params_get(params, "with_raw_data") > 0; }
 
-#define IVF_KIND(variable, title, chooser, bytes_matter, refiner, code_kinds)                                                   \
+#define IVF_KIND(variable, title, chooser, bytes_matter, refiner, refine_with, code_kinds)                                                   \
     extern const struct index_ops variable##_ops;                                                                      \
     static const struct ivf_kind variable##_kind = {&variable##_ops, "index " title, chooser, bytes_matter,     \
-                                                  refiner, code_kinds};                                                \
+                                                  refiner, refine_with, code_kinds};                                                \
     static vecdb_status variable##_build(const struct vectors *vectors, vecdb_metric metric, const struct params *params, \
                                          const struct index_build_context *context, struct index **out)                \
     {                                                                                                                  \
@@ -195,12 +221,12 @@ static bool with_raw_data(const struct params *params) { return params_get(param
 
 #define FLAT_CODES (1u << CODE_RAW | 1u << CODE_BYTES | 1u << CODE_SQ8)
 
-IVF_KIND(ivf_flat, "IVF_FLAT", choose_flat, true, never, FLAT_CODES)
-IVF_KIND(bin_ivf_flat, "BIN_IVF_FLAT", choose_flat, false, never, 1u << CODE_RAW)
-IVF_KIND(ivf_sq8, "IVF_SQ8", choose_sq8, true, refine, FLAT_CODES)
-IVF_KIND(ivf_pq, "IVF_PQ", choose_pq, false, refine, 1u << CODE_PQ)
-IVF_KIND(ivf_rabitq, "IVF_RABITQ", choose_rabitq, false, refine, 1u << CODE_RABITQ)
-IVF_KIND(scann, "SCANN", choose_scann, false, with_raw_data, 1u << CODE_PQ)
+IVF_KIND(ivf_flat, "IVF_FLAT", choose_flat, true, never, NULL, FLAT_CODES)
+IVF_KIND(bin_ivf_flat, "BIN_IVF_FLAT", choose_flat, false, never, NULL, 1u << CODE_RAW)
+IVF_KIND(ivf_sq8, "IVF_SQ8", choose_sq8, true, refine, refine_kind, FLAT_CODES)
+IVF_KIND(ivf_pq, "IVF_PQ", choose_pq, true, refine, refine_kind, 1u << CODE_PQ)
+IVF_KIND(ivf_rabitq, "IVF_RABITQ", choose_rabitq, true, refine, refine_kind, 1u << CODE_RABITQ)
+IVF_KIND(scann, "SCANN", choose_scann, true, with_raw_data, scann_refine_kind, 1u << CODE_PQ)
 
 IVF_OPS(ivf_flat, "IVF_FLAT", ivf_flat_build_params, ivf_flat_search_params, DENSE_TYPES);
 IVF_OPS(bin_ivf_flat, "BIN_IVF_FLAT", ivf_flat_build_params, ivf_flat_search_params, TYPE_BIT(VECDB_TYPE_BINARY_VECTOR));

@@ -266,7 +266,7 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
         (together && (!group->probes || !group->starts)))
         return error_nomem("search");
     for (size_t q = 0; q < count; q++) {
-        code_query_init(&group->queries[q], &ivf->coder, &job->view->vectors, search,
+        code_query_init(&group->queries[q], &ivf->coder, ivf_exact(job->view), search,
                         (const uint8_t *)search->queries + (first_query + q) * search->query_stride, job->mode.sieving,
                         job->mode.keep, job->mode.epsilon, job->hits + (first_query + q) * search->k,
                         group->scratch + q * size, group->spare);
@@ -289,7 +289,7 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
     for (size_t q = 0; q < count; q++) {
         TRY(probe_further(job, &group->queries[q], job->probes));
         job->counts[first_query + q] =
-            code_query_finish(&group->queries[q], &ivf->coder, &job->view->vectors, search, job->mode.rerank,
+            code_query_finish(&group->queries[q], &ivf->coder, ivf_exact(job->view), search, job->mode.rerank,
                               job->hits + (first_query + q) * search->k, &reranked);
         scored += group->queries[q].scored;
     }
@@ -330,7 +330,7 @@ static vecdb_status share_task(void *context, size_t share, unsigned worker)
     size_t whole = size + align_up(code_query_spare(&ivf->coder), 64);
     struct code_query *query = &shared->queries[share];
 
-    code_query_init(query, &ivf->coder, &job->view->vectors, job->search, job->search->queries, job->mode.sieving,
+    code_query_init(query, &ivf->coder, ivf_exact(job->view), job->search, job->search->queries, job->mode.sieving,
                     job->mode.keep, job->mode.epsilon, shared->hits + share * job->search->k,
                     shared->scratch + share * whole, shared->scratch + share * whole + size);
     for (size_t i = share; i < job->probes; i += shared->shares) {
@@ -393,7 +393,7 @@ static vecdb_status search_shared(struct search_job *job, size_t shares)
         status = probe_further(job, &shared.queries[0], job->probes);
     }
     if (status == VECDB_OK) {
-        job->counts[0] = code_query_finish(&shared.queries[0], &ivf->coder, &job->view->vectors, search,
+        job->counts[0] = code_query_finish(&shared.queries[0], &ivf->coder, ivf_exact(job->view), search,
                                            job->mode.rerank, shared.hits, &reranked);
         memcpy(job->hits, shared.hits, job->counts[0] * sizeof *job->hits);
         atomic_fetch_add_explicit(&job->reranked, reranked, memory_order_relaxed);

@@ -14,9 +14,16 @@ extern const float ivf_targets[IVF_TARGETS];
 struct ivf_view {
     struct vectors vectors;
     size_t row_count, part_count;
+    struct refine_rows *refine; /* or NULL: reranked with the vectors */
     struct ivf_view *older;
     struct ivf_part *parts[];
 };
+
+/** What answers are reranked with. */
+static inline const struct vectors *ivf_exact(const struct ivf_view *view)
+{
+    return view->refine ? &view->refine->vectors : &view->vectors;
+}
 
 struct ivf {
     struct index base;
@@ -37,6 +44,10 @@ struct ivf {
     struct index *coarse;
     float *centroid_sums;
     float *columns;            /* of the codebook */
+    const float *refine_mean;
+    unsigned refine_shift;     /* copies for reranking come in blocks of so many rows, a power of two */
+    uint8_t **refine_blocks;   /* those that are owned */
+    size_t refine_block_count;
     _Atomic(struct ivf_view *) view;
     struct ivf_part **retired; /* merged parts that a search may still be reading */
     size_t retired_count;
@@ -47,7 +58,12 @@ size_t ivf_state_layout(struct ivf *ivf, uint8_t *base);
 /** What is not stored: coder's pointers, the coarse index. */
 vecdb_status ivf_derive(struct ivf *ivf);
 struct ivf *ivf_create(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric);
-vecdb_status ivf_publish(struct ivf *ivf, const struct vectors *vectors, struct ivf_part *const *parts, size_t count);
+/** Takes `refine` over when it succeeds. */
+vecdb_status ivf_publish(struct ivf *ivf, const struct vectors *vectors, struct ivf_part *const *parts, size_t count,
+                         struct refine_rows *refine);
+/** Copies of all rows of `vectors` for reranking, after those that `before` (or NULL) has; *out NULL when there are none. */
+vecdb_status ivf_refine_rows(struct ivf *ivf, const struct vectors *vectors, const struct refine_rows *before,
+                             const struct index_build_context *context, struct refine_rows **out);
 static inline struct ivf_view *ivf_view(const struct ivf *ivf)
 {
     return atomic_load_explicit(&((struct ivf *)(uintptr_t)ivf)->view, memory_order_acquire);

@@ -1,6 +1,7 @@
 /* Storing inverted lists, and taking them back from bytes that may be anything. Format 2, little-endian:
  *   the header below (192 bytes), the part table (16 bytes a part, to a multiple of 64),
- *   centroids, mean, signs, codebook (ivf_state_layout), then each part's arrays (part_layout). */
+ *   centroids, mean, signs, codebook, mean of copies (ivf_state_layout), then each part's arrays (part_layout),
+ *   then the copies of all rows for reranking (refine.h), to a multiple of 64. */
 #include "index/ivf_state.h"
 
 #include "base/bytes.h"
@@ -22,7 +23,8 @@ struct ivf_header {
     uint64_t part_count;
     uint64_t size;      /* of everything */
     uint32_t probes[IVF_TARGETS];
-    uint8_t zeros[88];
+    uint32_t refine_kind, refine_shift; /* what reranking reads, in blocks of 1 << shift rows once it grows */
+    uint8_t zeros[80];
 };
 _Static_assert(sizeof(struct ivf_header) == 192, "the header is stored");
 #define IVF_MAGIC 0x31465649u /* "IVF1" */
@@ -53,11 +55,15 @@ vecdb_status ivf_save(const struct index *index, struct buf *out)
         .list_count = (uint32_t)ivf->list_count, .row_count = view->vectors.row_count, .part_count = view->part_count};
 
     memcpy(header.probes, ivf->probes, sizeof header.probes);
+    header.refine_kind = coder->refiner.kind;
+    header.refine_shift = view->refine ? ivf->refine_shift : 0;
     header.size = sizeof header + table + state;
     for (size_t i = 0; i < view->part_count; i++) {
         struct ivf_part part = *view->parts[i];
         header.size += part_layout(&part, coder, true, true, NULL);
     }
+    if (view->refine)
+        header.size += align_up(view->refine->vectors.row_count * view->refine->vectors.stride, 64);
     TRY(buf_reserve(out, header.size));
     TRY(buf_append(out, &header, sizeof header));
     for (size_t i = 0; i < view->part_count; i++) {
@@ -72,6 +78,14 @@ vecdb_status ivf_save(const struct index *index, struct buf *out)
         TRY(buf_append(out, NULL, size));
         part_layout(&part, coder, true, true, out->data + at);
         part_copy(&part, view->parts[i], coder);
+    }
+    if (view->refine) {
+        const struct vectors *copies = &view->refine->vectors;
+        size_t block = (size_t)1 << copies->block_shift, bytes = copies->row_count * copies->stride;
+        for (size_t row = 0; row < copies->row_count; row += block)
+            TRY(buf_append(out, vectors_row(copies, row),
+                           (copies->row_count - row < block ? copies->row_count - row : block) * copies->stride));
+        TRY(buf_append(out, NULL, align_up(bytes, 64) - bytes));
     }
     return VECDB_OK;
 }
@@ -139,6 +153,14 @@ static vecdb_status check_header(const struct ivf *ivf, const struct ivf_header 
         return CORRUPT("code kind %u does not go with %s", header->code_kind, type_name(vectors->type));
     if (header->code_kind == CODE_BYTES && vectors->type != VECDB_TYPE_FLOAT_VECTOR)
         return CORRUPT("code kind %u does not go with %s", header->code_kind, type_name(vectors->type));
+    if (header->refine_kind > REFINE_BF16 ||
+        (header->refine_kind && (!(header->flags & FLAG_REFINE) || header->flags & FLAG_EXACT || !ivf->kind->refine_kind ||
+                                 vectors->type == VECDB_TYPE_INT8_VECTOR || vectors->type == VECDB_TYPE_BINARY_VECTOR ||
+                                 (header->refine_kind != REFINE_SQ8 && vectors->type != VECDB_TYPE_FLOAT_VECTOR))))
+        return CORRUPT("copies of kind %u for reranking do not go with code kind %u, flags %x and %s", header->refine_kind,
+                       header->code_kind, header->flags, type_name(vectors->type));
+    if (header->refine_kind ? header->refine_shift < 6 || header->refine_shift > 16 : header->refine_shift != 0)
+        return CORRUPT("copies for reranking in blocks of 2^%u rows", header->refine_shift);
     for (size_t i = 0; i < IVF_TARGETS; i++)
         if (header->probes[i] < 1 || header->probes[i] > header->list_count)
             return CORRUPT("%u lists to probe, there are %u", header->probes[i], header->list_count);
@@ -181,10 +203,37 @@ static vecdb_status check_part(const struct ivf *ivf, const struct ivf_part *par
     return part_check_factors(part, &ivf->coder, ivf->kind->owner);
 }
 
+/* The copies for reranking, from *at on. */
+static vecdb_status open_copies(const struct ivf *ivf, const uint8_t *bytes, size_t *at, size_t size,
+                                const struct vectors *vectors, struct refine_rows **out)
+{
+    const struct refiner *refiner = &ivf->coder.refiner;
+    size_t stride = refine_stride(refiner), block = (size_t)1 << ivf->refine_shift, need;
+    struct refine_rows *rows;
+
+    *out = NULL;
+    if (!refiner->kind)
+        return VECDB_OK;
+    if (!mem_array_size(vectors->row_count, stride, &need) || align_up(need, 64) > size - *at)
+        return CORRUPT("copies of %zu rows take %zu bytes each, %zu are left", vectors->row_count, stride, size - *at);
+    rows = mem_alloc(sizeof *rows + (vectors->row_count / block + 1) * sizeof rows->blocks[0]);
+    if (!rows)
+        return error_nomem(ivf->kind->owner);
+    rows->vectors = (struct vectors){.type = vectors->type, .dim = vectors->dim, .width = stride, .stride = stride,
+                                     .row_count = vectors->row_count, .block_shift = ivf->refine_shift,
+                                     .blocks = rows->blocks};
+    for (size_t i = 0; i * block < vectors->row_count; i++)
+        rows->blocks[i] = bytes + *at + i * block * stride;
+    *at += align_up(need, 64);
+    *out = rows; /* the caller's to free, whatever comes */
+    return refine_check(refiner, rows, ivf->kind->owner);
+}
+
 static vecdb_status open_parts(struct ivf *ivf, const struct ivf_header *header, uint8_t *bytes, size_t at, size_t size,
                                const struct vectors *vectors)
 {
     struct ivf_part *parts[IVF_PARTS_MAX + 1] = {0};
+    struct refine_rows *refine = NULL;
     uint64_t *seen = mem_array_zalloc(bitmap_words(vectors->row_count) + 1, sizeof *seen);
     size_t count = header->part_count, total = 0, present = vectors->row_count;
     vecdb_status status = seen ? VECDB_OK : error_nomem(ivf->kind->owner);
@@ -221,12 +270,16 @@ static vecdb_status open_parts(struct ivf *ivf, const struct ivf_header *header,
     }
     if (vectors->present)
         present = bitmap_count(vectors->present, vectors->row_count);
+    if (status == VECDB_OK)
+        status = open_copies(ivf, bytes, &at, size, vectors, &refine);
     if (status == VECDB_OK && at != size)
-        status = CORRUPT("%zu bytes after the last part", size - at);
+        status = CORRUPT("%zu bytes after what belongs there", size - at);
     if (status == VECDB_OK && total != present)
         status = CORRUPT("%zu rows in lists, %zu have a value", total, present);
     if (status == VECDB_OK)
-        status = ivf_publish(ivf, vectors, parts, count);
+        status = ivf_publish(ivf, vectors, parts, count, refine);
+    if (status != VECDB_OK)
+        mem_free(refine);
     for (size_t i = 0; i < count && status != VECDB_OK; i++) {
         if (parts[i])
             part_deinit(parts[i]);
@@ -268,6 +321,9 @@ vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size
     ivf->coder.rabitq.scale = header.rabitq_scale;
     ivf->list_count = header.list_count;
     memcpy(ivf->probes, header.probes, sizeof ivf->probes);
+    ivf->coder.refiner = (struct refiner){.kind = (enum refine_kind)header.refine_kind, .type = vectors->type,
+                                          .metric = metric, .dim = vectors->dim};
+    ivf->refine_shift = header.refine_shift;
     coder_layout(&ivf->coder);
     at += align_up(header.part_count * sizeof(struct part_entry), 64);
     state = ivf_state_layout(ivf, NULL);
@@ -283,6 +339,8 @@ vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size
     else if (ivf->codebook &&
              !simd_codes()->finite_f32(ivf->codebook, pq_table_floats(&ivf->coder.pq) * ivf->coder.pq.sub_dim))
         status = CORRUPT("the codebook is not finite");
+    if (status == VECDB_OK && ivf->refine_mean && !simd_codes()->finite_f32(ivf->refine_mean, ivf->coder.dim))
+        status = CORRUPT("the mean of copies is not finite");
     if (status == VECDB_OK)
         status = open_parts(ivf, &header, bytes, at + state, size, vectors);
     if (status == VECDB_OK)
@@ -294,6 +352,29 @@ done:
     }
     *out = &ivf->base;
     return VECDB_OK;
+}
+
+/* A row's copy is what encoding the row gives, but for how another instruction set may round. */
+static vecdb_status check_copy(const struct ivf *ivf, const struct ivf_view *view, size_t row)
+{
+    const struct refiner *refiner = &ivf->coder.refiner;
+    size_t stride = view->refine->vectors.stride, bytes = refiner->kind == REFINE_SQ8 ? refiner->dim : stride;
+    const uint8_t *copy = vectors_row(&view->refine->vectors, row);
+    uint8_t *again = mem_alloc(stride + 8);
+    float *spare = mem_array_alloc(refiner->dim, 3 * sizeof *spare);
+    vecdb_status status = again && spare ? VECDB_OK : error_nomem(ivf->kind->owner);
+    bool present = !view->vectors.present || bitmap_get(view->vectors.present, row);
+
+    if (status == VECDB_OK && present && !refine_encode(refiner, vectors_row(&view->vectors, row), again, spare))
+        status = CORRUPT("row %zu: a copy of bytes, and it is none", row);
+    for (size_t i = 0; i < bytes && present && status == VECDB_OK; i++) {
+        int difference = (int)copy[i] - (int)again[i];
+        if (difference && (refiner->kind != REFINE_SQ8 || difference > 1 || difference < -1))
+            status = CORRUPT("row %zu, byte %zu of its copy is %u, expected %u", row, i, copy[i], again[i]);
+    }
+    mem_free(again);
+    mem_free(spare);
+    return status;
 }
 
 vecdb_status ivf_check(const struct index *index)
@@ -321,6 +402,8 @@ vecdb_status ivf_check(const struct index *index)
             }
         }
     }
+    for (size_t row = 0; view->refine && row < view->vectors.row_count && status == VECDB_OK; row++)
+        status = check_copy(ivf, view, row);
     mem_free(seen);
     mem_free(floats);
     return status;

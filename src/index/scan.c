@@ -107,9 +107,23 @@ void scan_prepare(struct scan_query *out, vecdb_type type, vecdb_metric metric, 
         return;
     }
     scan_to_f32(type, dim, query, scratch); /* also aligns it */
+    out->data = scratch;
     if (metric == VECDB_METRIC_COSINE)
         simd_codes()->normalize_f32(scratch, dim, scratch);
     out->data = scratch;
+}
+
+void scan_prepare_floats(struct scan_query *out, vecdb_type type, vecdb_metric metric, uint32_t dim, const float *query,
+                         void *scratch)
+{
+    const struct distance_kernels *kernels = simd_distance();
+    bool l2 = metric == VECDB_METRIC_L2, half = type == VECDB_TYPE_FLOAT16_VECTOR;
+
+    *out = (struct scan_query){.type = type, .metric = metric, .dim = dim, .data = scratch};
+    out->f32 = half ? (l2 ? kernels->l2sq_f16 : kernels->ip_f16) : l2 ? kernels->l2sq_bf16 : kernels->ip_bf16;
+    memcpy(scratch, query, (size_t)dim * sizeof *query);
+    if (metric == VECDB_METRIC_COSINE)
+        simd_codes()->normalize_f32(scratch, dim, scratch);
 }
 
 void scan_prepare_bytes(struct scan_query *out, vecdb_metric metric, uint32_t dim, const float *query, void *scratch)
@@ -224,6 +238,30 @@ void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t strid
     }
 }
 
+/* Distances of SQ8 codes from the products of their integers. */
+static void finish_sq8(const struct scan_query *query, const uint8_t *base, size_t stride, const uint32_t *ids, size_t n,
+                       float *out)
+{
+    const struct sq_query *sq = query->sq;
+
+    for (size_t i = 0; i < n; i++) {
+        float factors[2], product;
+        memcpy(factors, base + ids[i] * stride + scan_sq8_factors(query->dim), sizeof factors);
+        product = factors[0] * sq->step * (out[i] - 127.5f * sq->sum);
+        if (query->metric == VECDB_METRIC_IP) {
+            out[i] = -(sq->offset + product);
+        } else {
+            float square = sq->square + factors[1] - 2 * product;
+            out[i] = (square > 0 ? square : 0) * (query->metric == VECDB_METRIC_COSINE ? 0.5f : 1);
+        }
+    }
+}
+
+static float row_norm(const struct scan_query *query, const uint8_t *row)
+{
+    return query->bytes ? sqrtf((float)simd_codes()->sumsq_u8(row, query->dim)) : scan_norm(query->type, query->dim, row);
+}
+
 /* How many of ids lie in the block of the first, at most SCAN_CHUNK. */
 static size_t block_run(const struct vectors *vectors, const uint32_t *ids, size_t n)
 {
@@ -251,6 +289,11 @@ void scan_gather(const struct scan_query *query, const struct vectors *vectors, 
 
         if (query->metric == VECDB_METRIC_COSINE && !norms && count > 16)
             count = 16;
+        if (query->sq) {
+            simd_codes()->dot_u8s8x2.gather(query->sq->terms, base, vectors->stride, ids, count, query->dim, out);
+            finish_sq8(query, base, vectors->stride, ids, count, out);
+            goto next;
+        }
         if (query->decode)
             for (size_t i = 0; i < count; i++)
                 out[i] = decoded(query, base + ids[i] * vectors->stride);
@@ -262,10 +305,11 @@ void scan_gather(const struct scan_query *query, const struct vectors *vectors, 
         if (query->metric == VECDB_METRIC_COSINE) {
             for (size_t i = 0; i < count; i++) {
                 const uint8_t *row = base + ids[i] * vectors->stride;
-                float norm = norms ? norms[ids[i]] : scan_norm(query->type, query->dim, row);
+                float norm = norms ? norms[ids[i]] : row_norm(query, row);
                 out[i] = cosine_distance(query, row, out[i], norm);
             }
         }
+    next:
         ids += count;
         out += count;
         n -= count;

@@ -3,7 +3,9 @@
 #ifndef VECDB_INDEX_SCAN_H
 #define VECDB_INDEX_SCAN_H
 
+#include "base/bytes.h"
 #include "index/index.h"
+#include "quant/sq.h"
 #include "simd/kernels.h"
 
 #define SCAN_CHUNK 256 /* rows scored before they are looked at */
@@ -18,6 +20,7 @@ struct scan_query {
     struct scan_f32 f32;  /* kernels; those of integer results are in i32 */
     struct scan_i32 i32;
     bool integer;
+    const struct sq_query *sq; /* rows are SQ8 codes with their factors behind them (scan_gather() only) */
     bool bytes, decode;   /* rows are bytes that stand for floats; decode: the query is none of them */
 };
 
@@ -26,6 +29,12 @@ size_t scan_scratch_size(vecdb_type type, uint32_t dim);
 /** Make a query ready. It, and `scratch`, must stay while `out` is used. */
 void scan_prepare(struct scan_query *out, vecdb_type type, vecdb_metric metric, uint32_t dim, const void *query,
                   void *scratch);
+
+/** The same for a query of floats and rows of float16 or bfloat16. scratch: dim floats. */
+void scan_prepare_floats(struct scan_query *out, vecdb_type type, vecdb_metric metric, uint32_t dim, const float *query,
+                         void *scratch);
+/** Where in a row of SQ8 codes its step and its squared length are. */
+static inline size_t scan_sq8_factors(uint32_t dim) { return align_up(dim, 4); }
 
 /** The same for a float query and rows of floats kept as bytes 0..255; a byte is dim's unit. scratch: dim floats. */
 void scan_prepare_bytes(struct scan_query *out, vecdb_metric metric, uint32_t dim, const float *query, void *scratch);

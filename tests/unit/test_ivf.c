@@ -196,6 +196,12 @@ static const struct {
     {"IVF_PQ", "nlist=30, m=32, nbits=4, rotation=fht", 0.95},
     {"IVF_PQ", "nlist=30, m=24, nbits=8, refine=false", 0.80},
     {"IVF_PQ", "nlist=30, m=3, nbits=4, refine=false", 0.05},
+    {"IVF_SQ8", "nlist=30, refine=true, refine_type=fp16", 0.98},
+    {"IVF_PQ", "nlist=30, refine_type=sq8", 0.95},
+    {"IVF_PQ", "nlist=30, refine_type=fp16", 0.96},
+    {"IVF_PQ", "nlist=30, m=12, nbits=8, refine_type=bf16", 0.92},
+    {"IVF_PQ", "nlist=30, refine_type=flat", 0.97},
+    {"IVF_RABITQ", "nlist=30, rbq_bits=4, refine_type=sq8", 0.95},
     {"IVF_RABITQ", "nlist=30, rbq_bits=1", 0.95},
     {"IVF_RABITQ", "nlist=30, rbq_bits=1, refine=false", 0.30},
     {"IVF_RABITQ", "nlist=30, rbq_bits=2", 0.95},
@@ -542,16 +548,20 @@ static void *read_on(void *argument)
 /* Rows added in many small steps are found, while another thread searches, and survive storing. */
 static void grows_while_searched(void **state)
 {
-    static const char *const names[] = {"IVF_FLAT", "IVF_PQ", "IVF_RABITQ"};
+    static const char *const names[][2] = {{"IVF_FLAT", "nlist=10"},
+                                           {"IVF_PQ", "nlist=10"},
+                                           {"IVF_RABITQ", "nlist=10"},
+                                           {"IVF_PQ", "nlist=10, refine_type=sq8"},
+                                           {"IVF_RABITQ", "nlist=10, refine_type=fp16"}};
     struct rng rng = rng_seeded(test_seed() + 10);
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 3000, TEST_CLUSTERS, 0, true);
         struct vectors prefix = data.vectors;
         struct index_build_context context = {.seed = 1};
         pthread_t thread;
         prefix.row_count = 1000;
-        struct index *index = build(names[i], "nlist=10", &prefix, VECDB_METRIC_L2, NULL);
+        struct index *index = build(names[i][0], names[i][1], &prefix, VECDB_METRIC_L2, NULL);
         struct reader reader = {.index = index, .data = &data};
         pthread_create(&thread, NULL, read_on, &reader);
         while (prefix.row_count < 3000) {
@@ -642,17 +652,31 @@ static void corruption_is_refused(void **state)
 {
     static const struct {
         const char *kind, *text;
-    } stored[] = {{"IVF_FLAT", "nlist=6"},  {"IVF_SQ8", "nlist=6"}, {"IVF_PQ", "nlist=6"}, {"IVF_RABITQ", "nlist=6"},
-                  {"SCANN", "nlist=6"}, {"FLAT", "accel=sq8"}};
+        size_t refused; /* changes to the header that are, at least */
+    } stored[] = {{"IVF_FLAT", "nlist=6", 60},
+                  {"IVF_SQ8", "nlist=6", 60},
+                  {"IVF_PQ", "nlist=6", 60},
+                  {"IVF_PQ", "nlist=6, m=4, nbits=8, rotation=fht", 60},
+                  {"IVF_PQ", "nlist=6, refine_type=sq8", 60},
+                  {"IVF_RABITQ", "nlist=6", 60},
+                  {"IVF_RABITQ", "nlist=6, rbq_bits=7, refine_type=fp16", 60},
+                  {"SCANN", "nlist=6", 60},
+                  {"BIN_IVF_FLAT", "nlist=6", 60},
+                  {"FLAT", "accel=sq8", 60},
+                  {"BIN_FLAT", "", 60}};
     struct rng rng = rng_seeded(test_seed() + 12);
-    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 16, 300, TEST_CLUSTERS, 0, false);
+    struct test_rows floats = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 16, 300, TEST_CLUSTERS, 0, false);
+    struct test_rows bits = test_rows_make(&rng, VECDB_TYPE_BINARY_VECTOR, 64, 300, TEST_CLUSTERS, 0, false);
 
-    for (size_t s = 0; s < 6; s++) {
-        struct index *index = build(stored[s].kind, stored[s].text, &data.vectors, VECDB_METRIC_L2, NULL), *again;
+    for (size_t s = 0; s < sizeof stored / sizeof stored[0]; s++) {
+        bool binary = strncmp(stored[s].kind, "BIN_", 4) == 0;
+        struct test_rows data = binary ? bits : floats;
+        vecdb_metric metric = binary ? VECDB_METRIC_HAMMING : VECDB_METRIC_L2;
+        struct index *index = build(stored[s].kind, stored[s].text, &data.vectors, metric, NULL), *again;
         const struct index_ops *ops = index->ops;
         struct params params;
         struct buf out = {0};
-        size_t refused = 0, header = s == 5 ? 64 : 192;
+        size_t refused = 0, header = strstr(stored[s].kind, "IVF") || strcmp(stored[s].kind, "SCANN") == 0 ? 192 : 64;
         params_default(ops->build_params, &params);
         assert_int_equal(ops->save(index, &out), VECDB_OK);
         ops->free(index);
@@ -666,9 +690,9 @@ static void corruption_is_refused(void **state)
                 value ^= changes[c];
                 memcpy(copy + at, &value, 4);
                 error_clear();
-                vecdb_status status = ops->open(copy, out.size, &data.vectors, VECDB_METRIC_L2, &params, &again);
+                vecdb_status status = ops->open(copy, out.size, &data.vectors, metric, &params, &again);
                 if (status == VECDB_OK) { /* a flag or a measured number: harmless */
-                    struct index_search search = {.queries = data.data, .query_count = 3, .k = 5, .query_stride = 64};
+                    struct index_search search = {.queries = data.data, .query_count = 3, .k = 5, .query_stride = data.vectors.stride};
                     struct answer answer = ask(again, &search, "");
                     answer_free(&answer);
                     ops->free(again);
@@ -679,22 +703,22 @@ static void corruption_is_refused(void **state)
                 refused++;
             }
         }
-        if (refused < 60 && s < 5)
+        if (refused < stored[s].refused)
             fail_msg("%s: only %zu changes of the header refused", stored[s].kind, refused);
         memcpy(copy, out.data, out.size);
         for (size_t size = 0; size < out.size; size += size < 512 ? 1 : 97) { /* cut short */
-            vecdb_status status = ops->open(copy, size, &data.vectors, VECDB_METRIC_L2, &params, &again);
+            vecdb_status status = ops->open(copy, size, &data.vectors, metric, &params, &again);
             assert_int_equal(status, VECDB_ERR_CORRUPT);
         }
-        assert_int_equal(ops->open(copy, out.size + 1, &data.vectors, VECDB_METRIC_L2, &params, &again),
+        assert_int_equal(ops->open(copy, out.size + 1, &data.vectors, metric, &params, &again),
                          VECDB_ERR_CORRUPT);
         for (int round = 0; round < 400; round++) { /* anything anywhere: refused or harmless */
             memcpy(copy, out.data, out.size);
             for (uint64_t n = 1 + rng_below(&rng, 4); n > 0; n--)
                 copy[rng_below(&rng, out.size)] = (uint8_t)rng_next(&rng);
-            if (ops->open(copy, out.size, &data.vectors, VECDB_METRIC_L2, &params, &again) != VECDB_OK)
+            if (ops->open(copy, out.size, &data.vectors, metric, &params, &again) != VECDB_OK)
                 continue;
-            struct index_search search = {.queries = data.data, .query_count = 6, .k = 5, .query_stride = 64};
+            struct index_search search = {.queries = data.data, .query_count = 6, .k = 5, .query_stride = data.vectors.stride};
             struct answer answer = ask(again, &search, "");
             answer_free(&answer);
             again->ops->check(again);
@@ -703,12 +727,16 @@ static void corruption_is_refused(void **state)
         struct vectors other = data.vectors;
         other.row_count = 299;
         memcpy(copy, out.data, out.size);
-        assert_int_equal(ops->open(copy, out.size, &other, VECDB_METRIC_L2, &params, &again), VECDB_ERR_CORRUPT);
-        assert_int_equal(ops->open(copy, out.size, &data.vectors, VECDB_METRIC_IP, &params, &again), VECDB_ERR_CORRUPT);
+        if (header == 192 || !binary) /* BIN_FLAT keeps nothing of its rows */
+            assert_int_equal(ops->open(copy, out.size, &other, metric, &params, &again), VECDB_ERR_CORRUPT);
+        assert_int_equal(ops->open(copy, out.size, &data.vectors, binary ? VECDB_METRIC_JACCARD : VECDB_METRIC_IP, &params,
+                                   &again),
+                         VECDB_ERR_CORRUPT);
         mem_free(copy);
         buf_deinit(&out);
     }
-    test_rows_free(&data);
+    test_rows_free(&floats);
+    test_rows_free(&bits);
 }
 
 /* `recall=` is about what one gets. */
