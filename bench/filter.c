@@ -1,6 +1,7 @@
 /* Filters on columns in memory, one thread. `bench_filter DIR` reads what bench/filter.py wrote there:
  *   rows (u64)  year.i32  price.f32  category.text code.text title.text doc.text (u32 offsets[rows + 1], bytes; doc is JSON)
- * and prints one line a test: name, rows found, best and median milliseconds. */
+ * and prints one line a test: name, rows found, best and median milliseconds. Then the same rows in a collection on disk,
+ * one sealed segment, asked by vecdb_count(): the lines whose names begin with "count: ". */
 #include "base/mem.h"
 #include "filter/filter.h"
 #include "filter/scalar_index.h"
@@ -140,6 +141,28 @@ static void run(const char *name, const char *text, bool indexed, int rounds)
     free(rows);
 }
 
+#define CONJUNCTION "year >= 20000 and year < 70000 and price >= 0.2 and price < 0.6 and category == 'category_0421'"
+
+static const struct {
+    const char *name, *text;
+    int rounds;
+} scans[] = {
+    {"year >= c", "year >= 50000", 48},
+    {"range", "20000 <= year < 30000", 48},
+    {"conjunction", CONJUNCTION, 30},
+    {"category ==", "category == 'category_0421'", 20},
+    {"category in", "category in ['category_0421', 'category_0007', 'category_0999']", 20},
+    {"arithmetic", "year * 2 + 1 > 100000", 10},
+    {"like scan", "title like '%zqx%'", 10},
+    {"regex scan", "title =~ 'zq+x'", 3},
+    {"json", "doc['a']['b'] > 900", 10},
+}, lookups[] = {
+    {"code == (index)", "code == 'code_004321'", 200},
+    {"title like prefix (index)", "title like 'zqx%'", 200},
+    {"year range (index)", "20000 <= year < 20100", 200},
+    {"conjunction (index)", CONJUNCTION, 200},
+};
+
 /* The time that reading one year column from memory takes: eight sums over all copies, divided. */
 static void bandwidth(void)
 {
@@ -174,6 +197,113 @@ static void build(int field, const char *kind)
            now() - start, scalar_index_size(table.index[field]));
 }
 
+/* ---- The same rows in a collection ---- */
+
+static void must(vecdb_status status)
+{
+    if (status >= 0)
+        return;
+    fprintf(stderr, "%s\n", vecdb_last_error());
+    exit(1);
+}
+
+static const vecdb_string *texts_of(uint8_t *data, const uint32_t *offsets, size_t first, size_t count, vecdb_string *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (vecdb_string){(const char *)data + offsets[first + i], offsets[first + i + 1] - offsets[first + i]};
+    return out;
+}
+
+/* `docs`: the JSON texts, which parse_docs() put away. */
+static vecdb_collection *fill(vecdb_db *db, const vecdb_schema *schema, uint8_t *docs, const uint32_t *doc_offsets)
+{
+    enum { BATCH = 50000 };
+    vecdb_collection *collection;
+    int64_t *ids = calloc(BATCH, 8);
+    float *vectors = calloc(BATCH * 2, 4);
+    vecdb_string *texts = calloc(BATCH * 4, sizeof *texts);
+
+    must(vecdb_collection_create(db, schema, &collection));
+    for (size_t first = 0; first < table.rows; first += BATCH) {
+        size_t count = table.rows - first < BATCH ? table.rows - first : BATCH;
+        vecdb_batch batch = VECDB_BATCH_INIT;
+
+        for (size_t i = 0; i < count; i++)
+            ids[i] = (int64_t)(first + i);
+        vecdb_column columns[] = {
+            {.field = "id", .type = VECDB_TYPE_INT64, .data = ids},
+            {.field = "year", .type = VECDB_TYPE_INT32, .data = table.data[YEAR] + first * 4},
+            {.field = "price", .type = VECDB_TYPE_FLOAT, .data = table.data[PRICE] + first * 4},
+            {.field = "category", .type = VECDB_TYPE_VARCHAR,
+             .data = texts_of(table.data[CATEGORY], table.offsets[CATEGORY], first, count, texts)},
+            {.field = "code", .type = VECDB_TYPE_VARCHAR,
+             .data = texts_of(table.data[CODE], table.offsets[CODE], first, count, texts + BATCH)},
+            {.field = "title", .type = VECDB_TYPE_VARCHAR,
+             .data = texts_of(table.data[TITLE], table.offsets[TITLE], first, count, texts + 2 * BATCH)},
+            {.field = "doc", .type = VECDB_TYPE_JSON, .data = texts_of(docs, doc_offsets, first, count, texts + 3 * BATCH)},
+            {.field = "v", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = 2, .data = vectors},
+        };
+        batch.columns = columns;
+        batch.column_count = sizeof columns / sizeof *columns;
+        batch.row_count = count;
+        must(vecdb_insert(collection, &batch, NULL));
+    }
+    must(vecdb_optimize(collection, NULL, NULL));
+    free(ids);
+    free(vectors);
+    free(texts);
+    return collection;
+}
+
+static void run_count(vecdb_collection *collection, const char *name, const char *text, int rounds)
+{
+    double times[200];
+    uint64_t found = 0;
+
+    for (int i = 0; i < rounds; i++) {
+        double start = now();
+
+        must(vecdb_count(collection, text, NULL, &found));
+        times[i] = now() - start;
+    }
+    qsort(times, (size_t)rounds, sizeof *times, by_value);
+    printf("count: %s\t%llu\t%.4f\t%.4f\n", name, (unsigned long long)found, times[0], times[rounds / 2]);
+}
+
+static void create_index(vecdb_collection *collection, const char *field, const char *kind)
+{
+    vecdb_index_options options = VECDB_INDEX_OPTIONS_INIT;
+
+    options.field = field;
+    options.type = kind;
+    must(vecdb_index_create(collection, &options));
+}
+
+static void in_collection(const char *directory, const vecdb_schema *schema, uint8_t *docs, const uint32_t *doc_offsets)
+{
+    vecdb_open_options options = VECDB_OPEN_OPTIONS_INIT;
+    vecdb_collection *collection;
+    char path[1000];
+    vecdb_db *db;
+
+    snprintf(path, sizeof path, "%s/db", directory);
+    options.threads = 1;
+    options.durability = VECDB_DURABILITY_NONE;
+    must(vecdb_open(path, &options, &db));
+    collection = fill(db, schema, docs, doc_offsets);
+    must(vecdb_load(collection, NULL, NULL));
+    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++)
+        run_count(collection, scans[i].name, scans[i].text, scans[i].rounds);
+    create_index(collection, "code", "INVERTED");
+    create_index(collection, "title", "INVERTED");
+    create_index(collection, "year", "STL_SORT");
+    create_index(collection, "category", NULL);
+    for (size_t i = 0; i < sizeof lookups / sizeof *lookups; i++)
+        run_count(collection, lookups[i].name, lookups[i].text, lookups[i].rounds);
+    must(vecdb_collection_close(&collection));
+    must(vecdb_close(&db));
+}
+
 int main(int count, char **arguments)
 {
     static const vecdb_field fields[FIELDS] = {
@@ -183,7 +313,8 @@ int main(int count, char **arguments)
         {.name = "doc", .type = VECDB_TYPE_JSON},         {.name = "v", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = 2},
     };
     vecdb_schema schema = VECDB_SCHEMA_INIT;
-    uint8_t *years;
+    uint8_t *years, *docs;
+    uint32_t *doc_offsets;
     size_t size;
 
     if (count != 2) {
@@ -206,28 +337,22 @@ int main(int count, char **arguments)
     load_text(arguments[1], "code.text", CODE);
     load_text(arguments[1], "title.text", TITLE);
     load_text(arguments[1], "doc.text", DOC);
+    docs = table.data[DOC];
+    doc_offsets = table.offsets[DOC];
     parse_docs();
     printf("simd\t%s\n", simd_name());
     bandwidth();
-    run("year >= c", "year >= 50000", false, 48);
-    bandwidth();
-    run("range", "20000 <= year < 30000", false, 48);
-    run("conjunction", "year >= 20000 and year < 70000 and price >= 0.2 and price < 0.6 and category == 'category_0421'", false,
-        30);
-    run("category ==", "category == 'category_0421'", false, 20);
-    run("category in", "category in ['category_0421', 'category_0007', 'category_0999']", false, 20);
-    run("arithmetic", "year * 2 + 1 > 100000", false, 10);
-    run("like scan", "title like '%zqx%'", false, 10);
-    run("regex scan", "title =~ 'zq+x'", false, 3);
-    run("json", "doc['a']['b'] > 900", false, 10);
+    for (size_t i = 0; i < sizeof scans / sizeof *scans; i++) {
+        run(scans[i].name, scans[i].text, false, scans[i].rounds);
+        if (i == 0)
+            bandwidth();
+    }
     build(CODE, "INVERTED");
     build(TITLE, "INVERTED");
     build(YEAR, "STL_SORT");
     build(CATEGORY, "AUTOINDEX");
-    run("code == (index)", "code == 'code_004321'", true, 200);
-    run("title like prefix (index)", "title like 'zqx%'", true, 200);
-    run("year range (index)", "20000 <= year < 20100", true, 200);
-    run("conjunction (index)", "year >= 20000 and year < 70000 and price >= 0.2 and price < 0.6 and category == 'category_0421'",
-        true, 200);
+    for (size_t i = 0; i < sizeof lookups / sizeof *lookups; i++)
+        run(lookups[i].name, lookups[i].text, true, lookups[i].rounds);
+    in_collection(arguments[1], &schema, docs, doc_offsets);
     return 0;
 }

@@ -568,8 +568,8 @@ VECDB_API void vecdb_result_free(vecdb_result **result);
 VECDB_API vecdb_status vecdb_flush(vecdb_collection *collection);
 /** Merge segments, drop deleted rows, build all indexes: the collection at its fastest and smallest. */
 VECDB_API vecdb_status vecdb_optimize(vecdb_collection *collection, vecdb_progress progress, void *context);
-/** Bring vectors, keys and indexes into memory (huge pages where there are) before they are asked for. Vectors that an index
- * holds without loss (integers that fit a byte, in a graph) come with the index; their other copy stays in its file. */
+/** Bring vectors, keys, short texts and indexes into memory (huge pages where there are) before they are asked for. Vectors
+ * that an index holds without loss (integers that fit a byte, in a graph) come with it; their other copy stays in its file. */
 VECDB_API vecdb_status vecdb_load(vecdb_collection *collection, vecdb_progress progress, void *context);
 /** Give back the memory that load took. Searching goes on, from the files. */
 VECDB_API vecdb_status vecdb_release(vecdb_collection *collection);

@@ -1,4 +1,4 @@
-/* Inside of a sealed segment; for segment_file.c and segment_verify.c only. */
+/* Inside of a sealed segment; for segment_file.c, segment_loaded.c and segment_verify.c only. */
 #ifndef VECDB_STORAGE_SEGMENT_BODY_H
 #define VECDB_STORAGE_SEGMENT_BODY_H
 
@@ -29,6 +29,15 @@ struct segment_body {
     atomic_bool keys_checked;
 };
 
+/* Values of differing length, as they are before they are packed. */
+struct unpacked_field {
+    uint64_t *starts;  /* of blocks, among the data */
+    uint32_t *offsets; /* block_rows + 1 a block, each counted from its block's start */
+    uint8_t *data;     /* NULL: it stays packed */
+    uint64_t size;
+    size_t block_count;
+};
+
 struct segment_file {
     struct segment base;
     struct segment_body *body;
@@ -37,6 +46,7 @@ struct segment_file {
     const uint64_t *keys;
     const uint32_t *key_rows; /* NULL: the key's position is its row */
     const uint8_t *key_filter;
+    struct unpacked_field *unpacked; /* of each field, when loaded; or NULL */
     size_t memory;
 };
 
@@ -53,6 +63,9 @@ static inline size_t segment_page_rows(const struct segment_body *body, const st
     return left < field->page_rows ? left : field->page_rows;
 }
 
+/** Unpack the fields with short values; those that cannot be, for want of memory or because they are damaged, stay packed. */
+void segment_unpack_short(struct segment_file *file);
+void segment_free_unpacked(struct segment_file *file);
 /** A page's entry, its size compared with the rows' sizes. */
 vecdb_status segment_page_entry(struct segment_body *body, size_t f, size_t page, struct block_entry *out);
 

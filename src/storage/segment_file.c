@@ -253,6 +253,7 @@ static void file_free(struct segment *segment)
     for (size_t i = 0; file->loaded && i < file->body->schema->field_count + 3; i++)
         mem_free(file->loaded[i]);
     mem_free(file->loaded);
+    segment_free_unpacked(file);
     mem_free(file->vectors);
     body_release(file->body);
     mem_free(file);
@@ -482,6 +483,18 @@ static void describe(const struct segment_body *body, size_t f, size_t row_count
                            .row_count = row_count};
 }
 
+/* Values from row `at` of a block on, where they lie unpacked. */
+static bool use_unpacked(const struct segment_file *file, size_t f, size_t block, size_t at, struct column *out)
+{
+    const struct unpacked_field *field = file->unpacked ? &file->unpacked[f] : NULL;
+
+    if (!field || !field->data)
+        return false;
+    out->data = field->data + field->starts[block];
+    out->offsets = field->offsets + block * (file->body->block_rows + 1) + at;
+    return true;
+}
+
 static vecdb_status file_column(struct segment *segment, size_t f, size_t block, size_t row_count,
                                 struct column_scratch *scratch, struct column *out)
 {
@@ -495,8 +508,11 @@ static vecdb_status file_column(struct segment *segment, size_t f, size_t block,
         return empty_column(row_count, scratch, out);
     if (row_count)
         TRY(valid_words(body, field, first, row_count, &out->valid));
-    return field->values ? fixed_column(body, f, first, row_count, out)
-                         : packed_column(body, f, first, row_count, scratch, out);
+    if (field->values)
+        return fixed_column(body, f, first, row_count, out);
+    if (!use_unpacked(segment_file_of(segment), f, block, 0, out))
+        return packed_column(body, f, first, row_count, scratch, out);
+    return VECDB_OK;
 }
 
 static const uint64_t missing = 0;
@@ -540,7 +556,11 @@ static vecdb_status file_row(struct segment *segment, size_t f, size_t row, stru
     TRY(valid_words(body, field, row, 1, &valid));
     if (valid && !bitmap_get(valid, row % 64))
         out->valid = &missing;
-    return field->values ? fixed_column(body, f, row, 1, out) : packed_row(body, f, row, scratch, out);
+    if (field->values)
+        return fixed_column(body, f, row, 1, out);
+    if (!use_unpacked(segment_file_of(segment), f, row / body->block_rows, row % body->block_rows, out))
+        return packed_row(body, f, row, scratch, out);
+    return VECDB_OK;
 }
 
 static const uint8_t *const *file_vector_blocks(struct segment *segment, size_t f, unsigned *block_shift)
@@ -762,10 +782,13 @@ static vecdb_status twin(struct segment *segment, bool loaded, const uint64_t *l
     *out = NULL;
     atomic_fetch_add_explicit(&body->references, 1, memory_order_relaxed);
     TRY(file_create(body, &file));
-    if (loaded && !body->map.in_heap && (status = load_all(file, left_out)) != VECDB_OK) {
+    status = loaded && !body->map.in_heap ? load_all(file, left_out) : VECDB_OK;
+    if (status != VECDB_OK) {
         file_free(&file->base);
         return status;
     }
+    if (loaded)
+        segment_unpack_short(file);
     *out = &file->base;
     return VECDB_OK;
 }
