@@ -12,8 +12,10 @@ struct deadline {
     const int32_t *cancel; /* other than 0: to be over at once; or NULL */
 };
 
-static inline void deadline_start(struct deadline *deadline, uint32_t timeout_ms)
+/** timeout_ms 0: whenever it takes; cancel: see there, or NULL. */
+static inline void deadline_start(struct deadline *deadline, uint32_t timeout_ms, const int32_t *cancel)
 {
+    deadline->cancel = cancel;
     deadline->timeout_ms = timeout_ms;
     clock_gettime(CLOCK_MONOTONIC, &deadline->at);
     deadline->at.tv_sec += timeout_ms / 1000;

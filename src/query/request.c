@@ -219,11 +219,10 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
         search->within = &request->within;
     }
     TRY(take_group(request, schema, from));
-    if (from->timeout_ms)
-        deadline_start(&request->deadline, from->timeout_ms);
-    request->deadline.cancel = from->cancel;
-    if (from->timeout_ms || from->cancel)
+    if (from->timeout_ms || from->cancel) {
+        deadline_start(&request->deadline, from->timeout_ms, from->cancel);
         search->deadline = &request->deadline;
+    }
     TRY(deadline_check(search->deadline));
     TRY(check_params(from->params));
     search->params = from->params;

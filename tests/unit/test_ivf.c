@@ -455,7 +455,7 @@ static void stops_when_told(void **state)
     assert_int_equal(ops->build(&data.vectors, VECDB_METRIC_L2, &params, &context, &index), VECDB_ERR_CANCELLED);
     assert_int_equal(calls, 3);
     index = build("IVF_PQ", "nlist=50", &data.vectors, VECDB_METRIC_L2, NULL);
-    deadline_start(&deadline, 0);
+    deadline_start(&deadline, 0, &(int32_t){1});
     struct hit hits[50];
     size_t counts[50];
     struct index_search search = {.queries = data.data, .query_count = 50, .k = 1, .query_stride = 192,
