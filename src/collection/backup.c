@@ -284,7 +284,7 @@ static vecdb_status describe_locked(struct memory_backup *backup, struct copied 
         const struct index_definition *index = &collection->indexes[i];
         status = manifest_add_index(described, index->name,
                                     (uint32_t)schema_find(schema, index->field, strlen(index->field)),
-                                    index->automatic ? "AUTOINDEX" : index->ops->name, index->metric, index->params_text, &id);
+                                    index_definition_type(index), index->metric, index->params_text, &id);
     }
     buf_deinit(&bytes);
     return status;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* The files of a snapshot's indexes, as the manifest has them: of each view's i-th index, one after the other; id 0 where there
- * is none. Kinds are the registry's names. */
+ * is none. Kinds are texts that last. */
 static vecdb_status list_index_files(const struct collection *collection, const struct manifest *manifest,
                                      const struct snapshot *snapshot, struct manifest_index_file **out)
 {
