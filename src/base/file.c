@@ -321,6 +321,19 @@ vecdb_status file_truncate(const struct file *file, uint64_t size)
     return VECDB_OK;
 }
 
+vecdb_status file_allocate(const struct file *file, uint64_t offset, uint64_t size)
+{
+    int result;
+
+    RETRY(result, file->vfs->allocate(file->vfs, file->fd, offset, size));
+    if (result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL)
+        return VECDB_NOT_FOUND;
+    if (result < 0)
+        return error_set_system(file_status(-result), -result, "%s: no space for %llu bytes at offset %llu", file->name,
+                                (unsigned long long)size, (unsigned long long)offset);
+    return VECDB_OK;
+}
+
 vecdb_status file_sync(const struct file *file)
 {
     int result;

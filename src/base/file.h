@@ -58,6 +58,8 @@ vecdb_status file_write(const struct file *file, uint64_t offset, const void *da
 /** Write parts one after the other, in one call where the system lets us. At most FILE_MAX_PARTS. */
 vecdb_status file_write_parts(const struct file *file, uint64_t offset, const struct iovec *parts, size_t part_count);
 vecdb_status file_truncate(const struct file *file, uint64_t size);
+/** Set space aside; VECDB_NOT_FOUND where the file system cannot. */
+vecdb_status file_allocate(const struct file *file, uint64_t offset, uint64_t size);
 /** Make contents and size durable. Never call it again after it failed. */
 vecdb_status file_sync(const struct file *file);
 /** Append a whole file to `out`; VECDB_ERR_LIMIT when it is larger than `limit` bytes. */

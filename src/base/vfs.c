@@ -142,6 +142,11 @@ static int posix_truncate(const struct vfs *vfs, int fd, uint64_t size)
     return result_of(ftruncate(fd, (off_t)size));
 }
 
+static int posix_allocate(const struct vfs *vfs, int fd, uint64_t offset, uint64_t size)
+{
+    return result_of(fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size));
+}
+
 static int posix_stat(const struct vfs *vfs, int fd, struct vfs_stat *out)
 {
     struct stat info;
@@ -227,6 +232,7 @@ const struct vfs vfs_posix = {
     .pwritev = posix_pwritev,
     .sync = posix_sync,
     .truncate = posix_truncate,
+    .allocate = posix_allocate,
     .stat = posix_stat,
     .lock = posix_lock,
     .map = posix_map,

@@ -50,6 +50,8 @@ struct vfs {
     ssize_t (*pwritev)(const struct vfs *vfs, int fd, const struct iovec *parts, int part_count, uint64_t offset);
     int (*sync)(const struct vfs *vfs, int fd, bool data_only); /* files and directories; data_only keeps the size too */
     int (*truncate)(const struct vfs *vfs, int fd, uint64_t size);
+    /** Space for bytes that will be written there; the file's size stays. -EOPNOTSUPP where there is no such thing. */
+    int (*allocate)(const struct vfs *vfs, int fd, uint64_t offset, uint64_t size);
     int (*stat)(const struct vfs *vfs, int fd, struct vfs_stat *out);
     int (*lock)(const struct vfs *vfs, int fd); /* flock, exclusive, not waiting: -EWOULDBLOCK; let go by close */
 

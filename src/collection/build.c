@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "collection/database.h"
 #include "collection/scalar_indexes.h"
+#include "query/deferred.h"
 #include "storage/segment_file.h"
 
 #include <stdio.h>
@@ -71,40 +72,20 @@ static vecdb_status open_scalar_file(struct collection *collection, const struct
     return scalar_index_open_saved(data, size, from->kind, view->segment->row_count, index);
 }
 
-static vecdb_status open_file(struct collection *collection, const struct segment_view *view, size_t field,
-                              const struct index_ops *ops, const struct index_definition *definition,
-                              const struct manifest_index_file *from, bool in_heap, struct index_file **file,
-                              struct index **index)
+/* What opening an index of a file takes; any failure but want of memory means that it is not to be trusted. */
+static vecdb_status prepare_open(struct collection *collection, const struct segment_view *view, size_t field,
+                                 const struct index_ops *ops, const struct index_definition *definition,
+                                 const struct manifest_index_file *from, bool in_heap, struct deferred_open *how)
 {
     struct store *store = collection->database->store;
     struct index_binding binding = binding_of(view->segment, field, ops->name, ops->format, definition);
     struct container_id id = {from->file.id, from->file.size, from->file.checksum};
-    const struct field *described = &view->segment->schema->fields[field];
-    struct vectors vectors = {.type = described->type, .dim = described->dim, .width = described->width,
-                              .stride = described->width, .row_count = view->row_count};
-    struct params params = definition->params;
-    const void *data;
-    size_t size;
-    uint64_t *present = NULL;
-    vecdb_status status;
 
+    *how = (struct deferred_open){.ops = ops, .segment = view->segment, .field = field, .metric = definition->metric,
+                                  .params = definition->params};
     if (ops != definition->ops) /* AUTOINDEX chose another kind for a small segment */
-        params_default(ops->build_params, &params);
-    vectors.blocks = view->segment->ops->vector_blocks(view->segment, field, &vectors.block_shift);
-    TRY(index_file_open(store_dir(store), store_manifest(store)->uuid, &id, &binding, in_heap, file));
-    data = index_file_data(*file, &size);
-    if (described->flags & VECDB_NULLABLE) {
-        if (!(present = mem_array_alloc(bitmap_words(view->row_count) + 1, sizeof *present)))
-            return error_nomem("index");
-        bitmap_fill(present, view->row_count);
-        view->segment->ops->and_present(view->segment, field, view->row_count, present);
-        vectors.present = present;
-    }
-    status = ops->open(data, size, &vectors, definition->metric, &params, index);
-    if (status == VECDB_OK)
-        (*index)->vectors.present = NULL; /* which rows are there is the snapshot's to say */
-    mem_free(present);
-    return status;
+        params_default(ops->build_params, &how->params);
+    return index_file_map(store_dir(store), store_manifest(store)->uuid, &id, &binding, in_heap, &how->file);
 }
 
 vecdb_status collection_open_index(struct collection *collection, const struct segment_view *view,
@@ -116,26 +97,30 @@ vecdb_status collection_open_index(struct collection *collection, const struct s
     struct index_file *file = NULL;
     struct index *index = NULL;
     struct scalar_index *scalar = NULL;
+    struct deferred_open how;
     vecdb_status status;
 
     *out = NULL;
     if ((!ops && !definition->scalar) || field == SCHEMA_NONE)
         return VECDB_OK;
-    if (definition->scalar)
+    if (definition->scalar) {
         status = open_scalar_file(collection, view, field, definition, from, in_heap, &file, &scalar);
-    else
-        status = open_file(collection, view, field, ops, definition, from, in_heap, &file, &index);
-    if (status == VECDB_OK)
-        status = scalar ? index_ref_create_scalar(scalar, view->segment, field, definition->id, out)
-                        : index_ref_create(index, view->segment, field, definition->id, out);
-    if (status == VECDB_OK && (scalar || !index->detached)) {
-        (*out)->file = file;
-        return VECDB_OK;
+        if (status == VECDB_OK)
+            status = index_ref_create_scalar(scalar, view->segment, field, definition->id, out);
+    } else {
+        status = prepare_open(collection, view, field, ops, definition, from, in_heap, &how);
+        if (status == VECDB_OK && in_heap)
+            status = deferred_open_now(&how, &index, &file);
+        else if (status == VECDB_OK)
+            status = deferred_create(&how, &index);
+        if (status == VECDB_OK)
+            status = index_ref_create(index, view->segment, field, definition->id, out);
     }
-    index_file_close(file);
     if (status == VECDB_OK)
-        return VECDB_OK;
-    if (status == VECDB_ERR_NOMEM)
+        (*out)->file = file;
+    else
+        index_file_close(file);
+    if (status == VECDB_OK || status == VECDB_ERR_NOMEM)
         return status;
     error_clear();
     return VECDB_OK;
@@ -247,7 +232,8 @@ static bool lacks_index(const struct collection *collection, const struct segmen
         return false;
     for (size_t i = 0; i < view->index_count; i++)
         if (view->indexes[i]->built_by == definition->id)
-            return growing && index_ref_rows(view->indexes[i]) < view->row_count;
+            return view->indexes[i]->index ? deferred_is_broken(view->indexes[i]->index)
+                                           : growing && index_ref_rows(view->indexes[i]) < view->row_count;
     return true;
 }
 

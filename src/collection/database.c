@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RESERVE ((uint64_t)256 << 10) /* of disk, so that rows can be deleted when it is full */
+
 /* Recovery hands frames here; those of collections that are gone, or in segments already, are not needed any more. */
 vecdb_status database_apply_frame(void *context, const struct wal_frame *frame, bool *needed)
 {
@@ -95,7 +97,9 @@ vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_
                            struct mem_account *account, struct database **out)
 {
     struct database *database = mem_zalloc(sizeof *database);
-    struct store_options how = {.lock_timeout_ms = options->lock_timeout_ms};
+    struct store_options how = {.lock_timeout_ms = options->lock_timeout_ms,
+                                .wal = {.reserve = RESERVE,
+                                        .reserve_types = 1u << FRAME_DELETE | 1u << FRAME_TRUNCATE}};
     vecdb_status status;
 
     *out = NULL;

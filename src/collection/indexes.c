@@ -3,6 +3,7 @@
 #include "collection/database.h"
 #include "collection/scalar_indexes.h"
 #include "index/plugged.h"
+#include "query/deferred.h"
 
 #include <stdio.h>
 #include <assert.h>
@@ -479,7 +480,7 @@ vecdb_status collection_describe_index(struct collection *collection, const char
     for (size_t v = 0; v < collection->latest->view_count; v++)
         for (size_t i = 0; i < collection->latest->views[v].index_count; i++) {
             struct index_ref *ref = collection->latest->views[v].indexes[i];
-            if (ref->built_by != definition->id)
+            if (ref->built_by != definition->id || deferred_is_broken(ref->index))
                 continue;
             rows += index_ref_rows(ref);
             bytes += index_ref_memory(ref);

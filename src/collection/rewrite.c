@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "query/deferred.h"
 #include "storage/segment_file.h"
 
 #include <string.h>
@@ -164,9 +165,12 @@ static vecdb_status find_parts(const struct rewrite *rewrite, const struct rewri
     for (size_t i = 0; i < group->count; i++) {
         const struct segment_view *view = &rewrite->from->views[group->views[i]];
         for (size_t j = 0; j < view->index_count; j++)
-            if (view->indexes[j]->built_by == definition->id && view->indexes[j]->index &&
-                view->indexes[j]->index->ops == definition->ops) {
-                parts->indexes[parts->count] = view->indexes[j]->index;
+            if (view->indexes[j]->built_by == definition->id && view->indexes[j]->index) {
+                struct index *index;
+                TRY(deferred_resolve(view->indexes[j]->index, &index));
+                if (!index || index->ops != definition->ops)
+                    continue;
+                parts->indexes[parts->count] = index;
                 parts->row_maps[parts->count++] = group->sources[i].row_map;
             }
     }

@@ -3,6 +3,7 @@
  * nothing that a caller waits for. */
 #include "base/mem.h"
 #include "collection/database.h"
+#include "query/deferred.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -65,9 +66,13 @@ static bool lacks_index(struct collection *collection)
     defined = collection->index_count;
     snapshot = snapshot_retain(collection->published);
     pthread_mutex_unlock(&collection->snapshot_lock);
-    for (size_t v = 0; v < snapshot->view_count; v++)
-        lacks |= !snapshot->views[v].segment->growing && snapshot->views[v].row_count &&
-                 snapshot->views[v].index_count < defined;
+    for (size_t v = 0; v < snapshot->view_count; v++) {
+        const struct segment_view *view = &snapshot->views[v];
+        size_t usable = 0;
+        for (size_t i = 0; i < view->index_count; i++)
+            usable += !deferred_is_broken(view->indexes[i]->index);
+        lacks |= !view->segment->growing && view->row_count && usable < defined;
+    }
     snapshot_release(snapshot);
     return lacks;
 }

@@ -1,10 +1,12 @@
 #include "collection/verify.h"
 
 #include "collection/scalar_indexes.h"
+#include "query/deferred.h"
 #include "storage/segment_file.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 struct verification {
     const struct dir *dir;
@@ -110,6 +112,41 @@ static vecdb_status check_scalar(struct verification *check, const struct manife
     return status == VECDB_OK ? VECDB_OK : judge(check, status, name);
 }
 
+/* An index on vectors: opening checks every number in it, and the kind's own check every rule. */
+static vecdb_status check_structure(struct verification *check, const struct manifest_collection *described,
+                                    const struct schema *schema, struct segment *segment,
+                                    const struct manifest_index_file *from, const char *name)
+{
+    struct deferred_open how = {.ops = index_find(from->kind), .segment = segment, .field = SCHEMA_NONE};
+    struct container_id id = id_of(&from->file);
+    struct index_file *file = NULL;
+    struct index *index = NULL;
+    vecdb_status status;
+
+    for (size_t i = 0; i < described->index_count; i++) {
+        const struct manifest_index *definition = &described->indexes[i];
+        if (definition->id != from->index_id || definition->field >= schema->field_count)
+            continue;
+        how.field = schema_find(segment->schema, schema->fields[definition->field].name,
+                                strlen(schema->fields[definition->field].name));
+        how.metric = (vecdb_metric)definition->metric;
+        if (how.ops && strcasecmp(how.ops->name, definition->type) == 0)
+            TRY(params_parse("index", how.ops->build_params, how.ops->search_params, definition->params, &how.params));
+        else if (how.ops)
+            params_default(how.ops->build_params, &how.params);
+    }
+    if (!how.ops || how.field == SCHEMA_NONE)
+        return VECDB_OK;
+    TRY(index_file_map(check->dir, check->manifest->uuid, &id, NULL, false, &how.file));
+    status = deferred_open_now(&how, &index, &file);
+    if (status == VECDB_OK) {
+        status = index->ops->check(index);
+        index->ops->free(index);
+    }
+    index_file_close(file);
+    return status == VECDB_OK ? VECDB_OK : judge(check, status, name);
+}
+
 /* `segment` NULL: it cannot be read. */
 static vecdb_status check_index(struct verification *check, const struct manifest_collection *described,
                                 const struct schema *schema, struct segment *segment,
@@ -123,8 +160,10 @@ static vecdb_status check_index(struct verification *check, const struct manifes
     format_file_name(FILE_INDEX, id.file_id, name);
     status = index_file_verify(check->dir, check->manifest->uuid, &id, &check->sink);
     TRY(settle(check, status, before, name));
-    if (status == VECDB_OK && segment)
+    if (status == VECDB_OK && segment) {
         TRY(check_scalar(check, described, schema, segment, from, name));
+        TRY(check_structure(check, described, schema, segment, from, name));
+    }
     return advance(check, id.size);
 }
 

@@ -124,11 +124,25 @@ static vecdb_status open_frame(const struct dir *dir, const uint8_t *uuid, const
         return VECDB_OK;
     TRY(container_check_section(&file->container, info));
     TRY(container_check_section(&file->container, params));
-    TRY(check_binding(file, container_bytes(&file->container, info), binding, params));
-    return container_check_section(&file->container, file->data);
+    return check_binding(file, container_bytes(&file->container, info), binding, params);
 }
 
+vecdb_status index_file_check(struct index_file *file) { return container_check_section(&file->container, file->data); }
+
 vecdb_status index_file_open(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,
+                             const struct index_binding *binding, bool in_heap, struct index_file **out)
+{
+    vecdb_status status;
+
+    TRY(index_file_map(dir, uuid, id, binding, in_heap, out));
+    if ((status = index_file_check(*out)) != VECDB_OK) {
+        index_file_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+vecdb_status index_file_map(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,
                              const struct index_binding *binding, bool in_heap, struct index_file **out)
 {
     struct index_file *file = mem_zalloc(sizeof *file);

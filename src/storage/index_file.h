@@ -32,6 +32,11 @@ vecdb_status index_file_write(const struct dir *dir, const uint8_t *uuid, uint64
  */
 vecdb_status index_file_open(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,
                              const struct index_binding *binding, bool in_heap, struct index_file **out);
+/** The same, but for DATA's checksums: index_file_check() sees to those, later. */
+vecdb_status index_file_map(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,
+                            const struct index_binding *binding, bool in_heap, struct index_file **out);
+/** VECDB_ERR_CORRUPT when DATA is not what was written. */
+vecdb_status index_file_check(struct index_file *file);
 /** save()'s bytes, 4096-byte aligned, until close. */
 const void *index_file_data(const struct index_file *file, size_t *size);
 void index_file_close(struct index_file *file);

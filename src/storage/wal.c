@@ -25,6 +25,7 @@ struct wal {
     struct file file;       /* lock; a leader syncs it without, and wal_roll waits for the leader */
     uint64_t salt;          /* lock */
     uint64_t end;           /* lock: where the next frame goes */
+    uint64_t reserved;      /* lock: the file has its space up to here; 0: not known */
     uint64_t next_lsn;      /* lock */
     uint64_t durable_lsn;   /* lock */
     size_t waiting;         /* lock: threads in commit_locked() */
@@ -92,10 +93,19 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
     return VECDB_OK;
 }
 
+/* Give back what is kept behind the end; if that fails it is given back with the file. */
+static void drop_reserve(struct wal *wal)
+{
+    if (wal->file.fd > 0 && wal->reserved > wal->end && !wal->poisoned)
+        (void)file_truncate(&wal->file, wal->end);
+    wal->reserved = 0;
+}
+
 void wal_free(struct wal *wal)
 {
     if (!wal)
         return;
+    drop_reserve(wal);
     file_close(&wal->file);
     pthread_cond_destroy(&wal->changed);
     pthread_cond_destroy(&wal->arrived);
@@ -238,6 +248,31 @@ static uint64_t header_checksum(const uint8_t *header, uint64_t salt)
     return PLANTED(6) ? checksum(header + 4, 28, salt) : checksum(header, 32, salt);
 }
 
+#define RESERVE_STEP MIB /* so that not every frame asks for space */
+
+/* Have space for a frame and, behind it, for those that may use the reserve. Where the file system cannot do that, nothing is
+ * kept. Lock held. */
+static vecdb_status keep_reserve(struct wal *wal, uint64_t span)
+{
+    uint64_t wanted = wal->end + span + wal->options.reserve;
+    vecdb_status status;
+
+    if (!wal->options.reserve || wanted <= wal->reserved)
+        return VECDB_OK;
+    status = file_allocate(&wal->file, wal->end, wanted + RESERVE_STEP - wal->end);
+    if (status == VECDB_OK)
+        wanted += RESERVE_STEP;
+    else if (status == VECDB_ERR_FULL)
+        status = file_allocate(&wal->file, wal->end, wanted - wal->end);
+    if (status == VECDB_NOT_FOUND)
+        wal->options.reserve = 0;
+    else if (status != VECDB_OK)
+        return status;
+    wal->reserved = wanted;
+    error_clear();
+    return VECDB_OK;
+}
+
 /* Cut a failed frame off and make the cut durable; otherwise a crash could keep the frame and lose the cut. Lock held. */
 static vecdb_status undo_append(struct wal *wal)
 {
@@ -253,6 +288,7 @@ static vecdb_status undo_append(struct wal *wal)
         wal->syncing = true;
         pthread_mutex_unlock(&wal->lock);
         status = file_truncate(&wal->file, wal->end);
+        wal->reserved = 0;
         if (status == VECDB_OK && !PLANTED(27))
             status = file_sync(&wal->file);
         pthread_mutex_lock(&wal->lock);
@@ -304,6 +340,8 @@ vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *part
         store_u64(header + 24, checksum_parts(all + 1, part_count + 1, wal->salt));
         store_u64(header + 32, header_checksum(header, wal->salt));
     }
+    if (!(type < 64 && wal->options.reserve_types >> type & 1) && (status = keep_reserve(wal, span)) != VECDB_OK)
+        goto out;
     if (file_write_parts(&wal->file, wal->end, all, part_count + 2) != VECDB_OK) {
         status = undo_append(wal);
         goto out;
@@ -390,6 +428,7 @@ vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void
     pthread_mutex_lock(&wal->lock);
     wal->syncing = false;
     if (status == VECDB_OK) {
+        drop_reserve(wal);
         file_close(&wal->file);
         wal->file = file;
         wal->salt = salt;

@@ -43,6 +43,8 @@ struct wal_options {
     uint32_t align;             /* 0 means 8 */
     uint64_t sync_after_bytes;  /* NORMAL: sync when so much is unsynced; 0 means 4 MiB */
     uint64_t sync_after_ns;     /* NORMAL: or the oldest unsynced write is so old; 0 means 200 ms */
+    uint64_t reserve;           /* bytes of disk kept free behind the log for frames of the types below; 0: none */
+    uint64_t reserve_types;     /* bit t: frames of type t may use it, so that a full disk does not keep them out */
 };
 
 /** A log without a file yet, whose next frame gets `next_lsn`. */

@@ -41,6 +41,7 @@ static double seconds(void)
 
 static void run_probes(struct counters *counters)
 {
+    probe_full_disk(counters);
     probe_input(counters);
     probe_counts(counters);
     probe_neighbours(counters);

@@ -86,6 +86,54 @@ static vecdb_status small_upsert(struct small *small, int64_t first, size_t coun
     return status;
 }
 
+/* -- a full disk */
+
+static uint64_t rows_there(struct small *small)
+{
+    uint64_t rows = UINT64_MAX;
+
+    (void)vecdb_count(small->collection, NULL, NULL, &rows);
+    return rows;
+}
+
+void probe_full_disk(struct counters *counters)
+{
+    struct small small = {.fs = simfs_create(), .dim = 16};
+    struct simfs_faults full = {0};
+    vecdb_write_options options = VECDB_WRITE_OPTIONS_INIT;
+    uint64_t rows;
+    int64_t next = 500;
+
+    if (!small_open(&small) || small_upsert(&small, 0, 500, 1) != VECDB_OK || vecdb_flush(small.collection) < 0 ||
+        small_upsert(&small, 100, 50, 2) != VECDB_OK)
+        wrong(counters, "no collection", 0, 0);
+    full.quota = simfs_used(small.fs);
+    simfs_set_faults(small.fs, &full);
+    while (next < 1000000 && small_upsert(&small, next, 500, 3) == VECDB_OK)
+        next += 500;
+    rows = rows_there(&small);
+    if (error_last()->status != VECDB_ERR_FULL || rows != (uint64_t)next)
+        wrong(counters, "a full disk shows as something else, or in the rows", (size_t)rows, (size_t)next);
+    if (small_upsert(&small, 0, 500, 4) != VECDB_ERR_FULL)
+        wrong(counters, "rows fit on a full disk", 0, 0);
+    for (int64_t key = 0; key < 400; key += 100) {
+        char filter[60];
+        snprintf(filter, sizeof filter, "key >= %lld and key < %lld", (long long)key, (long long)key + 100);
+        if (vecdb_delete_where(small.collection, filter, NULL, &options) != VECDB_OK || options.affected != 100 ||
+            rows_there(&small) != (rows -= 100))
+            wrong(counters, "nothing can be deleted on a full disk", (size_t)key, (size_t)rows_there(&small));
+        counters->probes++;
+    }
+    simfs_set_faults(small.fs, NULL);
+    if (small_upsert(&small, 0, 100, 5) != VECDB_OK || rows_there(&small) != rows + 100)
+        wrong(counters, "writing does not go on when there is space again", 0, 0);
+    small_close(&small);
+    if (!small_open(&small) || rows_there(&small) != rows + 100)
+        wrong(counters, "opened again the rows are others", (size_t)rows_there(&small), (size_t)rows);
+    small_close(&small);
+    simfs_free(small.fs);
+}
+
 /* -- what a call brings */
 
 void probe_input(struct counters *counters)

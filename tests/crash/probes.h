@@ -5,6 +5,8 @@
 
 #include "crash/harness.h"
 
+/** A full disk: reading and deleting go on, and writing when there is space again, without opening anew. */
+void probe_full_disk(struct counters *counters);
 /** NaN and infinity at every place of vectors of many lengths. */
 void probe_input(struct counters *counters);
 /** Counts whose product with a width is right only in 32 bits. */

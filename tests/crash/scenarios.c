@@ -315,7 +315,9 @@ static vecdb_status create_index(vecdb_collection *collection, const char *field
     options.field = field;
     options.type = type;
     options.params = params;
-    options.metric = strcmp(field, "bits") == 0 ? VECDB_METRIC_HAMMING : VECDB_METRIC_L2;
+    options.metric = strcmp(field, "bits") == 0 ? VECDB_METRIC_HAMMING
+                     : strcmp(field, "v") == 0  ? VECDB_METRIC_L2
+                                                : VECDB_METRIC_DEFAULT;
     return vecdb_index_create(collection, &options);
 }
 
@@ -325,6 +327,7 @@ static vecdb_status index_again(struct world *w)
     TRY(vecdb_index_drop(w->films, "v"));
     return create_index(w->films, "v", "IVF_FLAT", "nlist=4");
 }
+static vecdb_status index_title(struct world *w) { return create_index(w->films, "title", "INVERTED", NULL); }
 static vecdb_status index_drop(struct world *w) { return vecdb_index_drop(w->films, "v"); }
 static vecdb_status index_describe(struct world *w)
 {
@@ -643,6 +646,7 @@ static const struct scenario {
     {.name = "compact", .act = compact},
     {.name = "sync", .act = sync_all},
     {.name = "index bits", .act = index_names},
+    {.name = "index titles", .act = index_title},
     {.name = "index again", .act = index_again, .salvage = true},
     {.name = "drop index", .act = index_drop},
     {.name = "describe index", .act = index_describe},
@@ -720,7 +724,8 @@ static struct simfs *make_base(struct counters *counters)
         put_films(w.films, 150, 150, 1, false, NULL) < 0 || put_films(w.films, 1000, 50, 1, false, "old") < 0 ||
         put_names(w.names, 0, 60, true) < 0 || vecdb_flush(w.names) < 0 || vecdb_flush(w.films) < 0 ||
         vecdb_delete_where(w.films, "id % 10 == 3", NULL, NULL) < 0 || vecdb_flush(w.films) < 0 ||
-        create_index(w.films, "v", "HNSW", "M=4, efConstruction=16") < 0 || vecdb_alias_set(w.db, "people", "names", false) < 0 ||
+        create_index(w.films, "v", "HNSW", "M=4, efConstruction=16") < 0 || create_index(w.films, "year", "BITMAP", NULL) < 0 ||
+        vecdb_alias_set(w.db, "people", "names", false) < 0 ||
         put_films(w.films, 280, 50, 2, true, NULL) < 0 || put_names(w.names, 70, 20, true) < 0 || delete_names(&w) < 0)
         crash_violation(counters, &scenarios, 0, "no database to begin with: %s", error_last()->message);
     close_world(&w);

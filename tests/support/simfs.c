@@ -49,6 +49,7 @@ struct inode {
     struct entries names, base_names; /* directories */
     struct op *ops;
     size_t op_count;
+    uint64_t reserved;  /* files: space is set aside up to here */
     struct inode *copy; /* while cloning */
 };
 
@@ -282,6 +283,11 @@ static int new_fd(struct simfs *fs, struct inode *inode)
     return -EMFILE;
 }
 
+static uint64_t inode_space(const struct inode *inode)
+{
+    return inode->reserved > inode->now.size ? inode->reserved : inode->now.size;
+}
+
 static bool inode_linked(const struct simfs *fs, const struct inode *inode)
 {
     for (const struct inode *dir = fs->inodes; dir; dir = dir->next)
@@ -297,7 +303,7 @@ uint64_t simfs_used(const struct simfs *fs)
 
     for (const struct inode *inode = fs->inodes; inode; inode = inode->next)
         if (inode->opened || inode_linked(fs, inode))
-            used += inode->now.size;
+            used += inode_space(inode);
     return used;
 }
 
@@ -501,13 +507,13 @@ static ssize_t sim_pwritev(const struct vfs *vfs, int fd, const struct iovec *pa
         return -error;
     if (fs->faults.short_transfers && size > 1)
         size = size / 2;
-    if (fs->faults.quota && offset + size > inode->now.size) {
+    if (fs->faults.quota && offset + size > inode_space(inode)) {
         uint64_t used = simfs_used(fs), room = fs->faults.quota > used ? fs->faults.quota - used : 0;
-        if (offset + size > inode->now.size + room) {
+        if (offset + size > inode_space(inode) + room) {
             fs->hit = true;
-            if (inode->now.size + room <= offset)
+            if (inode_space(inode) + room <= offset)
                 return -ENOSPC;
-            size = inode->now.size + room - offset;
+            size = inode_space(inode) + room - offset;
         }
     }
     data = must(malloc(size ? size : 1));
@@ -569,6 +575,25 @@ static int sim_truncate(const struct vfs *vfs, int fd, uint64_t size)
     op = op_add(inode, OP_TRUNCATE);
     op->size = size;
     apply_file_op(&inode->now, op);
+    inode->reserved = 0;
+    return 0;
+}
+
+static int sim_allocate(const struct vfs *vfs, int fd, uint64_t offset, uint64_t size)
+{
+    struct simfs *fs = of(vfs);
+    struct inode *inode = inode_at(fs, fd);
+    uint64_t used, room;
+
+    ENTER(fs, "allocate", "");
+    used = simfs_used(fs);
+    room = fs->faults.quota > used ? fs->faults.quota - used : 0;
+    if (fs->faults.quota && offset + size > inode_space(inode) + room) {
+        fs->hit = true;
+        return -ENOSPC;
+    }
+    if (offset + size > inode->reserved)
+        inode->reserved = offset + size;
     return 0;
 }
 
@@ -643,6 +668,7 @@ static const struct vfs calls = {
     .pwritev = sim_pwritev,
     .sync = sim_sync,
     .truncate = sim_truncate,
+    .allocate = sim_allocate,
     .stat = sim_stat,
     .lock = sim_lock,
     .map = sim_map,

@@ -616,6 +616,50 @@ static void test_backup(void **state)
     mem_free(then);
 }
 
+/* A database in memory becomes one on disk: rows, deletions, partitions, indexes, aliases. */
+static void test_backup_memory(void **state)
+{
+    struct rng rng = rng_seeded(sample_seed(8));
+    struct model *model = mem_zalloc(sizeof *model);
+    char copy[100], **names;
+    vecdb_db *db = open_db(NULL, 0), *copied;
+    vecdb_collection *collection = create(db), *other;
+    vecdb_index_options index = VECDB_INDEX_OPTIONS_INIT;
+    size_t count;
+    int left = 0;
+
+    put_random(collection, model, &rng, 500);
+    erase(collection, model, &rng, 100);
+    put_random(collection, model, &rng, 100);
+    index.field = "v";
+    index.type = "HNSW";
+    index.metric = VECDB_METRIC_L2;
+    ok(vecdb_index_create(collection, &index));
+    ok(vecdb_partition_create(collection, "other"));
+    ok(vecdb_alias_set(db, "stuff", "things", false));
+    assert_int_equal(vecdb_backup(db, fresh_path(copy), stop, &left), VECDB_ERR_CANCELLED);
+    assert_int_equal(count_files(copy), 0);
+    ok(vecdb_backup(db, copy, NULL, NULL));
+    assert_int_equal(vecdb_backup(db, copy, NULL, NULL), VECDB_ERR_EXISTS);
+    verify_clean(copy);
+    copied = open_db(copy, 0);
+    ok(vecdb_collection_open(copied, "stuff", &other));
+    check(other, model);
+    ok(vecdb_index_list(other, &names, &count));
+    assert_int_equal(count, 1);
+    vecdb_free(names);
+    ok(vecdb_partition_list(other, &names, &count));
+    assert_int_equal(count, 2);
+    vecdb_free(names);
+    ok(vecdb_optimize(other, NULL, NULL));
+    check(other, model);
+    ok(vecdb_collection_close(&other));
+    ok(vecdb_close(&copied));
+    ok(vecdb_collection_close(&collection));
+    ok(vecdb_close(&db));
+    mem_free(model);
+}
+
 /* Change one byte of the first file whose name begins so; returns its offset. */
 static long damage(const char *path, const char *prefix, double where, char *name_out)
 {
@@ -783,6 +827,7 @@ int main(void)
         cmocka_unit_test(test_two_collections),
         cmocka_unit_test(test_partitions),
         cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_backup_memory),
         cmocka_unit_test(test_verify_finds_damage),
         cmocka_unit_test(test_repair),
     };
