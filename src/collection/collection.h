@@ -99,6 +99,9 @@ vecdb_status collection_begin_change(struct collection *collection, struct manif
 /** Id by name; VECDB_ERR_NO_SUCH. With write_lock or snapshot_lock. */
 vecdb_status collection_find_partition(const struct collection *collection, const char *name, uint32_t *id);
 
+/** Take upkeep_lock. VECDB_ERR_BUSY when this thread has it: a progress callback asks for what it reports on. */
+vecdb_status collection_begin_upkeep(struct collection *collection);
+
 /* write.c */
 struct write_result {
     uint64_t affected;

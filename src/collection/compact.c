@@ -90,7 +90,7 @@ vecdb_status collection_optimize(struct collection *collection, vecdb_progress p
 {
     vecdb_status status;
 
-    pthread_mutex_lock(&collection->upkeep_lock);
+    TRY(collection_begin_upkeep(collection));
     status = collection_delete_expired(collection);
     if (status == VECDB_OK && collection->database->store)
         status = optimize(collection, progress, context);
@@ -175,7 +175,7 @@ vecdb_status collection_compact(struct collection *collection, vecdb_progress pr
 
     if (!collection->database->store)
         return VECDB_OK;
-    pthread_mutex_lock(&collection->upkeep_lock);
+    TRY(collection_begin_upkeep(collection));
     status = collection_delete_expired(collection);
     if (status == VECDB_OK && (status = rewrite_begin(collection, false, &rewrite)) == VECDB_OK) {
         for (size_t v = 0; v < rewrite.from->view_count && status == VECDB_OK; v++)

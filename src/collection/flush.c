@@ -68,7 +68,7 @@ vecdb_status collection_flush(struct collection *collection, vecdb_progress prog
 
     if (!collection->database->store) /* in memory there is nowhere to put them */
         return collection_alive(collection);
-    pthread_mutex_lock(&collection->upkeep_lock);
+    TRY(collection_begin_upkeep(collection));
     status = flush(collection, progress, context);
     pthread_mutex_unlock(&collection->upkeep_lock);
     return status;

@@ -415,7 +415,7 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
 {
     vecdb_status status;
 
-    pthread_mutex_lock(&collection->upkeep_lock);
+    TRY(collection_begin_upkeep(collection));
     status = check_options(collection, options);
     if (status == VECDB_OK)
         status = collection_seal_for_index(collection, options->progress, options->context);
@@ -460,7 +460,7 @@ vecdb_status collection_drop_index(struct collection *collection, const char *na
 {
     vecdb_status status;
 
-    pthread_mutex_lock(&collection->upkeep_lock);
+    TRY(collection_begin_upkeep(collection));
     status = drop_index(collection, name);
     pthread_mutex_unlock(&collection->upkeep_lock);
     return status;

@@ -182,7 +182,7 @@ vecdb_status collection_load(struct collection *collection, bool load, vecdb_pro
             return error_set(VECDB_ERR_CANCELLED, "load: stopped by the progress callback");
         progress = NULL;
     }
-    pthread_mutex_lock(&collection->upkeep_lock); /* nobody else replaces segments or indexes; writers go on */
+    TRY(collection_begin_upkeep(collection)); /* nobody else replaces segments or indexes; writers go on */
     if (database->read_only)
         pthread_mutex_lock(&database->lock);
     status = begin(collection, &from, &files);

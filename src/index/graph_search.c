@@ -21,8 +21,10 @@
 #define PROBE_NEAREST 32   /* rows whose share of passing ones is the filter's near the query */
 #define STEPPING_COST 4.0  /* a walk over passing rows alone costs about so many plain ones */
 #define SCAN_COST 0.6      /* of a row in a scan of the passing ones, in rows of a walk */
-#define POOL_FACTOR 4      /* candidates kept beside ef, as most need not pass */
+#define POOL_FACTOR 4      /* candidates kept, in multiples of ef, as most need not pass */
+#define POOL_MORE 4096     /* but no more than so many beyond ef: inserting takes as long as the pool */
 #define SCAN_BLOCK 256
+#define SCAN_AHEAD 8       /* rows fetched before they are scored */
 
 /* ---- scratch ---- */
 
@@ -404,6 +406,21 @@ static vecdb_status scan_rows(const struct search_task *task, struct graph_scrat
     return VECDB_OK;
 }
 
+/* graph_scores() of rows far apart: those next in turn are on their way while the ones before are scored. */
+static void scores_ahead(const struct graph_query *query, const uint8_t *codes, const uint32_t *rows, size_t n, uint32_t *scores)
+{
+    size_t stride = query->codec->stride;
+
+    for (size_t i = 0; i < n && i < SCAN_AHEAD; i++)
+        simd_prefetch(codes + (size_t)rows[i] * stride, stride);
+    for (size_t i = 0; i < n; i += SCAN_AHEAD) {
+        size_t count = n - i < SCAN_AHEAD ? n - i : SCAN_AHEAD;
+        for (size_t next = i + SCAN_AHEAD; next < n && next < i + 2 * SCAN_AHEAD; next++)
+            simd_prefetch(codes + (size_t)rows[next] * stride, stride);
+        graph_scores(query, codes, rows + i, count, scores + i);
+    }
+}
+
 /* The same on codes, leaving the best in the pool: half to a thirteenth of the bytes. Chains are looked at row by row,
  * so each row comes as itself. */
 static vecdb_status scan_codes(const struct search_task *task, struct graph_scratch *scratch,
@@ -420,7 +437,7 @@ static vecdb_status scan_codes(const struct search_task *task, struct graph_scra
         size_t n = 0;
         for (; n < SCAN_BLOCK && (row = bitmap_next(search->allowed, row_count, row)) < row_count; row++)
             rows[n++] = (uint32_t)row;
-        graph_scores(query, base->codes, rows, n, scores);
+        scores_ahead(query, base->codes, rows, n, scores);
         counters->rows_scored += n;
         for (size_t i = 0; i < n; i++)
             graph_pool_insert(pool, graph_key(scores[i], rows[i]));
@@ -537,6 +554,13 @@ static vecdb_status walk_filtered(const struct search_task *task, struct graph_s
     return VECDB_OK;
 }
 
+static size_t plain_pool(size_t ef)
+{
+    size_t more = ef * (POOL_FACTOR - 1);
+
+    return ef + (more < POOL_MORE ? more : POOL_MORE);
+}
+
 enum engine { PLAIN_WALK, STEPPING_WALK, SCAN };
 
 /* After PROBE_HOPS of a plain walk: go on, walk over passing rows alone, or scan those. What counts is how many of the rows
@@ -574,7 +598,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
     double budget = INFINITY;
     bool dropped = false;
 
-    pool_reset(pool, task->ef * POOL_FACTOR);
+    pool_reset(pool, plain_pool(task->ef));
     pool_reset(passing, task->ef);
     scored_before = counters->rows_scored;
     for (size_t i = 0; i < entries; i++)
@@ -656,7 +680,7 @@ static vecdb_status search_filtered(const struct search_task *task, struct graph
     enum engine engine = SCAN;
 
     if (!better_scanned(task)) {
-        TRY(graph_scratch_pool(scratch, task->ef * POOL_FACTOR));
+        TRY(graph_scratch_pool(scratch, plain_pool(task->ef)));
         TRY(walk_plain(task, scratch, query, want, &engine, counters));
         if (engine == STEPPING_WALK) {
             graph_scratch_clear(scratch);

@@ -565,6 +565,51 @@ static void test_iterators_beside_writers(void **state)
     remove_directory(directory);
 }
 
+/* ---- callbacks ---- */
+
+static int called;
+
+/* Reads and writes go on inside; what is reported on cannot be asked for again. */
+static bool report(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    vecdb_collection *rows = context;
+    const float query[DIM] = {0, 0, 0, 1};
+    vecdb_search_request request = ask(query, 3);
+    int64_t keys[3];
+
+    if (called++)
+        return true;
+    assert_done(vecdb_search_into(rows, &request, keys, NULL, NULL));
+    assert_done(put(rows, 90000, 10, NULL, true));
+    assert_refused(vecdb_flush(rows), VECDB_ERR_BUSY, "callback");
+    assert_refused(vecdb_optimize(rows, NULL, NULL), VECDB_ERR_BUSY, "callback");
+    assert_refused(vecdb_index_drop(rows, "v"), VECDB_ERR_BUSY, "callback");
+    return true;
+}
+
+static void test_callback(void **state)
+{
+    char directory[] = "/tmp/vecdb-features-XXXXXX";
+    vecdb_index_options index = VECDB_INDEX_OPTIONS_INIT;
+    vecdb_collection *rows;
+    uint64_t count;
+    vecdb_db *db;
+
+    assert_non_null(mkdtemp(directory));
+    assert_done(vecdb_open(directory, NULL, &db));
+    rows = create(db, "rows", 0, 0, NULL);
+    assert_done(put(rows, 0, 3000, NULL, false));
+    index.field = "v", index.type = "HNSW", index.metric = VECDB_METRIC_L2, index.progress = report, index.context = rows;
+    assert_done(vecdb_index_create(rows, &index));
+    assert_true(called > 0);
+    assert_done(vecdb_count(rows, NULL, NULL, &count));
+    assert_int_equal(count, 3010);
+    assert_done(vecdb_flush(rows));
+    assert_done(vecdb_collection_close(&rows));
+    assert_done(vecdb_close(&db));
+    remove_directory(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -578,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_cursor_dynamic_keys),
         cmocka_unit_test(test_mmr),
         cmocka_unit_test(test_iterators_beside_writers),
+        cmocka_unit_test(test_callback),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
