@@ -231,9 +231,14 @@ static bool lacks_index(const struct collection *collection, const struct segmen
     if (growing && (collection->database->store || !definition->scalar))
         return false;
     for (size_t i = 0; i < view->index_count; i++)
-        if (view->indexes[i]->built_by == definition->id)
-            return view->indexes[i]->index ? deferred_is_broken(view->indexes[i]->index)
-                                           : growing && index_ref_rows(view->indexes[i]) < view->row_count;
+        if (view->indexes[i]->built_by == definition->id) {
+            struct index *index;
+            if (!view->indexes[i]->index)
+                return growing && index_ref_rows(view->indexes[i]) < view->row_count;
+            if (deferred_resolve(view->indexes[i]->index, &index) != VECDB_OK) /* no memory to look at it */
+                error_clear();
+            return deferred_is_broken(view->indexes[i]->index);
+        }
     return true;
 }
 

@@ -435,6 +435,10 @@ static vecdb_status check_search(struct handle *handle, const vecdb_result *rows
     request.limit = 3;
     request.metric = VECDB_METRIC_L2;
     request.exact = true;
+    request.exact = false; /* by the index, if there is one */
+    if ((status = vecdb_search_into(handle->collection, &request, found, scores, &hits)) < 0)
+        return status;
+    request.exact = true;
     if ((status = vecdb_search_into(handle->collection, &request, found, scores, &hits)) < 0)
         return status;
     if (hits != (count < 3 ? count : 3))

@@ -45,6 +45,7 @@ static void read_all(struct segment *segment)
         size_t length = segment->schema->fields[primary].type == VECDB_TYPE_INT64 ? 8 : 5;
         (void)segment->ops->find(segment, &key, length, segment->row_count, &found, &row);
     }
+    (void)sum;
     buf_deinit(&scratch.bytes);
 }
 

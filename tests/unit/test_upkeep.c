@@ -746,6 +746,35 @@ static void test_verify_finds_damage(void **state)
         ok(vecdb_close(&db));
         verify_clean(path);
     }
+    /* also when nothing but the index is to be made anew; until then searches are right */
+    {
+        vecdb_search_request request = VECDB_SEARCH_REQUEST_INIT;
+        float query[DIM];
+        int64_t keys[5], exact[5];
+        char name[FILE_NAME_SIZE];
+        damage(path, "idx-", 0.5, name);
+        db = open_db(path, VECDB_OPEN_READ_ONLY);
+        ok(vecdb_collection_open(db, "things", &collection));
+        assert_int_equal(stat_of(collection, "indexed_rows"), stat_of(collection, "rows"));
+        vector_of(7, 1, query);
+        request.queries = query;
+        request.dim = DIM;
+        request.query_count = 1;
+        request.limit = 5;
+        ok(vecdb_search_into(collection, &request, keys, NULL, NULL));
+        assert_int_equal(stat_of(collection, "indexed_rows"), 0);
+        request.exact = true;
+        ok(vecdb_search_into(collection, &request, exact, NULL, NULL));
+        assert_memory_equal(keys, exact, sizeof keys);
+        ok(vecdb_collection_close(&collection));
+        ok(vecdb_close(&db));
+        db = open_db(path, 0);
+        ok(vecdb_collection_open(db, "things", &collection));
+        ok(vecdb_optimize(collection, NULL, NULL));
+        ok(vecdb_collection_close(&collection));
+        ok(vecdb_close(&db));
+        verify_clean(path);
+    }
     mem_free(model);
 }
 
