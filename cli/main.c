@@ -37,6 +37,7 @@ static const struct option_spec search_options[] = {
     {"--offset", "N", "hits to skip", 0},
     {"--metric", "METRIC", "when the field has no index", 'm'},
     {"--filter", "EXPRESSION", "search only rows that match", 'w'},
+    {"--filter-params", "JSON", "values for {names} in the filter", 0},
     {"--params", "TEXT", "\"ef=64\" or a JSON object", 'p'},
     {"--radius", "R", "only hits nearer than R", 0},
     {"--group-by", "FIELD", "the nearest groups of rows with one value", 0},
@@ -45,6 +46,7 @@ static const struct option_spec search_options[] = {
     {"--explain", NULL, "print how the search ran instead", 0}, JSON, END};
 static const struct option_spec query_options[] = {
     {"--filter", "EXPRESSION", "rows that match (default: all)", 'w'},
+    {"--filter-params", "JSON", "values for {names} in the filter", 0},
     {"--keys", "K,...", "rows with these keys", 0},
     {"--output", "FIELD,...", "fields to print (default: all but vectors); * for all", 'o'},
     {"--limit", "N", "no more than N rows (default 20; 0 for all)", 'k'},
@@ -52,9 +54,12 @@ static const struct option_spec query_options[] = {
     {"--order-by", "'FIELD [desc], ...'", "(default: by key)", 0}, JSON, END};
 static const struct option_spec count_options[] = {
     {"--filter", "EXPRESSION", "rows that match (default: all)", 'w'},
+    {"--filter-params", "JSON", "values for {names} in the filter", 0},
     {"--explain", NULL, "print how the filter ran instead", 0}, JSON, END};
 static const struct option_spec delete_options[] = {
-    {"--filter", "EXPRESSION", "rows that match", 'w'}, {"--keys", "K,...", "rows with these keys", 0},
+    {"--filter", "EXPRESSION", "rows that match", 'w'},
+    {"--filter-params", "JSON", "values for {names} in the filter", 0},
+    {"--keys", "K,...", "rows with these keys", 0},
     {"--collection", NULL, "the whole collection", 0}, JSON, END};
 static const struct option_spec info_options[] = {
     {"--field", "NAME", "what is in a field: nulls, distinct values, least and greatest", 'f'},
@@ -66,6 +71,7 @@ static const struct option_spec bench_options[] = {
     {"--field", "NAME", "vector field (default: the only one)", 'f'},
     {"--limit", "N", "hits per query (default 10)", 'k'},
     {"--filter", "EXPRESSION", "search only rows that match", 'w'},
+    {"--filter-params", "JSON", "values for {names} in the filter", 0},
     {"--params", "TEXT", "\"ef=64\" or a JSON object", 'p'}, JSON, END};
 static const struct option_spec upkeep_options[] = {JSON, END};
 

@@ -135,6 +135,7 @@ int run_search(void)
         request.limit = (size_t)limit;
         request.offset = (size_t)offset;
         request.filter = option("--filter");
+        request.filter_params = option("--filter-params");
         request.params = option("--params");
         request.has_radius = option("--radius") != NULL;
         request.group_by = option("--group-by");
@@ -235,6 +236,7 @@ int run_query(void)
             code = EXIT_NOT_FOUND;
     } else if (code == EXIT_DONE) {
         request.filter = option("--filter");
+        request.filter_params = option("--filter-params");
         request.output_fields = (const char *const *)names;
         request.output_count = name_count;
         request.limit = (size_t)limit;
@@ -267,13 +269,14 @@ int run_count(void)
         char *text;
 
         request.filter = option("--filter");
+        request.filter_params = option("--filter-params");
         if ((status = vecdb_explain(session.collection, &request, &text)) < 0)
             return session_close(&session, failure(status));
         puts(text);
         vecdb_free(text);
         return session_close(&session, EXIT_DONE);
     }
-    status = vecdb_count(session.collection, option("--filter"), NULL, &count);
+    status = vecdb_count(session.collection, option("--filter"), option("--filter-params"), &count);
     if (status < 0)
         code = failure(status);
     else
@@ -299,7 +302,7 @@ int run_delete(void)
     if (option("--collection"))
         status = vecdb_collection_drop(session.db, argument(1));
     else if (option("--filter"))
-        status = vecdb_delete_where(session.collection, option("--filter"), NULL, &options);
+        status = vecdb_delete_where(session.collection, option("--filter"), option("--filter-params"), &options);
     else if ((code = read_keys(session.collection, words, word_count, &keys)) == EXIT_DONE)
         status = vecdb_delete(session.collection, &keys.column, keys.count, &options);
     if (status < 0)
@@ -404,6 +407,7 @@ int run_bench(void)
     request.query_count = queries.rows < (size_t)first ? queries.rows : (size_t)first;
     request.limit = (size_t)limit;
     request.filter = option("--filter");
+    request.filter_params = option("--filter-params");
     request.params = option("--params");
     cells = request.query_count * request.limit;
     keys = malloc(cells * sizeof *keys);

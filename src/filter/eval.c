@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#define FEW_TEXTS 4    /* tried one by one */
 #define CHECK_WORDS 16 /* between two calls of `check`: 1024 rows */
 
 /* ---- Set up ---- */
@@ -556,12 +557,58 @@ static void find_infix(const struct column *column, size_t rows, const struct li
     }
 }
 
+/* Texts that are looked for, few enough to be tried one by one. Their last bytes are compared first: what texts of a field
+ * have in common is mostly at their beginning. */
+struct wanted_text {
+    const char *data;
+    size_t length;
+    uint64_t tail;
+};
+
+static uint64_t tail_of(const char *text, size_t length)
+{
+    uint64_t tail = 0;
+
+    if (length >= 8)
+        return load_u64(text + length - 8);
+    for (size_t i = 0; i < length; i++)
+        tail = tail << 8 | (unsigned char)text[i];
+    return tail;
+}
+
+/* Their number; 0: there are none, or too many. */
+static size_t want_texts(const struct condition *condition, struct wanted_text *out)
+{
+    const struct set *set = &condition->set;
+
+    if (condition->test != TEST_SET || set->table || set->string_count > FEW_TEXTS)
+        return 0;
+    for (size_t i = 0; i < set->string_count; i++)
+        out[i] = (struct wanted_text){set->strings[i].string.data, set->strings[i].string.length,
+                                      tail_of(set->strings[i].string.data, set->strings[i].string.length)};
+    return set->string_count;
+}
+
+static bool is_wanted(const struct wanted_text *wanted, size_t count, const char *text, size_t length)
+{
+    uint64_t tail = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (wanted[i].length != length)
+            continue;
+        if (!tail)
+            tail = tail_of(text, length);
+        if (wanted[i].tail == tail && (length <= 8 || memcmp(wanted[i].data, text, length - 8) == 0))
+            return true;
+    }
+    return false;
+}
+
 static vecdb_status eval_text(struct eval *eval, const struct condition *condition, uint64_t *mask)
 {
     const struct column *column = &eval->columns[condition->operand.slot];
-    bool single = condition->test == TEST_SET && condition->set.string_count == 1;
-    const char *text = single ? condition->set.strings[0].string.data : NULL;
-    size_t length = single ? condition->set.strings[0].string.length : 0;
+    struct wanted_text wanted[FEW_TEXTS];
+    size_t wanted_count = want_texts(condition, wanted);
 
     TRY(eval_need_column(eval, condition->operand.slot));
     if (column->valid)
@@ -585,8 +632,7 @@ static vecdb_status eval_text(struct eval *eval, const struct condition *conditi
             size_t row = w * 64 + (size_t)__builtin_ctzll(left);
             uint32_t begin = column->offsets[row], size = column->offsets[row + 1] - begin;
             const char *at = (const char *)column->data + begin;
-            /* the length is compared before any byte */
-            bool matches = single ? size == length && memcmp(at, text, length) == 0 : text_matches(condition, at, size);
+            bool matches = wanted_count ? is_wanted(wanted, wanted_count, at, size) : text_matches(condition, at, size);
 
             if (matches != condition->negated)
                 keep |= left & -left;

@@ -6,6 +6,7 @@
 #include "index/topk.h"
 #include "query/view_source.h"
 #include "schema/rows.h"
+#include "simd/kernels.h"
 #include "storage/key_map.h"
 
 #include <float.h>
@@ -181,7 +182,7 @@ vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, con
             mem_free(words);
             return status;
         }
-        *count = bitmap_count(words, view->row_count);
+        *count = simd_compare()->bits_count(words, bitmap_words(view->row_count));
     }
     *rows = words;
     return VECDB_OK;
