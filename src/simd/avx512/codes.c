@@ -325,6 +325,8 @@ static void code_unpack(const uint8_t *code, size_t dim, unsigned bits, uint8_t 
 
 #ifdef __AVX512VBMI__
 
+#define FASTSCAN_AHEAD 6 /* blocks */
+
 /* Four tables at a time, not two: vpermb looks 64 bytes up in 64, so a byte may choose among four tables. The codes are
  * first shuffled so that a vector's four codes are neighbours, whose sum vpdpbusd then takes as 32-bit numbers: no
  * overflow to mind, and a third fewer instructions than pshufb in 256 bits. */
@@ -340,6 +342,7 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
 #undef FROM
     const __m512i together = _mm512_load_si512(order), nibble = _mm512_set1_epi8(15), one = _mm512_set1_epi8(1);
     const __m512i which = _mm512_set1_epi32(0x30201000);
+    const size_t ahead = FASTSCAN_AHEAD * tables * 16; /* two streams that take turns are too much for the hardware's prefetch */
     __m512i low[4][2], high[4][2];
 
     for (int q = 0; q < nq; q++)
@@ -349,7 +352,9 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
         __m512i index_low[2], index_high[2];
 #pragma GCC unroll 2
         for (int b = 0; b < count; b++) {
-            __m512i codes = _mm512_maskz_loadu_epi8(mask, blocks + ((size_t)b * tables + t) * 16);
+            const uint8_t *at = blocks + ((size_t)b * tables + t) * 16;
+            __m512i codes = _mm512_maskz_loadu_epi8(mask, at);
+            simd_prefetch_line(at + ahead);
             codes = _mm512_permutexvar_epi8(together, codes);
             index_low[b] = _mm512_ternarylogic_epi64(codes, nibble, which, 0xea); /* (codes & nibble) | which */
             index_high[b] = _mm512_ternarylogic_epi64(_mm512_srli_epi16(codes, 4), nibble, which, 0xea);
