@@ -149,6 +149,8 @@ class LangChainMilvus(Case):
         retriever = store.as_retriever(search_kwargs={"k": 1})
         self.assertEqual(retriever.invoke("blue sky")[0].page_content, "blue sky")
         self.assertIsNotNone(store.client)
+        self.assertEqual([field.name for field in store.col.schema.fields], ["text", "pk", "vector", "n"])
+        self.assertIsInstance(store.embeddings, Words)
         with self.assertRaises(NotImplementedError):  # the store does not have it; were it added, it would have to work
             store.get_by_ids(["t2"])
 
