@@ -82,13 +82,16 @@ class Cancel:
         self._flag = c_int32(0)
 
     def set(self) -> None:
+        """End the searches that were given it, and those that will be."""
         self._flag.value = 1
 
     def clear(self) -> None:
+        """Let searches run again."""
         self._flag.value = 0
 
     @property
     def is_set(self) -> bool:
+        """Whether set() was called."""
         return bool(self._flag.value)
 
 
