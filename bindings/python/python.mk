@@ -20,3 +20,11 @@ test-wheel: $(BUILD)/libvecdb.so $(BUILD)/vecdb $(PYTHON_VENV)/ready ## wheel an
 .PHONY: docs-python
 docs-python: ## docs/python-api.md out of the package's docstrings
 	@python3 bindings/python/api_reference.py
+
+# AddressSanitizer's runtime has to be there before Python's. Python itself frees little at its end, so leaks are not looked for.
+.PHONY: python-asan
+python-asan: $(PYTHON_VENV)/ready ## threads that write, search, read and close at once, under AddressSanitizer; SECONDS=20
+	@$(MAKE) --no-print-directory BUILD=build-asan OPT=-O1 SANITIZE='-fsanitize=address -fno-omit-frame-pointer' build-asan/libvecdb.so
+	@LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:halt_on_error=1 \
+	    VECDB_LIBRARY=$(abspath build-asan)/libvecdb.so PYTHONPATH=tests/python \
+	    $(abspath $(PYTHON_VENV))/bin/python tests/python/stress.py $(or $(SECONDS),20)

@@ -603,6 +603,24 @@ class ProgressTests(unittest.TestCase):
         watcher.callback(None, b"build", 3, 100)
         self.assertEqual((bar.n, bar.total, bar.stages), (3, 100, ["train", "build"]))
 
+    @needs_index("HNSW")
+    def test_real_tqdm(self):
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            self.skipTest("tqdm is not installed")
+        import io
+
+        with vecdb.open() as db:
+            c = db.create_collection("c", [vecdb.Field("id", "INT64", primary_key=True), vecdb.Field("v", "FLOAT_VECTOR", dim=8)])
+            c.insert({"id": list(range(3000)), "v": [film_vector(i) for i in range(3000)]})
+            out = io.StringIO()
+            with tqdm(file=out, mininterval=0) as bar:
+                c.create_index("v", "HNSW", metric_type="L2", progress=bar)
+                self.assertTrue(bar.total)
+                self.assertEqual(bar.n, bar.total)
+            self.assertIn("100%", out.getvalue())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -355,6 +355,22 @@ class NumpyVectors(unittest.TestCase):
         self.assertEqual(encode_vectors(self.field, Capsule(matrix)).address, matrix.ctypes.data)
         self.assertEqual(encode_vectors(self.field, memoryview(matrix)).address, matrix.ctypes.data)
 
+    def test_array_api(self):
+        """The strict array API has no __array__ on purpose: what it has is DLPack."""
+        try:
+            import array_api_strict
+        except ImportError:
+            self.skipTest("array-api-strict is not installed")
+        matrix = np.arange(8, dtype=np.float32).reshape(2, 4)
+        strict = array_api_strict.from_dlpack(matrix)
+        self.assertEqual(encode_vectors(self.field, strict).address, matrix.ctypes.data)
+        self.assertEqual(round_trip(Field("v", "FLOAT_VECTOR", dim=4), strict)[1].tolist(), [4.0, 5.0, 6.0, 7.0])
+
+    def test_nothing_is_copied(self):
+        matrix = np.arange(32, dtype=np.float32).reshape(8, 4)
+        for view in (matrix, matrix[2:], matrix[::2], matrix[3:4]):  # whole, a slice, every other row, one
+            self.assertEqual(encode_vectors(self.field, view).address, view.ctypes.data)
+
     def test_torch(self):
         try:
             import torch

@@ -281,6 +281,36 @@ os.kill(os.getpid(), 9)
             self.assertEqual(db.collection("a").count(), 100)
 
 
+MEMORY = """
+import gc, os, sys, tempfile, vecdb
+import numpy as np
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+matrix = np.random.default_rng(1).random((60000, 256), np.float32)  # 61 MB
+
+def fill(path):
+    db = vecdb.open(path, durability="none")
+    c = db.create_collection("c", [vecdb.Field("id", "INT64", primary_key=True), vecdb.Field("v", "FLOAT_VECTOR", dim=256)])
+    c.insert({"id": np.arange(len(matrix)), "v": matrix})
+    c.search(matrix[0], limit=3)
+    return db, c
+
+db, c = fill(None)  # once before measuring: threads and buffers that stay
+db.close()
+before = resident()
+with tempfile.TemporaryDirectory() as folder:
+    for path in (None, folder + "/db"):
+        db, c = fill(path)
+        full = resident()
+        db.close()
+        gc.collect()
+        print(round(full - before), round(resident() - before), c.closed)
+"""
+
+
 class Threads(Case):
     def run_all(self, *works):
         failures = []
@@ -429,6 +459,21 @@ class CommandLine(unittest.TestCase):
             return
         done = subprocess.run([sys.executable, "-m", "vecdb", "--help"], capture_output=True, text=True, env=env, cwd=ROOT)
         self.assertIn("vecdb", done.stdout + done.stderr)
+
+
+@unittest.skipUnless(os.path.exists("/proc/self/statm"), "needs Linux")
+class Memory(Case):
+    @needs_disk
+    @needs_numpy
+    def test_close_gives_memory_back(self):
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for line in done.stdout.splitlines():
+            full, left, closed = line.split()
+            self.assertGreater(int(full), 50)  # MB
+            self.assertLess(int(left), 10, done.stdout)
+            self.assertEqual(closed, "True")
 
 
 if __name__ == "__main__":

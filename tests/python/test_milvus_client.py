@@ -461,6 +461,9 @@ class Schemas(Facade):
         self.assertEqual({key: got[key] for key in row if key not in ("h", "bits")}, {key: row[key] for key in row if key not in ("h", "bits")})
         found = self.client.search("all", [b"\xf0\x01"], anns_field="bits", limit=1)
         self.assertEqual((found[0].ids, found[0].distances), ([1], [0.0]))
+        found = self.client.search("all", [b"\xf0\x01"], anns_field="bits", limit=1, output_fields=["bits", "h", "v"])
+        self.assertEqual(found[0][0]["bits"], b"\xf0\x01")  # bare in a search, in a list in a query
+        self.assertEqual((found[0][0]["h"], found[0][0]["v"]), (got["h"][0], vector(1)))
         about = self.client.describe_collection("all")
         fields = {field["name"]: field for field in about["fields"]}
         self.assertEqual(fields["tags"]["element_type"], DataType.VARCHAR)

@@ -136,6 +136,45 @@ class LangChainMilvus(Case):
         asyncio.run(main())
 
 
+    def test_makers_and_retriever(self):
+        from langchain_core.documents import Document
+        from langchain_milvus import Milvus
+
+        documents = [Document(page_content=text, metadata={"n": i}) for i, text in enumerate(TEXTS)]
+
+        def options(name):
+            return {"connection_args": {"uri": os.path.join(self.folder(), f"{name}.db")}, "auto_id": False, "ids": [f"t{i}" for i in range(5)]}
+
+        store = Milvus.from_documents(documents, Words(), **options("a"))
+        retriever = store.as_retriever(search_kwargs={"k": 1})
+        self.assertEqual(retriever.invoke("blue sky")[0].page_content, "blue sky")
+        self.assertIsNotNone(store.client)
+        self.assertEqual([field.name for field in store.col.schema.fields], ["text", "pk", "vector", "n"])
+        self.assertIsInstance(store.embeddings, Words)
+        with self.assertRaises(NotImplementedError):  # the store does not have it; were it added, it would have to work
+            store.get_by_ids(["t2"])
+
+        async def main():
+            made = await Milvus.afrom_texts(TEXTS, Words(), [{"n": i} for i in range(5)], **options("b"))
+            [(document, score)] = await made.asimilarity_search_with_score_by_vector(embed("blue sky"), k=1)
+            self.assertEqual((document.page_content, round(score, 5)), ("blue sky", 0.0))
+            made = await Milvus.afrom_documents(documents, Words(), **options("c"))
+            [(document, _)] = await made.asimilarity_search_with_relevance_scores("blue sky", k=1)
+            self.assertEqual(document.page_content, "blue sky")
+            self.assertEqual((await made.as_retriever(search_kwargs={"k": 1}).ainvoke("blue sky"))[0].page_content, "blue sky")
+            self.assertIsNotNone(made.aclient)
+            with self.assertRaises(NotImplementedError):
+                await made.aget_by_ids(["t2"])
+
+        asyncio.run(main())
+
+    def test_every_public_method_is_driven_here(self):
+        from langchain_milvus import Milvus
+
+        here = open(__file__, encoding="utf-8").read()
+        self.assertEqual([name for name in dir(Milvus) if not name.startswith("_") and f".{name}" not in here], [])
+
+
 @unittest.skipUnless(HAS_LLAMAINDEX, "llama-index-vector-stores-milvus is not installed")
 @needs_filters
 class LlamaIndexMilvus(Case):
@@ -215,8 +254,19 @@ class LlamaIndexMilvus(Case):
             await store.adelete_nodes(["n1"])
             await store.adelete("none")
             await store.aclear()
+            self.assertIsNotNone(store.aclient)
 
         asyncio.run(main())
+
+    def test_every_public_method_is_driven_here(self):
+        from llama_index.core.schema import BaseComponent
+        from llama_index.vector_stores.milvus import MilvusVectorStore
+
+        store = self.make()
+        store.persist("nowhere")  # what was added is on disk already
+        here = open(__file__, encoding="utf-8").read()
+        own = set(dir(MilvusVectorStore)) - set(dir(BaseComponent))  # not pydantic's
+        self.assertEqual([name for name in sorted(own) if not name.startswith("_") and f".{name}" not in here], [])
 
 
 if __name__ == "__main__":

@@ -101,11 +101,11 @@ class Collection:
 
     def close(self) -> None:
         """Give the handle back. Nothing is lost: what was written is in the database."""
-        for child in list(self._children):
-            child.close()
-        handle = self._gate.shut()
+        handle = self._gate.shut()  # from here on nobody reads a page or opens another cursor
         if handle is None:
             return
+        for child in list(self._children):
+            child.close()
         self._drop_plans()
         status = c.lib.vecdb_collection_close(byref(handle))
         if status < 0:
@@ -645,7 +645,7 @@ class Collection:
         out = c_void_p()
         with self._gate as handle:
             check(c.lib.vecdb_filter_compile(handle, c.text(filter), filter_params_text(filter_params), byref(out)))
-        return Filter(self, out, filter)
+            return Filter(self, out, filter)
 
     # -- indexes -------------------------------------------------------------------------------------------------
 
@@ -821,12 +821,13 @@ class Filter:
         """For each row, whether the filter is true for it. The rows need not be in the collection."""
         from ctypes import c_uint8
 
-        if self._handle is None:
-            raise MisuseError("the filter is closed")
         batch = encode_batch(self._collection.schema, rows)
         struct, keep = batch.structs(0, batch.rows, None)
         matches = (c_uint8 * max(1, batch.rows))()
-        check(c.lib.vecdb_filter_match(self._handle, byref(struct), matches))
+        with self._collection._gate:  # so that closing the collection waits
+            if self._handle is None:
+                raise MisuseError("the filter is closed")
+            check(c.lib.vecdb_filter_match(self._handle, byref(struct), matches))
         del keep
         return [value != 0 for value in matches[: batch.rows]]
 
@@ -858,15 +859,18 @@ class _Cursor:
     def __init__(self, collection: Collection, handle: c_void_p, batch_size: int) -> None:
         self._collection = collection
         self._handle: Optional[c_void_p] = handle
+        self._closing = threading.Lock()
         self.batch_size = batch_size
         collection._children.add(self)
 
     def _page(self, count: int) -> Optional[Tuple[c_void_p, bool]]:
         """The next result, None after the last."""
-        if self._handle is None:
-            return None
         out = c_void_p()
-        status = check(c.lib.vecdb_cursor_next(self._handle, count, byref(out)))
+        with self._closing:
+            if self._handle is None:
+                return None
+            with self._collection._gate:  # so that closing the collection waits
+                status = check(c.lib.vecdb_cursor_next(self._handle, count, byref(out)))
         if not out.value:
             self.close()
             return None
@@ -878,9 +882,10 @@ class _Cursor:
 
     def close(self) -> None:
         """Give the position back before the last page. Not needed after that."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            c.lib.vecdb_cursor_close(byref(handle))
+        with self._closing:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                c.lib.vecdb_cursor_close(byref(handle))
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -25,7 +25,7 @@ from .exceptions import (
     MilvusUnavailableException,
     ParamError,
 )
-from ._install import install, uninstall
+from ._install import install, publish, uninstall
 from .iterators import QueryIterator, SearchIterator
 from .orm import Collection, Index, Partition
 from .results import (
@@ -58,6 +58,8 @@ from .types import (
     BulkInsertState,
     ConsistencyLevel,
     DataType,
+    FieldOp,
+    FieldOpType,
     FunctionType,
     Group,
     IndexType,
@@ -122,7 +124,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AnnSearchRequest", "AsyncMilvusClient", "BaseRanker", "BulkInsertState", "Collection", "CollectionNotExistException",
     "CollectionSchema", "Connections", "ConsistencyLevel", "DataType", "DefaultConfig", "ErrorCode", "ExceptionsMessage",
-    "ExtraList", "FieldSchema", "Function", "FunctionScore", "FunctionType", "Group", "Hit", "Hits", "HybridExtraList",
+    "ExtraList", "FieldOp", "FieldOpType", "FieldSchema", "Function", "FunctionScore", "FunctionType", "Group", "Hit", "Hits", "HybridExtraList",
     "Index", "IndexParam", "IndexParams", "IndexType", "LexicalHighlighter", "LoadState", "MilvusClient", "MilvusException",
     "MilvusUnavailableException", "MutationFuture", "MutationResult", "OmitZeroDict", "ParamError", "Partition",
     "PyMilvusDeprecationWarning", "QueryIterator", "RRFRanker", "Replica", "ResourceGroupInfo", "Role", "SearchFuture",
@@ -132,3 +134,5 @@ __all__ = [
     "list_collections", "loading_progress", "mkts_from_datetime", "mkts_from_hybridts", "mkts_from_unixtime", "orm",
     "schema", "types", "uninstall", "utility", "wait_for_index_building_complete", "wait_for_loading_complete",
 ]
+
+publish()

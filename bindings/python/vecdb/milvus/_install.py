@@ -25,14 +25,9 @@ def _module(name: str, source: Any = None, **names: Any) -> ModuleType:
     return module
 
 
-def install() -> ModuleType:
-    """Put vecdb.milvus into sys.modules as `pymilvus`; a real pymilvus is set aside until uninstall()."""
+def _modules() -> Dict[str, ModuleType]:
+    """pymilvus and its submodules, by name."""
     root = importlib.import_module("vecdb.milvus")
-    current = sys.modules.get("pymilvus")
-    if current is not None and getattr(current, "_vecdb", False):
-        return current
-    for name in [name for name in sys.modules if name == "pymilvus" or name.startswith("pymilvus.")]:
-        _saved[name] = sys.modules.pop(name)
     from . import _connections as connections
     from . import client, db, exceptions, iterators, orm, results, schema, types, utility
 
@@ -41,7 +36,7 @@ def install() -> ModuleType:
     pymilvus._vecdb = True  # type: ignore[attr-defined]
     pymilvus.__version__ = root.__version__  # type: ignore[attr-defined]
     pymilvus.__getattr__ = root.__getattr__  # type: ignore[method-assign]
-    modules = {
+    return {
         "pymilvus": pymilvus,
         "pymilvus.exceptions": _module("pymilvus.exceptions", exceptions),
         "pymilvus.decorators": _module(
@@ -83,15 +78,41 @@ def install() -> ModuleType:
         "pymilvus.orm.types": _module("pymilvus.orm.types", types),
         "pymilvus.orm.utility": utility,
     }
+
+
+def install() -> ModuleType:
+    """Put vecdb.milvus into sys.modules as `pymilvus`; a real pymilvus is set aside until uninstall()."""
+    current = sys.modules.get("pymilvus")
+    if current is not None and getattr(current, "_vecdb", False):
+        return current
+    for name in [name for name in sys.modules if name == "pymilvus" or name.startswith("pymilvus.")]:
+        _saved[name] = sys.modules.pop(name)
+    from . import _connections, db, utility
+
+    modules = _modules()
     for name, module in modules.items():
         sys.modules[name] = module
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(modules[parent], child, module)
+    pymilvus = modules["pymilvus"]
     # These two are objects and functions in pymilvus, as well as modules below pymilvus.orm.
-    pymilvus.connections = connections.connections  # type: ignore[attr-defined]
+    pymilvus.connections = _connections.connections  # type: ignore[attr-defined]
     pymilvus.db, pymilvus.utility = db, utility  # type: ignore[attr-defined]
     return pymilvus
+
+
+def publish() -> None:
+    """Submodules that pymilvus has and vecdb.milvus has not, for imports of which only the first word was changed:
+    from vecdb.milvus.client.types import LoadState."""
+    root = __name__.rpartition(".")[0]
+    for name, module in _modules().items():
+        here = root + name[len("pymilvus") :]
+        if here not in sys.modules:
+            sys.modules[here] = module
+            parent, _, child = here.rpartition(".")
+            if not hasattr(sys.modules[parent], child):
+                setattr(sys.modules[parent], child, module)
 
 
 def uninstall() -> None:

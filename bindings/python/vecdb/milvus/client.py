@@ -279,17 +279,16 @@ class MilvusClient:
     def load_partitions(
         self, collection_name: str, partition_names: Union[str, List[str]], timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
-        """Load the collection: partitions cost nothing."""
+        """Load the collection; these partitions cannot be dropped until they are released."""
         names = [partition_names] if isinstance(partition_names, str) else list(partition_names)
-        self._base._check_partitions(self._base.native(collection_name), names)
-        self._base.load(collection_name)
+        self._base.load_partitions(collection_name, names, True)
 
     def release_partitions(
         self, collection_name: str, partition_names: Union[str, List[str]], timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
         """Partitions cost nothing while loaded: they stay searchable until the collection is released."""
         names = [partition_names] if isinstance(partition_names, str) else list(partition_names)
-        self._base._check_partitions(self._base.native(collection_name), names)
+        self._base.load_partitions(collection_name, names, False)
 
     # -- indexes -------------------------------------------------------------------------------------------------
 
@@ -376,7 +375,7 @@ class MilvusClient:
         """
         if isinstance(data, list) and not data:
             return {"upsert_count": 0, "ids": []}
-        ids = self._base.upsert_rows(collection_name, data, partition_name, bool(kwargs.get("partial_update")))
+        ids = self._base.upsert_rows(collection_name, data, partition_name, bool(kwargs.get("partial_update")), kwargs.get("field_ops"))
         return OmitZeroDict({"upsert_count": len(ids), "cost": 0, "ids": ids})
 
     def delete(

@@ -55,7 +55,7 @@ from .schema import (
     WeightedRanker,
     index_config,
 )
-from .types import VECTOR_TYPES, ConsistencyLevel, DataType, LoadState
+from .types import VECTOR_TYPES, ConsistencyLevel, DataType, FieldOp, FieldOpType, LoadState
 
 DEFAULT_DB = "default"
 #: Where uris of servers lead to when nothing else is said.
@@ -470,8 +470,23 @@ class Base:
         real = self.require(name)
         self._set_loaded(real, False)
 
+    def load_partitions(self, name: str, partitions: Sequence[str], loaded: bool) -> None:
+        """Partitions cost nothing while loaded; what was loaded by its own name is only not to be dropped."""
+        self._check_partitions(self.native(name), partitions)
+        real = self.require(name)
+        facts = self.about(real)
+        before = list(facts.get("loaded_partitions", ()))
+        if loaded:
+            self.load(real)
+        after = [each for each in before if each not in partitions] + (list(partitions) if loaded else [])
+        if after != before:
+            facts["loaded_partitions"] = after
+            self.save()
+
     def _set_loaded(self, real: str, loaded: bool) -> None:
         facts = self.about(real)
+        if not loaded and facts.pop("loaded_partitions", None):
+            self.save()
         if facts["loaded"] != loaded or facts.get("released"):
             facts["loaded"] = loaded
             facts.pop("released", None)
@@ -515,13 +530,21 @@ class Base:
             keys = write(dict(columns), partition=self._partition(collection, partition))
         return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
-    def upsert_rows(self, name: str, data: Any, partition: Optional[str] = None, partial: bool = False) -> List[Any]:
+    def upsert_rows(
+        self,
+        name: str,
+        data: Any,
+        partition: Optional[str] = None,
+        partial: bool = False,
+        field_ops: Optional[Mapping[str, Any]] = None,
+    ) -> List[Any]:
         collection = self.native(name)
         primary = collection.schema.primary
         assert primary is not None
         rows: Rows
-        if partial:
-            rows = self._completed(collection, as_rows(data))
+        ops = {field: FieldOp.of(field, op) for field, op in (field_ops or {}).items()}
+        if partial or any(ops.values()):
+            rows = self._completed(collection, as_rows(data), ops)
         else:
             rows = checked_rows(collection.schema, data, upsert=True)
         if not rows:
@@ -530,7 +553,7 @@ class Base:
             keys = collection.upsert(rows, partition=self._partition(collection, partition))
         return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
-    def _completed(self, collection: vecdb.Collection, rows: List[Dict[str, Any]]) -> "Rows":
+    def _completed(self, collection: vecdb.Collection, rows: List[Dict[str, Any]], ops: Mapping[str, FieldOpType]) -> Rows:
         """Rows of a partial update, filled up with what is stored."""
         primary = collection.schema.primary
         assert primary is not None
@@ -543,7 +566,11 @@ class Base:
             stored = {row[primary.name]: row for row in collection.get(keys, ["*"])}
         full = []
         for row in rows:
-            merged = {**stored.get(row[primary.name], {}), **row}
+            before = stored.get(row[primary.name], {})
+            merged = {**before, **row}
+            for field, op in ops.items():
+                if op and field in row:
+                    merged[field] = changed_array(collection.schema, field, before.get(field), row[field], op)
             full.append(merged)
             stored[row[primary.name]] = merged
         return checked_rows(collection.schema, full, upsert=True)
@@ -821,6 +848,7 @@ class Base:
             )
         schema = collection.schema
         makers = vector_makers(schema)
+        bare = {field.name for field in schema.vector_fields() if field.type != vecdb.DataType.FLOAT_VECTOR}
         found = []
         for hits in result:
             row_hits = []
@@ -832,6 +860,8 @@ class Base:
                         continue
                     if value is not None and name in makers:
                         value = makers[name](value)
+                        if name in bare:  # bytes as they are in a search, in a list in a query: so pymilvus has it
+                            value = value[0]
                     entity[name] = value
                 row_hits.append(Hit({key: hit.id, "distance": hit.distance, "entity": entity}, key))
             found.append(Hits(row_hits, key))
@@ -1009,6 +1039,9 @@ class Base:
             raise MilvusException(UNEXPECTED, "default partition cannot be deleted")
         if partition not in collection.partitions():
             return
+        real = self.require(name)
+        if partition in self.about(real).get("loaded_partitions", ()):
+            raise MilvusException(UNEXPECTED, f"partition cannot be dropped, partition is loaded, please release it first[partition={partition}]")
         with translated():
             collection.drop_partition(partition)
 
@@ -1163,6 +1196,16 @@ def checked_rows(schema: vecdb.Schema, data: Any, upsert: bool = False) -> Rows:
     return rows
 
 
+def changed_array(schema: vecdb.Schema, name: str, before: Optional[Sequence[Any]], values: Any, op: FieldOpType) -> List[Any]:
+    """An array after a partial update's operation."""
+    field = schema.get(name)
+    if field is None or field.type != vecdb.DataType.ARRAY:
+        raise MilvusException(INVALID_PARAMETER, f"field {name}: {op.name} is for ARRAY fields")
+    if op == FieldOpType.ARRAY_APPEND:
+        return [*(before or ()), *values]
+    return [value for value in before or () if value not in values]
+
+
 def native_field(field: FieldSchema) -> vecdb.Field:
     """A field for vecdb. Types it does not have are refused by name."""
     if field.dtype in (DataType.SPARSE_FLOAT_VECTOR, DataType.GEOMETRY, DataType.TEXT, DataType.TIMESTAMPTZ, DataType.STRUCT, DataType.STRING):
@@ -1195,7 +1238,7 @@ def native_field(field: FieldSchema) -> vecdb.Field:
 
 
 #: Names that Milvus has beside the library's own.
-_INDEX_NAMES = {"MARISA-TRIE": "TRIE", "SORT": "STL_SORT", "HYBRID": "AUTOINDEX"}
+_INDEX_NAMES = {"INVERTED_INDEX": "INVERTED", "MARISA-TRIE": "TRIE", "SORT": "STL_SORT", "HYBRID": "AUTOINDEX"}
 
 #: Parameters of scalar indexes, and what the library calls them.
 _SCALAR_PARAMS = {
@@ -1247,8 +1290,13 @@ def search_params_of(kind: str) -> Set[str]:
 
 
 def known_build_params(kind: str, config: Mapping[str, Any]) -> Dict[str, Any]:
-    """Parameters the index kind knows. Others are refused by the library, but for AUTOINDEX, which takes none."""
-    return {} if kind == "AUTOINDEX" else dict(config)
+    """Parameters for the library: what other kinds know and this one does not is ignored, as Milvus does; what no kind
+    knows the library refuses."""
+    table = _param_table()
+    if kind not in table:
+        return {} if kind == "AUTOINDEX" or kind in ("FLAT", "BIN_FLAT") else dict(config)
+    foreign = set().union(*(build | search for build, search in table.values())) - table[kind][0] - table[kind][1]
+    return {key: value for key, value in config.items() if key not in foreign}
 
 
 def _plain(values: Any) -> List[Any]:

@@ -105,7 +105,7 @@ class SearchResult(List[Hits]):
 
     def __init__(self, hits: Sequence[Hits] = (), extra: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(hits)
-        self.extra: Dict[str, Any] = extra or OmitZeroDict()
+        self.extra: Dict[str, Any] = extra or OmitZeroDict(cost=0)
         self.recalls: List[float] = []
         self.agg_buckets: List[Any] = []
 
@@ -130,7 +130,7 @@ class HybridExtraList(List[Dict[str, Any]]):
 
     def __init__(self, rows: Sequence[Dict[str, Any]] = (), extra: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(rows)
-        self.extra: Dict[str, Any] = extra or {}
+        self.extra: Dict[str, Any] = extra or OmitZeroDict(cost=0)
 
     def materialize(self) -> "HybridExtraList":
         """Nothing to do: all rows are there."""

@@ -173,6 +173,47 @@ class OmitZeroDict(Dict[str, Any]):
         return str(dict(self))
 
 
+class FieldOpType(IntEnum):
+    """What a partial update does with a field's value."""
+
+    REPLACE = 0
+    ARRAY_APPEND = 1
+    ARRAY_REMOVE = 2
+
+
+class FieldOp:
+    """What upsert(field_ops={name: ...}) does with an array that is stored already; names as text are taken, too."""
+
+    @staticmethod
+    def replace() -> FieldOpType:
+        """The new value takes the old one's place."""
+        return FieldOpType.REPLACE
+
+    @staticmethod
+    def array_append() -> FieldOpType:
+        """The elements are added at the end."""
+        return FieldOpType.ARRAY_APPEND
+
+    @staticmethod
+    def array_remove() -> FieldOpType:
+        """Every element that is among these is taken out."""
+        return FieldOpType.ARRAY_REMOVE
+
+    @staticmethod
+    def of(field: str, value: Any) -> FieldOpType:
+        """An operation from its name, number or enum."""
+        try:
+            if isinstance(value, str):
+                return FieldOpType[value.upper()]
+            if not isinstance(value, bool):
+                return FieldOpType(value)
+        except (KeyError, ValueError):
+            pass
+        from .exceptions import ParamError
+
+        raise ParamError(message=f"unknown field_op {value!r} for field {field!r}")
+
+
 class Status:
     """What a call without a result returns."""
 
