@@ -319,6 +319,10 @@ int main(int argc, char **argv)
         need(vecdb_index_create(grid.rows, &index));
         fprintf(stderr, "index built in %.1f s\n", now() - start);
     }
+    index = (vecdb_index_options)VECDB_INDEX_OPTIONS_INIT; /* strings are looked up, numbers are scanned */
+    index.field = "label", index.type = "INVERTED";
+    if (vecdb_index_create(grid.rows, &index) < 0)
+        fprintf(stderr, "grid: label: %s\n", vecdb_last_error());
     if (option(argc, argv, "build", NULL))
         return 0;
     for (size_t c = 0; c < k_count; c++) {

@@ -33,6 +33,7 @@ struct model {
     vecdb_metric metric, metric_w;
     bool text_keys, whole; /* whole: all elements are small integers, so that distances have one value only */
     bool has_extra_field;
+    bool keyed;         /* t is a partition key: never missing, and there are no other partitions */
     struct model_row *rows;
     size_t count, capacity;
     bool partitions[MODEL_PARTITIONS]; /* whether there; 0 is the default one */

@@ -92,7 +92,7 @@ static void open_db(struct oracle *oracle)
 static void create(struct oracle *oracle)
 {
     struct model *model = &oracle->model;
-    const vecdb_field fields[] = {
+    vecdb_field fields[] = {
         {.name = "id", .type = model->text_keys ? VECDB_TYPE_VARCHAR : VECDB_TYPE_INT64, .flags = VECDB_PRIMARY_KEY},
         {.name = "v", .type = model->type, .dim = model->dim},
         {.name = "w", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = MODEL_DIM_W, .flags = VECDB_NULLABLE},
@@ -103,6 +103,10 @@ static void create(struct oracle *oracle)
     vecdb_schema schema = VECDB_SCHEMA_INIT;
 
     schema.name = "rows", schema.fields = fields, schema.field_count = 6, schema.dynamic = true;
+    if (model->keyed) {
+        fields[4].flags = VECDB_PARTITION_KEY;
+        schema.num_partitions = 5;
+    }
     DONE(oracle, vecdb_collection_create(oracle->db, &schema, &oracle->rows));
 }
 
@@ -127,7 +131,7 @@ static struct model_row random_row(struct oracle *oracle, int64_t key, unsigned 
         memcpy(row.v, other->v, sizeof row.v);
         memcpy(row.bits, other->bits, sizeof row.bits);
     }
-    row.has_w = chance(oracle, 70), row.has_i = chance(oracle, 85), row.has_t = chance(oracle, 85), row.has_m = chance(oracle, 60);
+    row.has_w = chance(oracle, 70), row.has_i = chance(oracle, 85), row.has_t = chance(oracle, 85) || oracle->model.keyed, row.has_m = chance(oracle, 60);
     for (int i = 0; i < MODEL_DIM_W && row.has_w; i++)
         row.w[i] = (float)((int)below(oracle, 9) - 4);
     row.i = (int32_t)below(oracle, 20), row.t = (int32_t)below(oracle, MODEL_TEXTS), row.m = (int32_t)below(oracle, 20);
@@ -249,7 +253,8 @@ static void insert(struct oracle *oracle, bool replace)
         for (size_t s = 0; s < r; s++)
             bad |= rows[s].key == key;
     }
-    status = write_rows(oracle, rows, count, replace, partition || chance(oracle, 50) ? partition_names[partition] : NULL, &options);
+    status = write_rows(oracle, rows, count, replace,
+                        partition || (chance(oracle, 50) && !oracle->model.keyed) ? partition_names[partition] : NULL, &options);
     if (!replace && bad) {
         if (status != VECDB_ERR_EXISTS)
             wrong(oracle, "insert of a key that is there gave %s", vecdb_status_name(status));
@@ -359,6 +364,8 @@ static void change_partition(struct oracle *oracle)
     size_t partition = 1 + below(oracle, MODEL_PARTITIONS - 1), rows = 0;
     struct model *model = &oracle->model;
 
+    if (model->keyed)
+        return;
     for (size_t i = 0; i < model->count; i++)
         rows += model->rows[i].partition == partition;
     if (!model->partitions[partition]) {
@@ -462,7 +469,7 @@ static void ask_about_rows(struct oracle *oracle, struct question *question)
         question->condition = condition_random(&oracle->model, &oracle->rng, 2);
         condition_print(&oracle->model, question->condition, question->text, sizeof question->text);
     }
-    if (chance(oracle, 15)) {
+    if (chance(oracle, 15) && !oracle->model.keyed) {
         question->has_partitions = true;
         for (unsigned p = 0; p < MODEL_PARTITIONS; p++)
             if (oracle->model.partitions[p] && chance(oracle, 60)) {
@@ -1335,6 +1342,7 @@ static void begin(struct oracle *oracle)
                         : (vecdb_metric)(VECDB_METRIC_L2 + (int)below(oracle, 3));
     model->metric_w = chance(oracle, 50) ? VECDB_METRIC_L2 : VECDB_METRIC_IP;
     model->partitions[0] = true;
+    model->keyed = chance(oracle, 20);
     if (chance(oracle, 60)) {
         snprintf(oracle->directory, sizeof oracle->directory, "/tmp/vecdb-queries-XXXXXX");
         if (!mkdtemp(oracle->directory))
