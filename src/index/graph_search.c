@@ -16,11 +16,11 @@
 #define FILTER_SEEDS 8
 #define FILTER_SAMPLE 1024 /* entry nodes looked at for seeds */
 #define FILTER_GATHER 64   /* passing rows an expansion is content with */
-#define FILTER_FEW 2000    /* passing rows that are always scanned */
+#define FILTER_FEW 4000    /* passing rows that are always scanned */
 #define PROBE_HOPS 24      /* of a plain walk, after which the filter is judged */
 #define PROBE_NEAREST 32   /* rows whose share of passing ones is the filter's near the query */
 #define STEPPING_COST 4.0  /* a walk over passing rows alone costs about so many plain ones */
-#define SCAN_COST 0.6      /* of a row in a scan of the passing ones, in rows of a walk */
+#define SCAN_COST 0.35     /* of a row in a scan of the passing ones, in rows of a walk */
 #define POOL_FACTOR 4      /* candidates kept, in multiples of ef, as most need not pass */
 #define POOL_MORE 4096     /* but no more than so many beyond ef: inserting takes as long as the pool */
 #define SCAN_BLOCK 256
