@@ -30,6 +30,21 @@ static vecdb_status print_segments(const struct snapshot *snapshot, const struct
     return buf_append_text(text, "]");
 }
 
+/* What searches of graphs chose, and by which estimates: means over the queries that came to estimating. */
+static vecdb_status print_choice(const struct index_counters *counters, struct buf *text)
+{
+    double probes = (double)counters->probes;
+
+    TRY(buf_printf(text, ",\"graph\":{\"plain_walks\":%llu,\"stepping_walks\":%llu,\"code_scans\":%llu,\"row_scans\":%llu",
+                   (unsigned long long)counters->plain_walks, (unsigned long long)counters->stepping_walks,
+                   (unsigned long long)counters->code_scans, (unsigned long long)counters->row_scans));
+    if (counters->probes)
+        TRY(buf_printf(text, ",\"passing_near\":%.3f,\"estimates\":{\"plain_walk\":%.0f,\"stepping_walk\":%.0f,\"code_scan\":%.0f}",
+                       counters->near_share / probes, counters->plain_cost / probes, counters->stepping_cost / probes,
+                       counters->scan_cost / probes));
+    return buf_append_text(text, "}");
+}
+
 static vecdb_status print_search(const struct answer *answer, double milliseconds, struct buf *text)
 {
     const struct search_counters *counters = &answer->counters;
@@ -46,6 +61,7 @@ static vecdb_status print_search(const struct answer *answer, double millisecond
     TRY(buf_printf(text, ",\"rows_scored\":%llu,\"reranked\":%llu,\"hops\":%llu",
                    (unsigned long long)counters->index.rows_scored, (unsigned long long)counters->index.reranked,
                    (unsigned long long)counters->index.hops));
+    TRY(print_choice(&counters->index, text));
     TRY(buf_printf(text, ",\"filter_blocks\":%llu,\"filter_blocks_skipped\":%llu,\"filter_index_lookups\":%llu",
                    (unsigned long long)counters->filter.blocks, (unsigned long long)counters->filter.blocks_skipped,
                    (unsigned long long)counters->filter.index_lookups));

@@ -113,8 +113,13 @@ static vecdb_status grow_view(struct collection *collection, const struct snapsh
     case GROW_NOT:
         return VECDB_OK;
     case GROW_ADD:
-        *more |= pending > GROW_CHUNK;
-        return add_chunk(collection, snapshot, view, find_ref(view, definition->id), progress, context);
+        status = add_chunk(collection, snapshot, view, find_ref(view, definition->id), progress, context);
+        if (status != VECDB_ERR_UNSUPPORTED) {
+            *more |= pending > GROW_CHUNK;
+            return status;
+        }
+        error_clear(); /* rows that its codes cannot hold: built for what there is now */
+        /* fall through */
     default:
         options.progress = progress;
         options.context = context;

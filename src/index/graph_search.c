@@ -383,6 +383,7 @@ static vecdb_status scan_rows(const struct search_task *task, struct graph_scrat
     struct topk topk;
 
     graph_exact_init(&exact, vectors, task->graph->base.metric, vector, scratch->floats);
+    counters->row_scans++;
     topk_init(&topk, hits, search->k);
     while (row < row_count) {
         size_t n = 0;
@@ -565,7 +566,8 @@ enum engine { PLAIN_WALK, STEPPING_WALK, SCAN };
 
 /* After PROBE_HOPS of a plain walk: go on, walk over passing rows alone, or scan those. What counts is how many of the rows
  * near the query pass; where they are fewer than elsewhere, walks end in the wrong places, but for a plain one. */
-static enum engine choose_engine(const struct search_task *task, const struct graph_pool *pool, double scored, double *budget)
+static enum engine choose_engine(const struct search_task *task, const struct graph_pool *pool, double scored, double *budget,
+                                 struct index_counters *counters)
 {
     size_t nearest = task->search->k > PROBE_NEAREST ? task->search->k : PROBE_NEAREST, passing = 0;
     double allowed = (double)task->search->allowed_count, plain = 1.2 * scored + 4 * (double)task->search->k, local;
@@ -581,6 +583,11 @@ static enum engine choose_engine(const struct search_task *task, const struct gr
     if (local < 0.5 * allowed / (double)(layer_count(&task->state->layers[0]) + 1))
         stepping = INFINITY;
     *budget = scored + (walk > scan ? walk : scan);
+    counters->probes++;
+    counters->near_share += local;
+    counters->plain_cost += walk;
+    counters->stepping_cost += stepping < INFINITY ? stepping : 0;
+    counters->scan_cost += scan;
     return walk <= stepping && walk <= scan ? PLAIN_WALK : stepping <= scan ? STEPPING_WALK : SCAN;
 }
 
@@ -624,7 +631,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
         if (key > limit)
             return VECDB_OK;
         if (hops == PROBE_HOPS)
-            *engine = choose_engine(task, pool, scored, &budget);
+            *engine = choose_engine(task, pool, scored, &budget, counters);
         if (scored > budget)
             *engine = SCAN;
         if (*engine != PLAIN_WALK)
@@ -687,6 +694,9 @@ static vecdb_status search_filtered(const struct search_task *task, struct graph
             TRY(walk_filtered(task, scratch, query, counters));
         }
     }
+    counters->plain_walks += engine == PLAIN_WALK;
+    counters->stepping_walks += engine == STEPPING_WALK;
+    counters->code_scans += engine == SCAN;
     if (engine != SCAN) {
         *count = unroll(task, &scratch->passing, want, scratch->hits);
         return VECDB_OK;
@@ -730,6 +740,7 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
             graph_seed(scratch, &state->layers[0], &query, seeds[s], counters);
         graph_walk(scratch, &state->layers[0], &query, stop, counters);
         n = unroll(task, &scratch->pool, want, scratch->hits);
+        counters->plain_walks++;
     }
     graph_scratch_clear(scratch);
     if (n < search->k && n < possible) /* cut off by the filter, or by chance */
@@ -753,9 +764,7 @@ static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
         return status;
     for (size_t i = chunk * task->chunk; i < end && status == VECDB_OK; i++)
         status = search_one(task, scratch, i, &own);
-    all->rows_scored += own.rows_scored;
-    all->reranked += own.reranked;
-    all->hops += own.hops;
+    index_counters_add(all, &own);
     graph_scratch_give(task->graph, scratch);
     return status;
 }
@@ -851,11 +860,8 @@ vecdb_status graph_search(const struct index *index, const struct index_search *
         task.chunk = 256;
     chunks = (search->query_count + task.chunk - 1) / task.chunk;
     status = pool_run(workers > 1 ? search->pool : NULL, chunks, search_chunk, &task);
-    for (unsigned w = 0; w < workers; w++) {
-        counters->rows_scored += all[w].rows_scored;
-        counters->reranked += all[w].reranked;
-        counters->hops += all[w].hops;
-    }
+    for (unsigned w = 0; w < workers; w++)
+        index_counters_add(counters, &all[w]);
     if (all != &own)
         mem_free(all);
     return status;

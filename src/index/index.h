@@ -68,7 +68,28 @@ struct index_counters {
     uint64_t rows_scored; /* distance computations on codes */
     uint64_t reranked;    /* exact distance computations */
     uint64_t hops;        /* graph nodes expanded, or lists scanned */
+    /* What graphs chose, query by query: docs/performance.md, "Filtered search on graphs". */
+    uint64_t plain_walks, stepping_walks, code_scans, row_scans;
+    uint64_t probes;      /* plain walks that came as far as judging the filter; the sums below are over them */
+    double near_share;    /* passing rows among the nearest */
+    double plain_cost, stepping_cost, scan_cost; /* estimates, in rows scored on a walk; no stepping: 0 */
 };
+
+static inline void index_counters_add(struct index_counters *to, const struct index_counters *from)
+{
+    to->rows_scored += from->rows_scored;
+    to->reranked += from->reranked;
+    to->hops += from->hops;
+    to->plain_walks += from->plain_walks;
+    to->stepping_walks += from->stepping_walks;
+    to->code_scans += from->code_scans;
+    to->row_scans += from->row_scans;
+    to->probes += from->probes;
+    to->near_share += from->near_share;
+    to->plain_cost += from->plain_cost;
+    to->stepping_cost += from->stepping_cost;
+    to->scan_cost += from->scan_cost;
+}
 
 struct index;
 
@@ -82,7 +103,7 @@ struct index_ops {
     vecdb_status (*build)(const struct vectors *vectors, vecdb_metric metric, const struct params *params,
                           const struct index_build_context *context, struct index **out);
     /** Take rows index->row_count .. vectors->row_count - 1 in; searches may run meanwhile and see a prefix. NULL: the
-     * kind cannot grow. One caller at a time. */
+     * kind cannot grow. One caller at a time. VECDB_ERR_UNSUPPORTED: these rows need another index, and nothing changed. */
     vecdb_status (*add)(struct index *index, const struct vectors *vectors, const struct index_build_context *context);
     /** An index over the rows of several, merged: row_maps[i][r] is where row r of parts[i] went, UINT32_MAX if dropped.
      * NULL: the caller builds anew. */

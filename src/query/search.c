@@ -537,7 +537,8 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
         if (status == VECDB_OK)
             status = narrow(snapshot, view_at, search, &task.vectors, &task.allowed, &task.allowed_count);
     }
-    if (status == VECDB_OK && task.allowed_count == task.vectors.row_count && task.allowed) { /* all: no need to look */
+    if (status == VECDB_OK && task.allowed && task.allowed_count == task.vectors.row_count &&
+        !(snapshot->schema->fields[search->field].flags & VECDB_NULLABLE)) { /* all: no need to look */
         if (!search->rows)
             mem_free(task.allowed);
         task.allowed = NULL;

@@ -565,6 +565,54 @@ static void test_iterators_beside_writers(void **state)
     remove_directory(directory);
 }
 
+/* ---- which way a filtered search goes ---- */
+
+/* 20,000 rows along a line: a filter can pass the rows near a query, or those far from it, or every so-many-th. */
+static void test_choice(void **state)
+{
+    static const struct {
+        const char *filter, *chosen;
+    } cases[] = {{NULL, "plain_walks"},
+                 {"id % 2 == 0", "plain_walks"},
+                 {"id < 6000", "plain_walks"},    /* all the near ones pass */
+                 {"id >= 14000", "code_scans"},   /* none of them */
+                 {"id % 20 == 0", "code_scans"},  /* few */
+                 {"id == 7", "row_scans"}};
+    const float query[DIM] = {100, 0, 0, 1};
+    vecdb_search_request request = ask(query, 10), exact;
+    vecdb_index_options index = VECDB_INDEX_OPTIONS_INIT;
+    int64_t keys[10], truth[10];
+    vecdb_collection *rows;
+    size_t count, wanted;
+    vecdb_db *db;
+    char *text;
+
+    assert_done(vecdb_open(NULL, NULL, &db));
+    rows = create(db, "rows", 0, 0, NULL);
+    for (int64_t i = 0; i < 10; i++)
+        assert_done(put(rows, i * 2000, 2000, NULL, false));
+    index.field = "v", index.type = "HNSW", index.metric = VECDB_METRIC_L2;
+    assert_done(vecdb_index_create(rows, &index));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t same = 0;
+        request.filter = cases[i].filter;
+        assert_done(vecdb_explain(rows, &request, &text));
+        if (number_of(text, cases[i].chosen) != 1)
+            fail_msg("%s: %s", cases[i].filter ? cases[i].filter : "no filter", text);
+        vecdb_free(text);
+        exact = request, exact.exact = true;
+        assert_done(vecdb_search_into(rows, &exact, truth, NULL, &wanted));
+        assert_done(vecdb_search_into(rows, &request, keys, NULL, &count));
+        assert_int_equal(count, wanted);
+        for (size_t a = 0; a < count; a++)
+            for (size_t b = 0; b < count; b++)
+                same += keys[a] == truth[b];
+        assert_true(same >= count * 8 / 10);
+    }
+    assert_done(vecdb_collection_close(&rows));
+    assert_done(vecdb_close(&db));
+}
+
 /* ---- callbacks ---- */
 
 static int called;
@@ -623,6 +671,7 @@ int main(void)
         cmocka_unit_test(test_cursor_dynamic_keys),
         cmocka_unit_test(test_mmr),
         cmocka_unit_test(test_iterators_beside_writers),
+        cmocka_unit_test(test_choice),
         cmocka_unit_test(test_callback),
     };
 
