@@ -1,5 +1,5 @@
 # Which lines and branches of the code that keeps the data the tests reach: make coverage.
-COVERAGE_TESTS := wal store manifest segment segment_damage segment_fields tombstones block file index_file key_index upkeep golden base mem \
+COVERAGE_TESTS := vfs wal store manifest segment segment_damage segment_fields tombstones block file index_file key_index upkeep golden base mem \
     api api_errors api_threads simfs
 COVERAGE_BUILD := build-coverage
 
