@@ -1,6 +1,6 @@
 # Which lines and branches of the code that keeps the data the tests reach: make coverage.
-COVERAGE_TESTS := wal store manifest segment segment_damage tombstones block file index_file key_index upkeep golden base mem \
-    api api_errors api_threads simfs repair storage_edges
+COVERAGE_TESTS := vfs wal store manifest segment segment_damage segment_fields tombstones block file index_file key_index upkeep golden base mem \
+    api api_errors api_threads simfs
 COVERAGE_BUILD := build-coverage
 
 .PHONY: coverage
@@ -17,5 +17,5 @@ coverage-run: $(COVERAGE_BINS) $(BUILD)/crash/crash \
 	@scripts/run_tests $(COVERAGE_BINS)
 	@BUILD=$(BUILD) tests/fuzz/run
 	@$(BUILD)/crash/crash --check $(BUILD)/crash/work
-	@$(BUILD)/crash/crash --scenarios $(BUILD)/crash/work
+	@$(BUILD)/crash/crash --scenarios --stride=4 $(BUILD)/crash/work
 	@scripts/coverage $(BUILD)

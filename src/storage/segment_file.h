@@ -58,8 +58,5 @@ vecdb_status segment_unload(struct segment *segment, struct segment **out);
 
 /** Check every checksum and every rule. VECDB_OK; VECDB_ERR_CORRUPT after reporting; others when the check itself failed. */
 vecdb_status segment_verify(struct segment *segment, const struct problem_sink *sink);
-/** The same for a file that may not even open. */
-vecdb_status segment_verify_file(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,
-                                 const struct schema *schema, const struct problem_sink *sink);
 
 #endif

@@ -262,21 +262,3 @@ vecdb_status segment_verify(struct segment *segment, const struct problem_sink *
         status = error_set(VECDB_ERR_CORRUPT, "%s: %zu problems", check.body->container.name, check.problems);
     return status;
 }
-
-vecdb_status segment_verify_file(const struct dir *dir, const uint8_t *uuid, const struct container_id *id,
-                                 const struct schema *schema, const struct problem_sink *sink)
-{
-    struct segment *segment;
-    vecdb_status status = segment_open(dir, uuid, id, schema, 0, &segment);
-
-    if (status == VECDB_OK) {
-        status = segment_verify(segment, sink);
-        segment_release(segment);
-    } else if (status == VECDB_ERR_CORRUPT || status == VECDB_ERR_NO_SUCH || status == VECDB_ERR_VERSION) {
-        char name[FILE_NAME_SIZE];
-        format_file_name(FILE_SEGMENT, id->file_id, name);
-        problem_report(sink, name, 0, "%s", error_last()->message);
-        status = error_set(VECDB_ERR_CORRUPT, "%s: cannot be opened", name);
-    }
-    return status;
-}

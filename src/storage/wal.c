@@ -31,7 +31,7 @@ struct wal {
     size_t waiting;         /* lock: threads in commit_locked() */
     size_t company;         /* lock: how many there were at the end of the last sync, those it served and those it did not */
     uint64_t sync_ns;       /* lock: how long that sync took */
-    pthread_cond_t arrived; /* `waiting` went up */
+    pthread_cond_t arrived; /* `waiting` has reached `company` */
     uint64_t unsynced;      /* lock: bytes of NORMAL frames since the last sync began */
     uint64_t normal_since;  /* lock: when the oldest of them came; 0: none */
     bool syncing;           /* lock: a leader is in fdatasync, or a failed append is being undone; one sync at a time,
@@ -166,8 +166,8 @@ static vecdb_status commit_locked(struct wal *wal, uint64_t lsn)
 {
     vecdb_status status = VECDB_OK;
 
-    wal->waiting++;
-    pthread_cond_signal(&wal->arrived);
+    if (++wal->waiting >= wal->company) /* the last of those that gather() waits for; waking it for each would cost more */
+        pthread_cond_signal(&wal->arrived);
     while (wal->durable_lsn < lsn && status == VECDB_OK) {
         if (wal->poisoned)
             status = poisoned(wal);

@@ -213,16 +213,19 @@ int main(int argument_count, char **arguments)
     uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : 1;
     double start = seconds();
     bool only_scenarios = false;
+    size_t stride = 0; /* of the scenarios; 0: the plan's */
 
     for (int i = 1; i < argument_count; i++)
         if (strcmp(arguments[i], "--check") == 0)
             check = true;
         else if (strcmp(arguments[i], "--scenarios") == 0)
             only_scenarios = true;
+        else if (strncmp(arguments[i], "--stride=", 9) == 0)
+            stride = strtoull(arguments[i] + 9, NULL, 0);
         else
             directory = arguments[i];
 #ifdef VECDB_PLANT
-    (void)check, (void)run_driver, (void)directory;
+    (void)check, (void)run_driver, (void)directory, (void)stride, (void)only_scenarios;
     (void)store_check, (void)store_full, (void)db_check, (void)db_full;
     size_t caught = run_planted(seed);
     printf("planted_bugs_caught: %zu\n", caught);
@@ -233,7 +236,7 @@ int main(int argument_count, char **arguments)
     printf("seed: %llu\n", (unsigned long long)seed);
     store_locking(&counters);
     run_probes(&counters);
-    crash_scenarios(seed, check ? 40 : 1, &counters);
+    crash_scenarios(seed, stride ? stride : check ? 40 : 1, &counters);
     if (only_scenarios)
         goto report;
     for (size_t i = 0; i < (check ? store_check : store_full).flip_seeds; i++)
