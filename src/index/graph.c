@@ -1,7 +1,7 @@
 #include "index/graph.h"
 
 #include "base/mem.h"
-#include "index/graph_search.h"
+#include "index/graph_fused.h"
 
 #define HUGE_PAGE (2u << 20)
 
@@ -72,8 +72,20 @@ void graph_free(struct index *index)
         next = state->retired;
         free_state(state);
     }
+    graph_fused_free(atomic_load_explicit(&graph->fused, memory_order_acquire));
+    graph_fused_free(graph->retired_fused);
     pthread_mutex_destroy(&graph->lock);
     mem_free(graph);
+}
+
+vecdb_status graph_lay_out(struct graph *graph, struct pool *pool)
+{
+    struct graph_fused *fused = NULL;
+
+    if (graph->settings.fused && graph->first != GRAPH_NONE)
+        TRY(graph_fused_create(atomic_load_explicit(&graph->state, memory_order_relaxed), graph->settings.seed, pool, &fused));
+    atomic_store_explicit(&graph->fused, fused, memory_order_release);
+    return VECDB_OK;
 }
 
 void *graph_array(size_t count, size_t size)
@@ -115,7 +127,7 @@ size_t graph_memory(const struct index *index)
 {
     const struct graph *graph = (const struct graph *)index;
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
-    size_t bytes = sizeof *graph;
+    size_t bytes = sizeof *graph + graph_fused_memory(atomic_load_explicit(&graph->fused, memory_order_acquire));
 
     for (; state; state = state->retired) {
         bytes += sizeof *state + state->codec.code_dim * sizeof(float);

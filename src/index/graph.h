@@ -61,6 +61,7 @@ struct graph_calibration {
 struct graph_settings {
     uint32_t degree;          /* of the base layer; half of it above, at least 8 */
     uint32_t ef_construction; /* as the user gave it */
+    bool fused;               /* layout: sketches beside the nodes, see graph_fused.h */
     bool refine;              /* score more than k again on the vectors, for the k best of them */
     uint64_t seed;
     /* of bulk building only; 0: as efConstruction and degree suggest */
@@ -70,12 +71,15 @@ struct graph_settings {
 };
 
 struct graph_scratch;
+struct graph_fused;
 
 struct graph {
     struct index base;
     struct graph_settings settings;
     struct graph_calibration calibration;
     _Atomic(struct graph_state *) state;
+    _Atomic(struct graph_fused *) fused; /* or NULL */
+    struct graph_fused *retired_fused;   /* given up when the graph began to grow; for those who may still read it */
     uint32_t first; /* the row in every layer; GRAPH_NONE when no row has a value */
     bool growing;   /* add() was called: lists may change under a search */
     size_t repaired; /* rows there were when add() last looked for unreachable ones */
@@ -117,6 +121,8 @@ vecdb_status graph_create_built(const struct index_ops *ops, const struct vector
 vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
                          struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,
                          const struct index_build_context *context, struct index **out);
+/** Make what the layout asks for, of a graph that is finished. */
+vecdb_status graph_lay_out(struct graph *graph, struct pool *pool);
 /** Rows one batch after another (graph_insert.c). */
 vecdb_status graph_add(struct index *index, const struct vectors *vectors, const struct index_build_context *context);
 

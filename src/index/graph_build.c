@@ -220,7 +220,8 @@ vecdb_status graph_create_built(const struct index_ops *ops, const struct vector
 
     *out = NULL;
     TRY(graph_create(ops, vectors, metric, settings, &graph));
-    if ((status = build_all(graph, context)) != VECDB_OK) {
+    if ((status = build_all(graph, context)) != VECDB_OK ||
+        (status = graph_lay_out(graph, context->pool)) != VECDB_OK) {
         graph_free(&graph->base);
         return status;
     }

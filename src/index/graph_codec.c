@@ -429,6 +429,8 @@ static void dot_query(const struct graph_codec *codec, const float *x, uint8_t *
     if (!(step > 1e-36f))
         step = 1e-36f;
     kernels->quantize_i8(x, codec->code_dim, 1 / step, (int8_t *)code);
+    out->step = step;
+    out->length = (float)sqrt(length);
     /* the inner product with a row straight ahead, in units of codes */
     nearest = (sqrt(length) * codec->radius - along) / ((double)codec->step * step) +
               128.0 * kernels->sum_i8(code, codec->code_dim);

@@ -38,6 +38,7 @@ struct graph_query {
     uint32_t kind;
     const void *code;
     uint32_t zero; /* the score of no distance */
+    float step, length; /* GRAPH_CODE_DOT: of the code, and of the query itself */
     bool exact;    /* the scores are the distances themselves, so nothing is gained by scoring again */
 };
 

@@ -2,7 +2,7 @@
  *
  *     0 u32 magic "VGRF"      4 u32 header size, 512       8 u64 size of all     16 u64 rows
  *    24 u32 metric           28 u32 vector type           32 u32 dim            36 u32 first row
- *    40 u32 degree           44 u32 efConstruction        48 u64 seed           56 u32 refine
+ *    40 u32 degree           44 u32 efConstruction        48 u64 seed           56 u32 refine; +256 fused
  *    60 u32 code kind        64 u32 code dim              68 u32 flags: 1 lossless, 2 rotate, 4 normalize, 8 augment, 16 chains
  *    72 f32 step             76 f32 radius                80 u32 rows the codec was trained on
  *    84 u32 layers           88 u32 code stride           92 u32 calibration queries
@@ -20,7 +20,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/plant.h"
-#include "index/graph_search.h"
+#include "index/graph_fused.h"
 
 #include <math.h>
 
@@ -30,6 +30,7 @@
 #define MAGIC 0x46524756u
 #define HEADER_SIZE 512
 #define HASH_AT 240
+#define REFINE_FUSED 256u
 enum { FLAG_LOSSLESS = 1, FLAG_ROTATE = 2, FLAG_NORMALIZE = 4, FLAG_AUGMENT = 8, FLAG_CHAINS = 16, FLAGS_ALL = 31 };
 
 static float load_f32(const void *bytes)
@@ -68,7 +69,7 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     store_u32(h + 40, graph->settings.degree);
     store_u32(h + 44, graph->settings.ef_construction);
     store_u64(h + 48, graph->settings.seed);
-    store_u32(h + 56, graph->settings.refine);
+    store_u32(h + 56, graph->settings.refine | (graph->settings.fused ? REFINE_FUSED : 0));
     store_u32(h + 60, codec->kind);
     store_u32(h + 64, codec->code_dim);
     store_u32(h + 68, flags);
@@ -186,7 +187,7 @@ static vecdb_status check_settings(const struct graph_settings *settings, uint32
         return CORRUPT("degree %u, not 4 to %d", settings->degree, GRAPH_DEGREE_MAX);
     if (settings->ef_construction < 1 || settings->ef_construction > INT32_MAX)
         return CORRUPT("efConstruction %u, not 1 to %d", settings->ef_construction, INT32_MAX);
-    if (refine > 1)
+    if ((refine & ~REFINE_FUSED) > 1)
         return CORRUPT("refine %u, not 0 or 1", refine);
     return VECDB_OK;
 }
@@ -446,7 +447,8 @@ vecdb_status graph_open(const struct index_ops *ops, const void *data, size_t si
     *out = NULL;
     TRY(check_header(h, size, vectors, metric));
     settings = (struct graph_settings){.degree = load_u32(h + 40), .ef_construction = load_u32(h + 44),
-                                       .refine = load_u32(h + 56) != 0, .seed = load_u64(h + 48)};
+                                       .refine = load_u32(h + 56) & 1,
+                                       .fused = load_u32(h + 56) & REFINE_FUSED, .seed = load_u64(h + 48)};
     TRY(check_settings(&settings, load_u32(h + 56)));
     TRY(graph_create(ops, vectors, metric, &settings, &graph));
     graph->mapped = true;
@@ -467,6 +469,8 @@ vecdb_status graph_open(const struct index_ops *ops, const void *data, size_t si
         status = error_nomem("graph index");
     if (status == VECDB_OK)
         status = check_parts(graph, state);
+    if (status == VECDB_OK)
+        status = graph_lay_out(graph, NULL);
     if (status != VECDB_OK) {
         graph_free(&graph->base);
         return status;
@@ -521,6 +525,7 @@ vecdb_status graph_check(const struct index *index)
 {
     const struct graph *graph = (const struct graph *)index;
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
+    const struct graph_fused *fused = atomic_load_explicit(&graph->fused, memory_order_acquire);
     size_t rows = state->layers[0].count;
     uint64_t *met = mem_array_zalloc(bitmap_words(rows) + 1, sizeof *met);
     uint64_t *followers = mem_array_zalloc(bitmap_words(rows) + 1, sizeof *followers);
@@ -529,6 +534,8 @@ vecdb_status graph_check(const struct index *index)
 
     if (status == VECDB_OK && rows)
         status = check_parts(graph, state);
+    if (status == VECDB_OK && fused && !graph_fused_matches(fused, &state->layers[0]))
+        status = CORRUPT("the fused blocks have other links than the base layer");
     for (size_t row = 0; status == VECDB_OK && state->dup_next && row < rows; row++)
         if (state->dup_next[row] != GRAPH_NONE)
             bitmap_set(followers, state->dup_next[row]);

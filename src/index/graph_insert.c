@@ -509,6 +509,8 @@ vecdb_status graph_add(struct index *index, const struct vectors *vectors, const
         return error_set(VECDB_ERR_LIMIT, "index %s: %zu rows; a segment's graph holds at most %u", index->ops->name, total,
                          GRAPH_ROWS_MAX);
     TRY(prepare(graph, vectors, context->pool, &state));
+    if (atomic_load_explicit(&graph->fused, memory_order_relaxed)) /* it knows the old links only */
+        graph->retired_fused = atomic_exchange_explicit(&graph->fused, NULL, memory_order_acq_rel);
     graph->base.vectors = *vectors;
     graph->growing = true;
     TRY(batch_init(&batch, graph, state, context));

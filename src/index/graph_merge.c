@@ -309,6 +309,8 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
     if (status == VECDB_OK && merge.node_count)
         status = merge_parts(&merge, context, &useless);
     merge_deinit(&merge);
+    if (status == VECDB_OK && !useless)
+        status = graph_lay_out(merge.graph, context->pool);
     if (status != VECDB_OK || useless) {
         graph_free(&merge.graph->base);
         return status == VECDB_OK ? graph_create_built(ops, vectors, metric, &settings, context, out) : status;

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "index/graph_exact.h"
+#include "index/graph_fused.h"
 #include "index/topk.h"
 #include "simd/kernels.h"
 
@@ -42,6 +43,7 @@ void graph_scratch_free(struct graph_scratch *scratch)
     mem_free(scratch->floats);
     mem_free(scratch->code);
     mem_free(scratch->self_code);
+    mem_free(scratch->planes);
     mem_free(scratch->hits);
     mem_free(scratch->gathered);
     mem_free(scratch->distances);
@@ -100,9 +102,11 @@ static vecdb_status scratch_fit(struct graph_scratch *scratch, const struct grap
         scratch->code_room = scratch->float_room = 0;
         mem_free(scratch->code);
         mem_free(scratch->self_code);
+        mem_free(scratch->planes);
+        scratch->planes = mem_alloc(code / 2 + 64);
         scratch->code = mem_aligned_alloc(64, align_up(code + 1, 64));
         scratch->self_code = mem_aligned_alloc(64, align_up(code + 1, 64));
-        if (!scratch->code || !scratch->self_code || !grow(&scratch->floats, floats + 1, sizeof(float)))
+        if (!scratch->code || !scratch->self_code || !scratch->planes || !grow(&scratch->floats, floats + 1, sizeof(float)))
             return scratch_nomem();
         scratch->code_room = code;
         scratch->float_room = floats;
@@ -192,8 +196,7 @@ static inline void prefetch_links(const struct graph_layer *layer, uint32_t node
         simd_prefetch_line(links + 16);
 }
 
-/* The key of (1 + gamma) times a distance. */
-static uint64_t walk_limit(const struct graph_query *query, uint32_t score, float gamma)
+uint64_t graph_walk_limit(const struct graph_query *query, uint32_t score, float gamma)
 {
     double distance = (double)score - (double)query->zero;
 
@@ -221,7 +224,7 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
             continue;
         }
         if (stop.gamma > 0 && pool->count >= stop.keep) {
-            limit = walk_limit(query, graph_key_score(pool->keys[stop.k - 1]), stop.gamma);
+            limit = graph_walk_limit(query, graph_key_score(pool->keys[stop.k - 1]), stop.gamma);
             if (key > limit && pool->cursor >= stop.k)
                 break;
         }
@@ -295,6 +298,7 @@ size_t graph_descend(const struct graph_state *state, struct graph_scratch *scra
 struct search_task {
     struct graph *graph;
     const struct graph_state *state;
+    const struct graph_fused *fused;
     const struct index_search *search;
     size_t ef, refine;
     float gamma;
@@ -738,7 +742,10 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
         pool_reset(&scratch->pool, task->ef);
         for (size_t s = 0; s < seed_count; s++)
             graph_seed(scratch, &state->layers[0], &query, seeds[s], counters);
-        graph_walk(scratch, &state->layers[0], &query, stop, counters);
+        if (task->fused)
+            graph_fused_walk(task->fused, scratch, &state->layers[0], &query, scratch->floats, stop, counters);
+        else
+            graph_walk(scratch, &state->layers[0], &query, stop, counters);
         n = unroll(task, &scratch->pool, want, scratch->hits);
         counters->plain_walks++;
     }
@@ -846,6 +853,7 @@ vecdb_status graph_search(const struct index *index, const struct index_search *
     vecdb_status status;
 
     task.state = atomic_load_explicit(&graph->state, memory_order_acquire);
+    task.fused = atomic_load_explicit(&graph->fused, memory_order_acquire);
     settle_effort(&graph->calibration, effort, search->k, &task);
     task.refine = (size_t)refine < search->k ? search->k : (size_t)refine;
     if (task.ef < search->k)

@@ -30,6 +30,7 @@ struct graph_scratch {
     size_t link_room;
     float *floats;
     uint8_t *code, *self_code; /* 64-byte aligned */
+    uint64_t *planes;          /* of a query, for sketches */
     size_t code_room, float_room;
     struct hit *hits;
     size_t hit_room;
@@ -91,6 +92,8 @@ struct graph_stop {
     float gamma;
 };
 
+/** The key of (1 + gamma) times a score's distance. */
+uint64_t graph_walk_limit(const struct graph_query *query, uint32_t score, float gamma);
 /** Score a node unless it was, and put it in the pool. */
 void graph_seed(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
                 uint32_t node, struct index_counters *counters);

@@ -11,7 +11,9 @@
 
 #define GRAPH_PARAMS                                                                                                   \
     {"M", 16, 2, 2048, "links per node; twice as many at the base, and at most 512", NULL, false},                     \
-    {"efConstruction", 200, 1, 2147483647, "effort of linking a node", NULL, false}
+    {"efConstruction", 200, 1, 2147483647, "effort of linking a node", NULL, false},                                   \
+    {"layout", 0, 0, 1, "compact takes the least memory; fused keeps sketches of a node's neighbours beside it, for speed",  \
+     "compact|fused", false}
 #define REFINE_PARAMS                                                                                                  \
     {"refine", 1, 0, 1, "score more than k rows again on the vectors", "false|true", false},                           \
     {"refine_type", 4, 0, 4, "accepted; rows are scored again as they are", "SQ6|SQ8|BF16|FP16|FP32", false}
@@ -46,6 +48,7 @@ static vecdb_status build_kind(const struct index_ops *ops, bool refine, const s
     struct graph_settings settings = {
         .degree = links > GRAPH_DEGREE_MAX ? GRAPH_DEGREE_MAX : (uint32_t)links,
         .ef_construction = (uint32_t)params_get(params, "efConstruction"),
+        .fused = params_get(params, "layout") != 0,
         .refine = refine,
         .seed = context->seed,
     };

@@ -10,6 +10,8 @@ static const struct param_spec build_params[] = {
     {"out_degree", 32, 5, 300, "links per node at most", NULL, false},
     {"candidate_pool_size", 100, 50, 1000, "finds of a row's search that are thinned to its links", NULL, false},
     {"search_length", 60, 10, 300, "width of that search", NULL, false},
+    {"layout", 0, 0, 1, "compact takes the least memory; fused keeps sketches of a node's neighbours beside it, for speed",
+     "compact|fused", false},
     PARAM_END,
 };
 
@@ -27,6 +29,7 @@ static vecdb_status build_kind(const struct index_ops *ops, const struct vectors
     struct graph_settings settings = {
         .degree = (uint32_t)params_get(params, "out_degree"),
         .ef_construction = 5 * (uint32_t)params_get(params, "search_length"),
+        .fused = params_get(params, "layout") != 0,
         .refine = true,
         .seed = context->seed,
         .neighbours = (uint32_t)params_get(params, "knng"),

@@ -461,6 +461,68 @@ static void test_saved_and_opened(void **state)
         }
 }
 
+/* layout=fused: as good, by fewer rows scored; saved, opened, merged and grown like the other. */
+static void test_fused(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    uint64_t scored[2] = {0};
+
+    (void)state;
+    for (size_t s = 0; s < SPACES; s++) {
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 4060, s % 2 ? TEST_CLUSTERS : TEST_OFFSET, 0, s == 3);
+        struct vectors queries = take_queries(&rows, 60), part = rows.vectors;
+        struct index_build_context context = {.pool = pool, .seed = 3};
+        struct index *fused, *compact, *opened, *merged = NULL;
+        struct answer by_fused = {0}, by_compact = {0}, by_opened = {0}, later = {0};
+        uint32_t *map = mem_array_alloc(4000, sizeof *map);
+        const uint32_t *maps = map;
+        struct params params;
+        struct buf saved = {0};
+        uint8_t *copy;
+        bool bytes = spaces[s].type != VECDB_TYPE_BINARY_VECTOR;
+        part.row_count = 3500;
+        fused = build(&hnsw_ops, &part, spaces[s].metric, "layout=fused", pool);
+        compact = build(&hnsw_ops, &part, spaces[s].metric, "layout=compact", pool);
+        assert_true(!bytes || hnsw_ops.memory(fused) > hnsw_ops.memory(compact));
+        ask(fused, &by_fused, &queries, 10, "ef=60");
+        ask(compact, &by_compact, &queries, 10, "ef=60");
+        check_answer(&part, spaces[s].metric, &by_fused,
+                     test_recall(&part, spaces[s].metric, &by_compact.search, by_compact.hits, by_compact.counts) - 0.02);
+        if (bytes) {
+            scored[0] += by_fused.counters.rows_scored;
+            scored[1] += by_compact.counters.rows_scored;
+        }
+        assert_int_equal(hnsw_ops.save(fused, &saved), VECDB_OK);
+        opened = open_copy(&hnsw_ops, &saved, &part, spaces[s].metric, &copy);
+        ask(opened, &by_opened, &queries, 10, "ef=60");
+        assert_int_equal(by_opened.counters.rows_scored, by_fused.counters.rows_scored);
+        assert_memory_equal(by_opened.counts, by_fused.counts, 60 * sizeof *by_fused.counts);
+        for (uint32_t i = 0; i < 3500; i++)
+            map[i] = i;
+        params_default(hnsw_ops.build_params, &params);
+        if (hnsw_ops.merge(&part, spaces[s].metric, &params, &opened, &maps, 1, &context, &merged) != VECDB_OK)
+            fail_msg("merge: %s", error_last()->message);
+        assert_true(!bytes || hnsw_ops.memory(merged) > hnsw_ops.memory(compact));
+        assert_int_equal(hnsw_ops.add(merged, &rows.vectors, &context), VECDB_OK);
+        ask(merged, &later, &queries, 10, "ef=100");
+        check_answer(&rows.vectors, spaces[s].metric, &later, 0.93);
+        answer_free(&by_fused);
+        answer_free(&by_compact);
+        answer_free(&by_opened);
+        answer_free(&later);
+        hnsw_ops.free(fused);
+        hnsw_ops.free(compact);
+        hnsw_ops.free(opened);
+        hnsw_ops.free(merged);
+        mem_free(map);
+        mem_free(copy);
+        buf_deinit(&saved);
+        test_rows_free(&rows);
+    }
+    print_message("rows scored: %llu fused, %llu compact\n", (unsigned long long)scored[0], (unsigned long long)scored[1]);
+    assert_true(scored[0] < scored[1]);
+}
+
 static void test_grown_row_by_row(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
@@ -641,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_threads_do_not_matter),
         cmocka_unit_test(test_recall_asked_for),
         cmocka_unit_test(test_saved_and_opened),
+        cmocka_unit_test(test_fused),
         cmocka_unit_test(test_grown_row_by_row),
         cmocka_unit_test(test_merged),
         cmocka_unit_test(test_other_kinds),

@@ -115,9 +115,83 @@ static void test_smallest(void **state)
     }
 }
 
+static unsigned plane_sum(const uint64_t *planes, const uint64_t *sketches, size_t words, size_t lanes, size_t i)
+{
+    unsigned sum = 0;
+
+    for (size_t w = 0; w < words; w++)
+        for (size_t p = 0; p < 4; p++)
+            for (size_t bit = 0; bit < 64; bit++)
+                sum += (unsigned)((sketches[w * lanes + i] ^ planes[4 * w + p]) >> bit & 1) << p;
+    return sum;
+}
+
+static void test_sketches(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    const struct graph_kernels *all[8];
+    size_t table_count = tables(all);
+
+    (void)state;
+    for (size_t round = 0; round < 300; round++) {
+        size_t words = 1 + rng_below(&rng, 14), dim = 64 * words, lanes = 8 * (1 + rng_below(&rng, 8));
+        float *x = mem_array_alloc(dim, sizeof *x), *y = mem_array_alloc(dim, sizeof *y), a[64], b[64];
+        uint64_t planes[4 * 14], expected[4 * 14], sketches[14 * 64];
+        uint32_t links[64];
+        float most = 0, step, shift, room;
+        for (size_t i = 0; i < dim; i++) {
+            x[i] = round == 0 ? 0 : (float)rng_normal(&rng);
+            y[i] = (float)rng_normal(&rng);
+            most = x[i] > most ? x[i] : -x[i] > most ? -x[i] : most;
+        }
+        step = graph_scalar.sketch_query(x, dim, expected);
+        for (size_t i = 0; i < dim && round; i++) { /* a level stands for what is within half a step of it */
+            unsigned level = 0;
+            for (size_t p = 0; p < 4; p++)
+                level |= (unsigned)(expected[4 * (i / 64) + p] >> (i % 64) & 1) << p;
+            assert_true(x[i] >= ((float)level - 8.01f) * step && x[i] <= ((float)level - 6.99f) * step);
+        }
+        for (size_t i = 0; i < lanes; i++) {
+            links[i] = rng_below(&rng, 5) ? (uint32_t)rng_below(&rng, 1000000) : UINT32_MAX;
+            a[i] = (float)rng_below(&rng, 1000);
+            b[i] = (float)rng_below(&rng, 8);
+        }
+        for (size_t i = 0; i < words * lanes; i++)
+            sketches[i] = rng_next(&rng);
+        shift = (float)(15 * 32 * words);
+        room = (float)rng_below(&rng, 2000);
+        for (size_t t = 0; t < table_count; t++) {
+            uint64_t bits[14 * 3];
+            uint32_t out[64 + 16];
+            float size, along, wanted_size = 0, wanted_along = 0;
+            size_t count, n = 0;
+            all[t]->sketch_signs(x, y, dim, 3, bits, &size, &along);
+            for (size_t i = 0; i < dim; i++) {
+                assert_int_equal(bits[i / 64 * 3] >> (i % 64) & 1, x[i] >= 0);
+                wanted_size += x[i] >= 0 ? x[i] : -x[i];
+                wanted_along += x[i] >= 0 ? y[i] : -y[i];
+            }
+            assert_true(size >= wanted_size * 0.9999f && size <= wanted_size * 1.0001f);
+            assert_true(along - wanted_along < 0.01f && wanted_along - along < 0.01f);
+            assert_true(all[t]->sketch_query(x, dim, planes) == step);
+            assert_memory_equal(planes, expected, 4 * words * sizeof *planes);
+            count = all[t]->sketch_choose(planes, words, links, a, b, sketches, lanes, 1, shift, room, out);
+            for (size_t i = 0; i < lanes; i++) { /* whole numbers: no rounding */
+                float sum = (float)plane_sum(planes, sketches, words, lanes, i);
+                if (links[i] != UINT32_MAX && a[i] + b[i] * (sum - shift) <= room)
+                    assert_true(n < count && out[n++] == links[i]);
+            }
+            assert_int_equal(count, n);
+        }
+        mem_free(x);
+        mem_free(y);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_smallest)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scores), cmocka_unit_test(test_smallest),
+                                       cmocka_unit_test(test_sketches)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,82 @@ static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids
     gather(query, base, ids, n, dim, true, out);
 }
 
+/* Bit p of each of eight numbers. */
+INLINE uint64_t bits_at(__m256i a, int p)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sll_epi32(a, _mm_cvtsi32_si128(31 - p))));
+}
+
+INLINE float sum_f32(__m256 sum_f32x8)
+{
+    __m128 sum = _mm_add_ps(_mm256_castps256_ps128(sum_f32x8), _mm256_extractf128_ps(sum_f32x8, 1));
+
+    sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
+
+static void sketch_signs(const float *x, const float *y, size_t dim, size_t stride, uint64_t *bits, float *size, float *along)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 size_f32x8 = _mm256_setzero_ps(), along_f32x8 = _mm256_setzero_ps();
+
+    for (size_t w = 0; w < dim / 64; w++) {
+        uint64_t negative = 0;
+        for (size_t i = 0; i < 64; i += 8) {
+            __m256 a = _mm256_loadu_ps(x + w * 64 + i);
+            __m256 mask = _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_NGE_UQ);
+            negative |= (uint64_t)(uint32_t)_mm256_movemask_ps(mask) << i;
+            size_f32x8 = _mm256_add_ps(size_f32x8, _mm256_andnot_ps(sign, a));
+            along_f32x8 = _mm256_add_ps(along_f32x8, _mm256_xor_ps(_mm256_loadu_ps(y + w * 64 + i), _mm256_and_ps(mask, sign)));
+        }
+        bits[w * stride] = ~negative;
+    }
+    *size = sum_f32(size_f32x8);
+    *along = sum_f32(along_f32x8);
+}
+
+static float sketch_query(const float *x, size_t dim, uint64_t *planes)
+{
+    __m256 most_f32x8 = _mm256_setzero_ps();
+    float values[8], most = 0, step;
+
+    for (size_t i = 0; i < dim; i += 8)
+        most_f32x8 = _mm256_max_ps(most_f32x8, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_loadu_ps(x + i)));
+    _mm256_storeu_ps(values, most_f32x8);
+    for (size_t i = 0; i < 8; i++)
+        most = values[i] > most ? values[i] : most;
+    step = most > 0 ? most / 7.5f : 1;
+    for (size_t w = 0; w < dim / 64; w++) {
+        uint64_t bits[4] = {0};
+        for (size_t i = 0; i < 64; i += 8) {
+            __m256 scaled = _mm256_div_ps(_mm256_loadu_ps(x + w * 64 + i), _mm256_set1_ps(step));
+            __m256i level = _mm256_cvttps_epi32(_mm256_add_ps(scaled, _mm256_set1_ps(8)));
+            level = _mm256_min_epi32(level, _mm256_set1_epi32(15));
+            for (int p = 0; p < 4; p++)
+                bits[p] |= bits_at(level, p) << i;
+        }
+        for (size_t p = 0; p < 4; p++)
+            planes[4 * w + p] = bits[p];
+    }
+    return step;
+}
+
+static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
+                            const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < lanes; i++) {
+        uint32_t sum = 0;
+        for (size_t w = 0; w < words; w++)
+            for (size_t p = 0; p < 4; p++)
+                sum += (uint32_t)__builtin_popcountll(sketches[w * lanes + i] ^ planes[4 * w + p]) << p;
+        out[n] = links[i];
+        n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
+    }
+    return n;
+}
+
 /* The largest value that is among the k smallest, by bisection: values are not negative. */
 static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out)
 {
@@ -109,5 +185,8 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
 const struct graph_kernels graph_avx2 = {
     .l2sq_u8 = l2sq_u8,
     .dot_u8s8 = dot_u8s8,
+    .sketch_signs = sketch_signs,
+    .sketch_query = sketch_query,
+    .sketch_choose = sketch_choose,
     .smallest_i32 = smallest_i32,
 };

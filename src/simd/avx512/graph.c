@@ -129,6 +129,101 @@ static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids
     }
 }
 
+static void sketch_signs(const float *x, const float *y, size_t dim, size_t stride, uint64_t *bits, float *size, float *along)
+{
+    __m512 size_f32x16 = _mm512_setzero_ps(), along_f32x16 = _mm512_setzero_ps();
+
+    for (size_t w = 0; w < dim / 64; w++) {
+        uint64_t positive = 0;
+        for (size_t i = 0; i < 64; i += 16) {
+            __m512 a = _mm512_loadu_ps(x + w * 64 + i), b = _mm512_loadu_ps(y + w * 64 + i);
+            __mmask16 mask = _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GE_OQ);
+            positive |= (uint64_t)mask << i;
+            size_f32x16 = _mm512_add_ps(size_f32x16, _mm512_abs_ps(a));
+            along_f32x16 = _mm512_mask_add_ps(_mm512_sub_ps(along_f32x16, b), mask, along_f32x16, b);
+        }
+        bits[w * stride] = positive;
+    }
+    *size = _mm512_reduce_add_ps(size_f32x16);
+    *along = _mm512_reduce_add_ps(along_f32x16);
+}
+
+static float sketch_query(const float *x, size_t dim, uint64_t *planes)
+{
+    __m512 most_f32x16 = _mm512_setzero_ps(), shrink;
+    float most, step;
+
+    for (size_t i = 0; i < dim; i += 16)
+        most_f32x16 = _mm512_max_ps(most_f32x16, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
+    most = _mm512_reduce_max_ps(most_f32x16);
+    step = most > 0 ? most / 7.5f : 1;
+    shrink = _mm512_set1_ps(step);
+    for (size_t w = 0; w < dim / 64; w++) {
+        uint64_t bits[4] = {0};
+        for (size_t i = 0; i < 64; i += 16) {
+            __m512 scaled = _mm512_div_ps(_mm512_loadu_ps(x + w * 64 + i), shrink);
+            __m512i level = _mm512_cvttps_epi32(_mm512_add_ps(scaled, _mm512_set1_ps(8)));
+            level = _mm512_min_epi32(level, _mm512_set1_epi32(15));
+            for (size_t p = 0; p < 4; p++)
+                bits[p] |= (uint64_t)_mm512_test_epi32_mask(level, _mm512_set1_epi32(1 << p)) << i;
+        }
+        for (size_t p = 0; p < 4; p++)
+            planes[4 * w + p] = bits[p];
+    }
+    return step;
+}
+
+#ifdef __AVX512VPOPCNTDQ__
+static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
+                            const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < lanes; i += 8) {
+        __m512i sum_u64x8[4];
+        __m256i ids = _mm256_loadu_si256((const __m256i *)(links + i));
+        __m256 estimate;
+        __mmask8 near;
+        for (size_t p = 0; p < 4; p++)
+            sum_u64x8[p] = _mm512_setzero_si512();
+        for (size_t w = 0; w < words; w++) {
+            __m512i sketch = _mm512_loadu_si512(sketches + w * lanes + i);
+            for (size_t p = 0; p < 4; p++) {
+                __m512i differ = _mm512_xor_si512(sketch, _mm512_set1_epi64((long long)planes[4 * w + p]));
+                sum_u64x8[p] = _mm512_add_epi64(sum_u64x8[p], _mm512_popcnt_epi64(differ));
+            }
+        }
+        sum_u64x8[0] = _mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[1], 1));
+        sum_u64x8[2] = _mm512_add_epi64(sum_u64x8[2], _mm512_slli_epi64(sum_u64x8[3], 1));
+        sum_u64x8[0] = _mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[2], 2));
+        estimate = _mm256_fmsub_ps(_mm256_cvtepi32_ps(_mm512_cvtepi64_epi32(sum_u64x8[0])), _mm256_set1_ps(step),
+                                   _mm256_set1_ps(shift));
+        estimate = _mm256_fmadd_ps(estimate, _mm256_loadu_ps(b + i), _mm256_loadu_ps(a + i));
+        near = _mm256_cmp_ps_mask(estimate, _mm256_set1_ps(room), _CMP_LE_OQ) &
+               _mm256_cmpneq_epi32_mask(ids, _mm256_set1_epi32(-1));
+        _mm256_storeu_si256((__m256i *)(out + n), _mm256_maskz_compress_epi32(near, ids));
+        n += (size_t)_mm_popcnt_u32(near);
+    }
+    return n;
+}
+#else
+static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
+                            const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < lanes; i++) {
+        uint32_t sum = 0;
+        for (size_t w = 0; w < words; w++)
+            for (size_t p = 0; p < 4; p++)
+                sum += (uint32_t)__builtin_popcountll(sketches[w * lanes + i] ^ planes[4 * w + p]) << p;
+        out[n] = links[i];
+        n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
+    }
+    return n;
+}
+#endif
+
 static inline size_t count_not_above(const int32_t *values, size_t n, int32_t limit)
 {
     __m512i limit_i32x16 = _mm512_set1_epi32(limit);
@@ -203,5 +298,8 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
 const struct graph_kernels AVX512(graph) = {
     .l2sq_u8 = l2sq_u8,
     .dot_u8s8 = dot_u8s8,
+    .sketch_signs = sketch_signs,
+    .sketch_query = sketch_query,
+    .sketch_choose = sketch_choose,
     .smallest_i32 = smallest_i32,
 };

@@ -1,6 +1,8 @@
 /* What graphs need beyond distances: the definitions. */
 #include "simd/graph.h"
 
+#include <stdbool.h>
+
 static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
 {
     const uint8_t *q = query;
@@ -27,6 +29,58 @@ static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids
             sum += q[d] * row[d];
         out[i] = 0x80000000u - (uint32_t)sum;
     }
+}
+
+static void sketch_signs(const float *x, const float *y, size_t dim, size_t stride, uint64_t *bits, float *size, float *along)
+{
+    *size = *along = 0;
+    for (size_t w = 0; w < dim / 64; w++) {
+        uint64_t word = 0;
+        for (size_t i = w * 64; i < w * 64 + 64; i++) {
+            bool positive = x[i] >= 0;
+            *size += positive ? x[i] : -x[i];
+            *along += positive ? y[i] : -y[i];
+            word |= (uint64_t)positive << (i % 64);
+        }
+        bits[w * stride] = word;
+    }
+}
+
+static float sketch_query(const float *x, size_t dim, uint64_t *planes)
+{
+    float most = 0, step;
+
+    for (size_t i = 0; i < dim; i++)
+        most = x[i] > most ? x[i] : -x[i] > most ? -x[i] : most;
+    step = most > 0 ? most / 7.5f : 1;
+    for (size_t w = 0; w < dim / 64; w++) {
+        uint64_t bits[4] = {0};
+        for (size_t i = 0; i < 64; i++) {
+            unsigned level = (unsigned)(x[w * 64 + i] / step + 8);
+            level = level > 15 ? 15 : level;
+            for (size_t p = 0; p < 4; p++)
+                bits[p] |= (uint64_t)(level >> p & 1) << i;
+        }
+        for (size_t p = 0; p < 4; p++)
+            planes[4 * w + p] = bits[p];
+    }
+    return step;
+}
+
+static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
+                            const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < lanes; i++) {
+        uint32_t sum = 0;
+        for (size_t w = 0; w < words; w++)
+            for (size_t p = 0; p < 4; p++)
+                sum += (uint32_t)__builtin_popcountll(sketches[w * lanes + i] ^ planes[4 * w + p]) << p;
+        out[n] = links[i];
+        n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
+    }
+    return n;
 }
 
 /* The largest value that is among the k smallest, by bisection: values are not negative. */
@@ -65,5 +119,8 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
 const struct graph_kernels graph_scalar = {
     .l2sq_u8 = l2sq_u8,
     .dot_u8s8 = dot_u8s8,
+    .sketch_signs = sketch_signs,
+    .sketch_query = sketch_query,
+    .sketch_choose = sketch_choose,
     .smallest_i32 = smallest_i32,
 };
