@@ -64,6 +64,7 @@ def built_library():
 
 class BuildWithLibrary(build_py):
     def run(self):
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # what an earlier build left would come along
         super().run()
         library, program = built_library()
         target = Path(self.build_lib) / "vecdb" / "lib"

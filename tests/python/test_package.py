@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from support import ROOT, Case, vecdb
+from vecdb import __main__ as command_line
 from vecdb import _library
 
 PACKAGE = ROOT / "bindings" / "python"
@@ -30,6 +31,27 @@ class WithoutNumpy(unittest.TestCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr[-3000:])
         self.assertIn("OK", done.stderr)
+
+
+class CommandLine(Case):
+    """python -m vecdb is the vecdb command line."""
+
+    def run_it(self, *arguments):
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        return subprocess.run([sys.executable, "-m", "vecdb", *arguments], capture_output=True, text=True, env=env)
+
+    @unittest.skipUnless(command_line.find_program(), "there is no command line program here")
+    def test_reads_what_python_wrote(self):
+        path = os.path.join(self.folder(), "db")
+        with vecdb.open(path) as db:
+            films = db.create_collection("films", [vecdb.Field("id", "INT64", primary_key=True), vecdb.Field("v", "FLOAT_VECTOR", dim=2)])
+            films.insert({"id": [1, 2], "v": [[1, 2], [3, 4]]})
+        done = self.run_it("info", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("films", done.stdout)
+        done = self.run_it("verify", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotEqual(self.run_it("nonsense").returncode, 0)
 
 
 class Types(unittest.TestCase):
