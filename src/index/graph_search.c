@@ -629,7 +629,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
             continue;
         }
         if (passing->count >= keep && task->gamma > 0)
-            limit = walk_limit(query, graph_key_score(passing->keys[task->gamma_k - 1]), task->gamma);
+            limit = graph_walk_limit(query, graph_key_score(passing->keys[task->gamma_k - 1]), task->gamma);
         else if (passing->count == passing->capacity)
             limit = passing->keys[passing->count - 1];
         if (key > limit)
