@@ -46,6 +46,7 @@ struct graph_state {
     uint32_t *dup_next;          /* per row: the next one of equal code, or GRAPH_NONE; NULL when there are none */
     struct graph_state *retired; /* an older state, for those who may still read it */
     void *retired_memory[GRAPH_LAYERS * 3 + 1];
+    uint32_t entry_beam;         /* candidates kept on the way down; 0: GRAPH_ENTRY */
 };
 
 /* How much effort a recall takes, measured at build time on rows that were not yet in the graph. */

@@ -131,7 +131,7 @@ static vecdb_status fill_layer(struct graph *graph, struct graph_state *state, u
     return VECDB_OK;
 }
 
-vecdb_status graph_link_layers(struct graph *graph, bool base, uint32_t *rows, size_t node_count,
+vecdb_status graph_link_layers(struct graph *graph, bool base, const uint64_t *promoted, uint32_t *rows, size_t node_count,
                                const struct index_build_context *context)
 {
     struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
@@ -150,7 +150,7 @@ vecdb_status graph_link_layers(struct graph *graph, bool base, uint32_t *rows, s
         if ((e || base) && (status = graph_link(&linker)) != VECDB_OK)
             break;
         for (size_t i = 0; i < node_count; i++)
-            if (!i || graph_height(graph->settings.seed, rows[i]) > e) {
+            if (!i || graph_height(graph->settings.seed, rows[i]) > e || (e == 0 && promoted && bitmap_get(promoted, rows[i]))) {
                 numbers[n] = numbers[i];
                 rows[n++] = rows[i];
             }
@@ -174,6 +174,16 @@ static size_t hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_
             nodes[kept++] = nodes[i];
     *node_count = kept;
     return n;
+}
+
+static vecdb_status link_nodes(struct graph *graph, const uint32_t *nodes, size_t node_count,
+                               const struct index_build_context *context)
+{
+    uint32_t *rows = mem_dup(nodes, node_count * sizeof *rows);
+    vecdb_status status = rows ? graph_link_layers(graph, true, NULL, rows, node_count, context) : error_nomem("graph index");
+
+    mem_free(rows);
+    return status == VECDB_OK ? graph_cover(graph, nodes, node_count, context) : status;
 }
 
 static vecdb_status build_all(struct graph *graph, const struct index_build_context *context)
@@ -201,7 +211,7 @@ static vecdb_status build_all(struct graph *graph, const struct index_build_cont
     if (status == VECDB_OK)
         held_count = hold_out(graph, nodes, &node_count, held);
     if (status == VECDB_OK && node_count)
-        status = graph_link_layers(graph, true, nodes, node_count, context);
+        status = link_nodes(graph, nodes, node_count, context);
     mem_free(nodes);
     if (status == VECDB_OK && held_count) {
         TRY(graph_calibrate(graph, held, held_count, context));

@@ -30,9 +30,13 @@ vecdb_status graph_link(const struct graph_linker *linker);
 vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned);
 /** Rows of a new code to `nodes`, which has room for all; the others into the chain of the first that has it. */
 vecdb_status graph_find_nodes(struct graph *graph, struct pool *pool, uint32_t *nodes, size_t *node_count);
-/** Layers above the base, and the base's links if `base`. `rows` are its nodes, and are used up. */
-vecdb_status graph_link_layers(struct graph *graph, bool base, uint32_t *rows, size_t node_count,
+/** Layers above the base, and the base's links if `base`. `rows` are its nodes, and are used up. `promoted` is a bitmap of rows
+ * that are in the first layer above though their hash does not say so; NULL: none. */
+vecdb_status graph_link_layers(struct graph *graph, bool base, const uint64_t *promoted, uint32_t *rows, size_t node_count,
                                const struct index_build_context *context);
+/** Promote rows into the layer above until searches find nearly all of `nodes`, which are the base layer's. */
+vecdb_status graph_cover(struct graph *graph, const uint32_t *nodes, size_t node_count,
+                         const struct index_build_context *context);
 #define GRAPH_CALIBRATION_QUERIES 256
 /** Measure what recall which effort brings, on rows that are not linked yet. */
 vecdb_status graph_calibrate(struct graph *graph, const uint32_t *rows, size_t count,

@@ -79,6 +79,7 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     store_u32(h + 84, GRAPH_LAYERS);
     store_u32(h + 88, (uint32_t)codec->stride);
     store_u32(h + 92, graph->calibration.query_count);
+    store_u32(h + 344, state->entry_beam);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
         store_f32(h + 96 + 8 * i, graph->calibration.ef[i].effort);
         store_f32(h + 100 + 8 * i, graph->calibration.ef[i].recall);
@@ -175,7 +176,9 @@ static vecdb_status check_header(const uint8_t *h, size_t size, const struct vec
         return CORRUPT("dim %u, but the field's is %u", load_u32(h + 32), vectors->dim);
     if (load_u32(h + 84) != GRAPH_LAYERS)
         return CORRUPT("%u layers, expected %d", load_u32(h + 84), GRAPH_LAYERS);
-    for (size_t i = 344; i < HEADER_SIZE; i++)
+    if (load_u32(h + 344) > GRAPH_ENTRY_BEAM_MAX)
+        return CORRUPT("entry beam %u, at most %d", load_u32(h + 344), GRAPH_ENTRY_BEAM_MAX);
+    for (size_t i = 348; i < HEADER_SIZE; i++)
         if (h[i])
             return CORRUPT("header: byte %zu is %u, not zero", i, (unsigned)h[i]);
     return VECDB_OK;
@@ -405,6 +408,7 @@ static vecdb_status read_parts(struct graph *graph, struct graph_state *state, c
         memcpy(codec->signs, part, codec->code_dim / 2);
     }
     TRY(check_codec(codec, flags, load_u32(h + 88), &state->vectors, graph->base.metric));
+    state->entry_beam = load_u32(h + 344);
     for (unsigned e = 0; e < GRAPH_LAYERS; e++) {
         struct graph_layer *layer = &state->layers[e];
         layer->count = layer->capacity = load_u32(h + 192 + 8 * e);

@@ -370,7 +370,10 @@ static vecdb_status move_layers(struct graph *graph, const struct graph_state *o
         const struct graph_layer *from = &old->layers[e];
         struct graph_layer *to = &next->layers[e];
         uint32_t count = from->count;
-        TRY(graph_layer_alloc(to, e, stride, layer_room(graph->settings.seed, e, capacity)));
+        size_t room = layer_room(graph->settings.seed, e, capacity);
+        if (e) /* building promotes some beyond what the hashes say */
+            room += count + 1 - layer_room(graph->settings.seed, e, old->layers[0].count);
+        TRY(graph_layer_alloc(to, e, stride, room));
         to->count = count;
         if (!count)
             continue;

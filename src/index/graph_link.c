@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "index/cluster.h"
+#include "index/graph_far.h"
 #include "index/graph_prune.h"
 #include "index/knn_graph.h"
 
@@ -404,7 +405,10 @@ vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *
         goto out;
     swap_links(&pass);
     clear_unlinked(&pass);
-    if ((status = add_reverse(&pass)) == VECDB_OK)
+    status = add_reverse(&pass);
+    if (status == VECDB_OK)
+        status = graph_link_far(linker);
+    if (status == VECDB_OK)
         status = graph_repair(linker);
 out:
     settle_links(&pass, original);
@@ -463,7 +467,9 @@ vecdb_status graph_link(const struct graph_linker *linker)
     clear_unlinked(&pass);
     if ((status = add_reverse(&pass)) != VECDB_OK)
         goto out;
-    status = graph_repair(linker);
+    status = graph_link_far(linker);
+    if (status == VECDB_OK)
+        status = graph_repair(linker);
 out:
     settle_links(&pass, original);
     knn_lists_deinit(&lists);

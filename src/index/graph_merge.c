@@ -250,7 +250,9 @@ static vecdb_status merge_parts(struct merge *merge, const struct index_build_co
     else
         status = graph_link_parts(&linker, merge->part_of, left >= merge->node_count / FEW_LEFT);
     if (status == VECDB_OK)
-        status = graph_link_layers(merge->graph, false, rows, merge->node_count, context);
+        status = graph_link_layers(merge->graph, false, NULL, rows, merge->node_count, context);
+    if (status == VECDB_OK)
+        status = graph_cover(merge->graph, merge->nodes, merge->node_count, context);
     mem_free(rows);
     return status;
 }

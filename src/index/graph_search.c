@@ -66,6 +66,8 @@ static bool grow(void *field, size_t count, size_t size)
 
 vecdb_status graph_scratch_pool(struct graph_scratch *scratch, size_t ef)
 {
+    if (ef < GRAPH_ENTRY_BEAM_MAX)
+        ef = GRAPH_ENTRY_BEAM_MAX;
     if (scratch->pool_room < ef + 1) {
         scratch->pool_room = 0;
         if (!grow(&scratch->pool.keys, ef + 1, sizeof(uint64_t)) || !grow(&scratch->passing.keys, ef + 1, sizeof(uint64_t)))
@@ -258,7 +260,8 @@ static uint32_t layer_count(const struct graph_layer *layer) { return __atomic_l
 size_t graph_descend(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *query,
                      unsigned to_layer, uint32_t seeds[GRAPH_ENTRY], struct index_counters *counters)
 {
-    struct graph_stop stop = {.ef = GRAPH_ENTRY};
+    size_t beam = state->entry_beam > GRAPH_ENTRY ? state->entry_beam : GRAPH_ENTRY;
+    struct graph_stop stop = {.ef = beam};
     uint32_t scores[GRAPH_SCAN_MAX], count;
     unsigned e = to_layer > 1 ? to_layer : 1;
     size_t n = 0;
@@ -276,7 +279,7 @@ size_t graph_descend(const struct graph_state *state, struct graph_scratch *scra
     for (uint32_t i = 0; i < count; i++)
         graph_pool_insert(&scratch->pool, graph_key(scores[i], i));
     for (;;) {
-        n = scratch->pool.count;
+        n = scratch->pool.count < GRAPH_ENTRY ? scratch->pool.count : GRAPH_ENTRY;
         for (size_t i = 0; i < n; i++)
             seeds[i] = graph_key_node(scratch->pool.keys[i]);
         if (e == to_layer)
@@ -285,7 +288,7 @@ size_t graph_descend(const struct graph_state *state, struct graph_scratch *scra
             seeds[i] = state->layers[e].lower[seeds[i]];
         if (--e == to_layer)
             return n;
-        pool_reset(&scratch->pool, GRAPH_ENTRY);
+        pool_reset(&scratch->pool, beam);
         for (size_t i = 0; i < n; i++)
             graph_seed(scratch, &state->layers[e], query, seeds[i], counters);
         graph_walk(scratch, &state->layers[e], query, stop, counters);

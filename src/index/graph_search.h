@@ -100,7 +100,8 @@ void graph_seed(struct graph_scratch *scratch, const struct graph_layer *layer, 
 /** Walk from what the pool holds. The pool is left sorted; visited bits stay set. */
 void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
                 struct graph_stop stop, struct index_counters *counters);
-#define GRAPH_ENTRY 2 /* candidates kept on the way down */
+#define GRAPH_ENTRY 2 /* candidates that come down to the base layer */
+#define GRAPH_ENTRY_BEAM_MAX 64
 /** Descend from the top to `layer`: nodes of it near the query. Returns how many, 0 in an empty graph. */
 size_t graph_descend(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *query,
                      unsigned layer, uint32_t seeds[GRAPH_ENTRY], struct index_counters *counters);

@@ -212,6 +212,49 @@ static void test_all_equal(void **state)
     test_rows_free(&rows);
 }
 
+/* Clusters far apart, of all centres equally far: no link between near rows leads out of one, no descent towards another. */
+static void test_islands(void **state)
+{
+    static const struct {
+        uint32_t dim, clusters;
+    } cases[] = {{96, 150}, {64, 10}};
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        uint32_t dim = cases[c].dim;
+        struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, dim, 12200, TEST_CLUSTERS, 0, false);
+        float *centres = mem_array_alloc((size_t)cases[c].clusters * dim, sizeof *centres);
+        struct answer answer = {0};
+        struct vectors queries;
+        struct index *index, *opened;
+        struct buf bytes = {0};
+        for (size_t i = 0; i < (size_t)cases[c].clusters * dim; i++)
+            centres[i] = (float)rng_normal(&rng);
+        for (size_t row = 0; row < rows.vectors.row_count; row++) {
+            float *to = (float *)(void *)(rows.data + row * rows.vectors.stride);
+            size_t cluster = (size_t)rng_below(&rng, cases[c].clusters);
+            for (uint32_t d = 0; d < dim; d++)
+                to[d] = centres[cluster * dim + d] + 0.3f * (float)rng_normal(&rng);
+        }
+        queries = take_queries(&rows, 200);
+        index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, "M=16, efConstruction=200", pool);
+        ask(index, &answer, &queries, 10, "ef=100");
+        check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0.97);
+        answer_free(&answer);
+        assert_int_equal(hnsw_ops.save(index, &bytes), VECDB_OK);
+        assert_int_equal(hnsw_ops.open(bytes.data, bytes.size, &rows.vectors, VECDB_METRIC_L2, NULL, &opened), VECDB_OK);
+        ask(opened, &answer, &queries, 10, "ef=100");
+        check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0.97);
+        answer_free(&answer);
+        hnsw_ops.free(opened);
+        hnsw_ops.free(index);
+        buf_deinit(&bytes);
+        mem_free(centres);
+        test_rows_free(&rows);
+    }
+}
+
 static void test_half_duplicates(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
@@ -693,6 +736,7 @@ int main(void)
         cmocka_unit_test(test_integers_need_no_second_look),
         cmocka_unit_test(test_few_rows),
         cmocka_unit_test(test_all_equal),
+        cmocka_unit_test(test_islands),
         cmocka_unit_test(test_half_duplicates),
         cmocka_unit_test(test_an_outlier_and_idle_dimensions),
         cmocka_unit_test(test_lengths_that_differ),
