@@ -11,7 +11,7 @@ CC := gcc
 endif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
-PKGS := openblas liblz4 libxxhash jansson libpcre2-8
+PKGS := liblz4 libxxhash jansson libpcre2-8
 PKG_CONFIG ?= pkg-config
 
 OPT ?= -O3

@@ -13,7 +13,7 @@ EXTRA_TESTS += tests/headers/run tests/examples/run tests/cli/run
 test: deps-test ## all tests; T=name runs tests/unit/test_name only
 	@$(MAKE) --no-print-directory $(if $(T),unit,test-all)
 
-# Sanitizers: the unit tests, in build directories of their own. OpenBLAS has leaks and races of its own making.
+# Sanitizers: the unit tests, in build directories of their own.
 SANITIZER_TESTS ?= $(TEST_BINS)
 asan: deps-test ## unit tests under AddressSanitizer, leaks included
 	@$(MAKE) --no-print-directory BUILD=build-asan OPT=-O1 \
@@ -22,7 +22,7 @@ asan: deps-test ## unit tests under AddressSanitizer, leaks included
 ubsan: deps-test ## unit tests under UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory BUILD=build-ubsan OPT=-O2 SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' unit
 tsan: deps-test ## the tests that use threads, under ThreadSanitizer
-	@OPENBLAS_NUM_THREADS=1 $(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE='-fsanitize=thread' unit-threads
+	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE='-fsanitize=thread' unit-threads
 
 # Tests of code that runs on several threads; the rest would only be slow there.
 THREAD_TESTS := $(filter %pool %threads %wal %store %freshness %query_features,$(TEST_BINS))

@@ -12,7 +12,7 @@ test-filter-oracle: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## filters against sql
 
 # Takes some two hours; stopped, or with SOAK_SECONDS, it goes on where it was when it is run again.
 SOAK_EXPRESSIONS ?= 5000000
-soak: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## the same with 5,000,000 expressions: resumable, SOAK_SECONDS=300 does a part
+soak: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## filters against the oracle with 5,000,000 expressions: resumable, SOAK_SECONDS=300 does a part
 	@mkdir -p $(BUILD)/soak
 	@python3 tests/python/test_filter_oracle.py --driver $(FILTER_DRIVER) --library $(BUILD)/libvecdb.so \
 	    --expressions $(SOAK_EXPRESSIONS) --state $(BUILD)/soak/filter.json $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS)) \

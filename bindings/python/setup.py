@@ -58,7 +58,7 @@ def built_library():
     try:
         subprocess.run(command, check=True, env=environment)
     except (OSError, subprocess.CalledProcessError) as problem:
-        sys.exit(f"vecdb: building the C library failed ({problem}); it needs make, a C compiler, OpenBLAS, lz4, xxhash")
+        sys.exit(f"vecdb: building the C library failed ({problem}); it needs make, a C compiler, lz4, xxhash, jansson, pcre2")
     return (build / "libvecdb.so").resolve(), build / "vecdb"
 
 
