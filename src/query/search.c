@@ -564,7 +564,8 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
         if (covered > task.vectors.row_count)
             covered = task.vectors.row_count;
         if (scans(ref, search)) {
-            bool of_index = ref && !search->exact && ref->index->metric == search->metric && !ref->segment->growing &&
+            /* also over growing rows: nothing is added to an index of the kinds that scan */
+            bool of_index = ref && !search->exact && ref->index->metric == search->metric &&
                             covered == task.vectors.row_count;
             status = scan_view(&task, of_index ? ref : NULL, part, counters);
         } else {
