@@ -318,7 +318,8 @@ class Maker:
                     return None
                 return fit({"-": lambda: -value, "+": lambda: value, "~": lambda: ~value}[sign]())
 
-            sql = e.sql and "(%s%s)" % (sign + " ", e.sql)
+            # sqlite3 makes a REAL of the least INT64 negated; here it is an overflow
+            sql = "(%s%s)" % (sign + " ", e.sql) if e.sql and not (sign == "-" and "i64" in e.sql) else None
             return Expression(sign + " " * self.chance(0.3) + self.wrap(e, 3), 3, run, sql, "int" if integers else "number")
         left = self.numeric(depth - 1, integers)
         if op == "**":
