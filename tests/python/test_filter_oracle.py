@@ -10,6 +10,7 @@ asked of a real collection: two sealed segments with indexes, deleted rows in bo
 
 import argparse
 import json
+import operator
 import os
 import random
 import re
@@ -54,39 +55,41 @@ def float32(value):
 # ---- values: None is "no value" ----
 
 
+KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
 def kind(value):
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, (int, float)):
-        return "number"
-    return {str: "string", list: "array", dict: "object"}[type(value)]
+    return KINDS[type(value)]
 
 
 def same(a, b):
     """Deep equality in which True is not 1."""
     if a is None or b is None:
         return a is b
-    if kind(a) != kind(b):
+    what = kind(a)
+    if what != kind(b):
         return False
-    if kind(a) == "array":
+    if what == "array":
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b))
-    if kind(a) == "object":
+    if what == "object":
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     return a == b
 
 
 def compare(op, a, b):
-    if a is None or b is None or kind(a) != kind(b):
+    if a is None or b is None:
+        return None
+    what = kind(a)
+    if what != kind(b):
         return None
     if op == "==":
         return same(a, b)
     if op == "!=":
         return not same(a, b)
-    if kind(a) not in ("number", "string"):
+    if what not in ("number", "string"):
         return None
-    if kind(a) == "string":
-        a, b = a.encode(), b.encode()
-    return {"<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
+    return ORDERS[op](a, b)  # strings by code point, which is the order of their UTF-8 too
 
 
 def fit(value):
