@@ -10,12 +10,13 @@ $(FILTER_DRIVER): tests/filter/driver.c $(OBJS) $(BUILD)/tests/support/filter_ro
 test-filter-oracle: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## filters against sqlite3 and a naive evaluator, EXPRESSIONS=20000
 	@BUILD=$(BUILD) EXPRESSIONS=$(EXPRESSIONS) SEED=$(SEED) tests/filter/oracle
 
-# Takes some two hours; stopped, or with SOAK_SECONDS, it goes on where it was when it is run again.
+# Takes some two hours of processor time; stopped, or with SOAK_SECONDS, it goes on where it was when it is run again.
 SOAK_EXPRESSIONS ?= 5000000
+SOAK_JOBS ?= $(shell nproc)
 soak: $(FILTER_DRIVER) $(BUILD)/libvecdb.so ## filters against the oracle with 5,000,000 expressions: resumable, SOAK_SECONDS=300 does a part
 	@mkdir -p $(BUILD)/soak
 	@python3 tests/python/test_filter_oracle.py --driver $(FILTER_DRIVER) --library $(BUILD)/libvecdb.so \
-	    --expressions $(SOAK_EXPRESSIONS) --state $(BUILD)/soak/filter.json $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS)) \
+	    --expressions $(SOAK_EXPRESSIONS) --jobs $(SOAK_JOBS) --state $(BUILD)/soak/filter $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS)) \
 	    $(if $(SEED),--seed $(SEED))
 
 EXTRA_TESTS += tests/filter/oracle

@@ -758,12 +758,12 @@ class Progress:
 
     def __init__(self, options):
         self.options = options
-        self.done, self.different = 0, 0
+        self.done, self.different = options.first, 0
         self.start = self.told = time.monotonic()
         if options.state and os.path.exists(options.state):
             with open(options.state) as file:
                 kept = json.load(file)
-            if kept["seed"] == options.seed and kept["rows"] == options.rows:
+            if all(kept.get(name) == getattr(options, name) for name in ("seed", "rows", "first")):
                 self.done, self.different = kept["done"], kept["different"]
         self.began = self.done
 
@@ -787,7 +787,7 @@ class Progress:
         if not self.options.state:
             return
         with open(self.options.state + ".new", "w") as file:
-            json.dump({"seed": self.options.seed, "rows": self.options.rows, "done": self.done,
+            json.dump({"seed": self.options.seed, "rows": self.options.rows, "first": self.options.first, "done": self.done,
                        "different": self.different + different}, file)
         os.replace(self.options.state + ".new", self.options.state)
 
@@ -795,6 +795,21 @@ class Progress:
 def memory_directory():
     """Where files need no disk: the collection's are made anew for every table."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def share(options):
+    """One process for each part of the expressions, each with a state file of its own."""
+    each, jobs = -(-options.expressions // options.jobs), []
+    for job in range(options.jobs):
+        command = [sys.executable, __file__, "--driver", options.driver, "--rows", str(options.rows), "--seed", str(options.seed),
+                   "--seconds", str(options.seconds), "--first", str(job * each),
+                   "--expressions", str(min((job + 1) * each, options.expressions))]
+        if options.library:
+            command += ["--library", options.library]
+        if options.state:
+            command += ["--state", "%s.%d" % (options.state, job)]
+        jobs.append(subprocess.Popen(command))
+    return max([job.wait() for job in jobs])
 
 
 def main():
@@ -806,7 +821,11 @@ def main():
     parser.add_argument("--library", help="libvecdb.so: a collection is asked too")
     parser.add_argument("--state", help="a file that remembers how far it is: the next run goes on from there")
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long; 0: when all are done")
+    parser.add_argument("--first", type=int, default=0, help="leave out so many of the expressions")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the expressions")
     options = parser.parse_args()
+    if options.jobs > 1:
+        return share(options)
     progress = Progress(options)
     stored = None
     if options.library:
