@@ -212,6 +212,12 @@ vecdb_status collection_alive(const struct collection *collection)
     return VECDB_OK;
 }
 
+vecdb_status collection_writable(const struct collection *collection)
+{
+    TRY(collection_alive(collection));
+    return database_writable(collection->database);
+}
+
 vecdb_status collection_find_partition(const struct collection *collection, const char *name, uint32_t *id)
 {
     for (size_t i = 0; i < collection->partition_count; i++)
@@ -266,9 +272,7 @@ vecdb_status collection_add_field(struct collection *collection, const vecdb_fie
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = schema_with_field(collection_schema(collection), field, &schema);
     if (status == VECDB_OK)

@@ -88,6 +88,8 @@ vecdb_status collection_stage(struct collection *collection, struct snapshot *sn
 vecdb_status collection_commit(struct collection *collection, struct snapshot *staged, vecdb_durability durability);
 /** VECDB_ERR_NO_SUCH when the collection has been dropped. */
 vecdb_status collection_alive(const struct collection *collection);
+/** Whether it may be changed: it is there, and its database neither read-only nor failed. */
+vecdb_status collection_writable(const struct collection *collection);
 vecdb_status collection_add_schema(struct collection *collection, struct schema *schema);
 /** Go over to another schema of the same rows; takes it over, also on failure. With write_lock. */
 vecdb_status collection_set_schema(struct collection *collection, struct schema *schema);

@@ -359,9 +359,7 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = define(collection, options, &definition);
     if (status == VECDB_OK)
@@ -401,9 +399,7 @@ static vecdb_status check_options(struct collection *collection, const vecdb_ind
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = define(collection, options, &definition);
     pthread_mutex_unlock(&collection->write_lock);
@@ -433,9 +429,7 @@ static vecdb_status drop_index(struct collection *collection, const char *name)
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = collection_find_index(collection, name, &definition);
     if (status == VECDB_OK)

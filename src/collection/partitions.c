@@ -14,8 +14,7 @@ vecdb_status collection_create_partition(struct collection *collection, const ch
     if (status != VECDB_OK)
         return status;
     pthread_mutex_lock(&collection->write_lock);
-    if ((status = collection_alive(collection)) != VECDB_OK ||
-        (status = database_writable(collection->database)) != VECDB_OK)
+    if ((status = collection_writable(collection)) != VECDB_OK)
         goto done;
     if (collection_schema(collection)->partition_key != SCHEMA_NONE) {
         status = error_set(VECDB_ERR_INVALID, "collection %s: partition key %s makes its partitions",
@@ -87,9 +86,7 @@ vecdb_status collection_drop_partition(struct collection *collection, const char
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = collection_find_partition(collection, name, &id);
     if (status == VECDB_OK && (id == collection->partitions[0].id || collection_schema(collection)->partition_key != SCHEMA_NONE))

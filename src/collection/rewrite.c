@@ -51,9 +51,8 @@ vecdb_status rewrite_begin(struct collection *collection, bool seals, struct rew
     *rewrite = (struct rewrite){.collection = collection, .seals = seals};
     if ((status = list_others(rewrite)) == VECDB_OK) {
         pthread_mutex_lock(&collection->write_lock);
-        if ((status = collection_alive(collection)) == VECDB_OK &&
-            (status = database_writable(collection->database)) == VECDB_OK &&
-            (status = copy_definitions(rewrite)) == VECDB_OK && (status = collection_settle(collection)) == VECDB_OK) {
+        if ((status = collection_writable(collection)) == VECDB_OK && (status = copy_definitions(rewrite)) == VECDB_OK &&
+            (status = collection_settle(collection)) == VECDB_OK) {
             rewrite->from = snapshot_retain(collection->latest);
             for (size_t v = 0; seals && v < rewrite->from->view_count; v++)
                 if (rewrite->from->views[v].segment->growing)

@@ -384,9 +384,7 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
     result->bad_row = UINT64_MAX;
     pthread_mutex_lock(&collection->write_lock);
     schema = collection_schema(collection);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     partition = collection->partitions[0].id;
     if (status == VECDB_OK && batch->partition && schema->partition_key != SCHEMA_NONE)
         status = error_set(VECDB_ERR_INVALID, "collection %s: rows go where their partition key %s says, not to partition %s",
@@ -494,9 +492,7 @@ vecdb_status collection_delete_keys(struct collection *collection, const vecdb_c
     result->affected = 0;
     result->bad_row = UINT64_MAX;
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = doom_keys(collection, keys, key_count, &doomed);
     if (status == VECDB_OK)
@@ -582,9 +578,7 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
     if (!text || !text[strspn(text, " \t\r\n")])
         return error_set(VECDB_ERR_INVALID, "delete: the filter is empty; use truncate to delete all rows");
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = filter_compile(collection->latest->schema, text, strlen(text), params, &filter);
     if (status == VECDB_OK)
@@ -660,9 +654,7 @@ vecdb_status collection_truncate(struct collection *collection)
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK)
-        status = database_writable(collection->database);
+    status = collection_writable(collection);
     if (status == VECDB_OK)
         status = frame_put_truncate(collection, &frame);
     if (status == VECDB_OK)

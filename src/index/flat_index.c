@@ -158,22 +158,6 @@ static vecdb_status find_mean(struct flat *flat)
     return VECDB_OK;
 }
 
-static bool all_bytes(const struct vectors *vectors)
-{
-    uint8_t piece[512];
-
-    if (vectors->type != VECDB_TYPE_FLOAT_VECTOR || vectors->row_count == 0)
-        return false;
-    for (size_t i = 0; i < vectors->row_count; i++) {
-        const float *row = (const float *)(const void *)vectors_row(vectors, i);
-        for (size_t j = 0; j < vectors->dim; j += sizeof piece)
-            if (!simd_codes()->u8_from_f32(row + j, vectors->dim - j < sizeof piece ? vectors->dim - j : sizeof piece,
-                                           piece))
-                return false;
-    }
-    return true;
-}
-
 struct encode_job {
     struct flat *flat;
     const struct index_build_context *context;
@@ -231,7 +215,7 @@ static vecdb_status flat_build(const struct vectors *vectors, vecdb_metric metri
     if (vectors->row_count == 0)
         accel = ACCEL_NONE;
     if (accel == ACCEL_BYTES || accel == ACCEL_AUTO) {
-        bool bytes = all_bytes(vectors);
+        bool bytes = vectors_are_bytes(vectors);
         if (accel == ACCEL_BYTES && !bytes)
             status = error_set(VECDB_ERR_UNSUPPORTED,
                                "index FLAT: accel=bytes needs values that are whole numbers 0..255; try accel=sq8");

@@ -6,7 +6,7 @@
  * they can switch off: then no more than k rows are scored again. */
 #include "index/hnsw.h"
 
-#include "index/graph.h"
+#include "index/graph_kind.h"
 #include "index/graph_search.h"
 
 #define GRAPH_PARAMS                                                                                                   \
@@ -41,19 +41,25 @@ static const struct param_spec search_params[] = {
     PARAM_END,
 };
 
-static vecdb_status build_kind(const struct index_ops *ops, bool refine, const struct vectors *vectors, vecdb_metric metric,
-                               const struct params *params, const struct index_build_context *context, struct index **out)
+static struct graph_settings hnsw_settings(const struct params *params, const struct index_build_context *context)
 {
     double links = 2 * params_get(params, "M");
-    struct graph_settings settings = {
+
+    return (struct graph_settings){
         .degree = links > GRAPH_DEGREE_MAX ? GRAPH_DEGREE_MAX : (uint32_t)links,
         .ef_construction = (uint32_t)params_get(params, "efConstruction"),
         .fused = params_get(params, "layout") != 0,
-        .refine = refine,
+        .refine = true,
         .seed = context->seed,
     };
+}
 
-    return graph_create_built(ops, vectors, metric, &settings, context, out);
+static struct graph_settings quantized_settings(const struct params *params, const struct index_build_context *context)
+{
+    struct graph_settings settings = hnsw_settings(params, context);
+
+    settings.refine = params_get(params, "refine") != 0;
+    return settings;
 }
 
 static vecdb_status hnsw_search(const struct index *index, const struct index_search *search, struct hit *hits,
@@ -65,42 +71,7 @@ static vecdb_status hnsw_search(const struct index *index, const struct index_se
     return graph_search(index, search, &effort, hits, counts, counters);
 }
 
-#define HNSW_KIND(id, kind_name, build_table, refined)                                                                 \
-    static vecdb_status id##_build(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
-                                   const struct index_build_context *context, struct index **out)                      \
-    {                                                                                                                  \
-        return build_kind(&id##_ops, refined, vectors, metric, params, context, out);                                  \
-    }                                                                                                                  \
-    static vecdb_status id##_open(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,   \
-                                  const struct params *params, struct index **out)                                     \
-    {                                                                                                                  \
-        return graph_open(&id##_ops, data, size, vectors, metric, out);                                                \
-    }                                                                                                                  \
-    static vecdb_status id##_merge(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
-                                   struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,     \
-                                   const struct index_build_context *context, struct index **out)                      \
-    {                                                                                                                  \
-        return graph_merge(&id##_ops, vectors, metric, parts, row_maps, part_count, context, out);                     \
-    }                                                                                                                  \
-    const struct index_ops id##_ops = {                                                                                \
-        .name = kind_name,                                                                                             \
-        .format = 1,                                                                                                   \
-        .types = 0x2F,                                                                                                 \
-        .build_params = build_table,                                                                                   \
-        .search_params = search_params,                                                                                \
-        .build = id##_build,                                                                                           \
-        .add = graph_add,                                                                                              \
-        .merge = id##_merge,                                                                                           \
-        .search = hnsw_search,                                                                                         \
-        .save = graph_save,                                                                                            \
-        .open = id##_open,                                                                                             \
-        .free = graph_free,                                                                                            \
-        .check = graph_check,                                                                                          \
-        .memory = graph_memory,                                                                                        \
-        .complete = graph_is_complete,                                                                                 \
-    }
-
-HNSW_KIND(hnsw, "HNSW", hnsw_build_params, true);
-HNSW_KIND(hnsw_sq, "HNSW_SQ", sq_build_params, params_get(params, "refine") != 0);
-HNSW_KIND(hnsw_pq, "HNSW_PQ", pq_build_params, params_get(params, "refine") != 0);
-HNSW_KIND(hnsw_prq, "HNSW_PRQ", pq_build_params, params_get(params, "refine") != 0);
+GRAPH_KIND(hnsw, "HNSW", hnsw_build_params, search_params, hnsw_settings, hnsw_search);
+GRAPH_KIND(hnsw_sq, "HNSW_SQ", sq_build_params, search_params, quantized_settings, hnsw_search);
+GRAPH_KIND(hnsw_pq, "HNSW_PQ", pq_build_params, search_params, quantized_settings, hnsw_search);
+GRAPH_KIND(hnsw_prq, "HNSW_PRQ", pq_build_params, search_params, quantized_settings, hnsw_search);

@@ -323,22 +323,6 @@ static uint32_t *present_rows(const struct vectors *vectors, size_t first, size_
     return rows;
 }
 
-static bool rows_are_bytes(const struct vectors *vectors)
-{
-    uint8_t piece[512];
-
-    if (vectors->type != VECDB_TYPE_FLOAT_VECTOR || vectors->row_count == 0)
-        return false;
-    for (size_t i = 0; i < vectors->row_count; i++) {
-        const float *row = (const float *)(const void *)vectors_row(vectors, i);
-        for (size_t j = 0; j < vectors->dim; j += sizeof piece)
-            if (!simd_codes()->u8_from_f32(row + j, vectors->dim - j < sizeof piece ? vectors->dim - j : sizeof piece,
-                                           piece))
-                return false;
-    }
-    return true;
-}
-
 /* Lists when the user names none: 4 sqrt(n), 16 rows each at least, and centroids of at most 256 MB. */
 static size_t default_lists(size_t rows, size_t dim)
 {
@@ -718,7 +702,7 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
     *out = NULL;
     if (!ivf)
         return error_nomem(kind->owner);
-    bytes = kind->may_be_bytes && rows_are_bytes(vectors);
+    bytes = kind->may_be_bytes && vectors_are_bytes(vectors);
     status = kind->choose(vectors, params, bytes, &ivf->coder);
     if (status == VECDB_OK) {
         coder_layout(&ivf->coder);

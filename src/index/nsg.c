@@ -1,7 +1,7 @@
 /* NSG: Fu, Xiang, Wang & Cai, arXiv:1707.00143: a graph of near neighbours, thinned by the rule of relative neighbourhoods
  * (alpha 1) over what a search for each row comes by. Departs from the paper in that searches start at the row's own
  * neighbours and enter by layers, as HNSW's do (graph.h), not at one navigating node. */
-#include "index/graph.h"
+#include "index/graph_kind.h"
 #include "index/graph_search.h"
 #include "index/hnsw.h"
 
@@ -23,10 +23,9 @@ static const struct param_spec search_params[] = {
     PARAM_END,
 };
 
-static vecdb_status build_kind(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
-                               const struct params *params, const struct index_build_context *context, struct index **out)
+static struct graph_settings nsg_settings(const struct params *params, const struct index_build_context *context)
 {
-    struct graph_settings settings = {
+    return (struct graph_settings){
         .degree = (uint32_t)params_get(params, "out_degree"),
         .ef_construction = 5 * (uint32_t)params_get(params, "search_length"),
         .fused = params_get(params, "layout") != 0,
@@ -37,8 +36,6 @@ static vecdb_status build_kind(const struct index_ops *ops, const struct vectors
         .candidates = (uint32_t)params_get(params, "candidate_pool_size"),
         .alpha2 = 1,
     };
-
-    return graph_create_built(ops, vectors, metric, &settings, context, out);
 }
 
 static vecdb_status nsg_search(const struct index *index, const struct index_search *search, struct hit *hits,
@@ -50,40 +47,5 @@ static vecdb_status nsg_search(const struct index *index, const struct index_sea
     return graph_search(index, search, &effort, hits, counts, counters);
 }
 
-#define NSG_KIND(id, kind_name)                                                                                        \
-    static vecdb_status id##_build(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
-                                   const struct index_build_context *context, struct index **out)                      \
-    {                                                                                                                  \
-        return build_kind(&id##_ops, vectors, metric, params, context, out);                                           \
-    }                                                                                                                  \
-    static vecdb_status id##_open(const void *data, size_t size, const struct vectors *vectors, vecdb_metric metric,   \
-                                  const struct params *params, struct index **out)                                     \
-    {                                                                                                                  \
-        return graph_open(&id##_ops, data, size, vectors, metric, out);                                                \
-    }                                                                                                                  \
-    static vecdb_status id##_merge(const struct vectors *vectors, vecdb_metric metric, const struct params *params,    \
-                                   struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,     \
-                                   const struct index_build_context *context, struct index **out)                      \
-    {                                                                                                                  \
-        return graph_merge(&id##_ops, vectors, metric, parts, row_maps, part_count, context, out);                     \
-    }                                                                                                                  \
-    const struct index_ops id##_ops = {                                                                                \
-        .name = kind_name,                                                                                             \
-        .format = 1,                                                                                                   \
-        .types = 0x2F,                                                                                                 \
-        .build_params = build_params,                                                                                  \
-        .search_params = search_params,                                                                                \
-        .build = id##_build,                                                                                           \
-        .add = graph_add,                                                                                              \
-        .merge = id##_merge,                                                                                           \
-        .search = nsg_search,                                                                                          \
-        .save = graph_save,                                                                                            \
-        .open = id##_open,                                                                                             \
-        .free = graph_free,                                                                                            \
-        .check = graph_check,                                                                                          \
-        .memory = graph_memory,                                                                                        \
-        .complete = graph_is_complete,                                                                                 \
-    }
-
-NSG_KIND(nsg, "NSG");
-NSG_KIND(rnsg, "RNSG");
+GRAPH_KIND(nsg, "NSG", build_params, search_params, nsg_settings, nsg_search);
+GRAPH_KIND(rnsg, "RNSG", build_params, search_params, nsg_settings, nsg_search);

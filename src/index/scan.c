@@ -315,3 +315,18 @@ void scan_gather(const struct scan_query *query, const struct vectors *vectors, 
         n -= count;
     }
 }
+
+bool vectors_are_bytes(const struct vectors *vectors)
+{
+    uint8_t piece[512];
+
+    if (vectors->type != VECDB_TYPE_FLOAT_VECTOR || vectors->row_count == 0)
+        return false;
+    for (size_t i = 0; i < vectors->row_count; i++) {
+        const float *row = (const float *)(const void *)vectors_row(vectors, i);
+        for (size_t j = 0; j < vectors->dim; j += sizeof piece)
+            if (!simd_codes()->u8_from_f32(row + j, vectors->dim - j < sizeof piece ? vectors->dim - j : sizeof piece, piece))
+                return false;
+    }
+    return true;
+}

@@ -39,6 +39,9 @@ static inline size_t scan_sq8_factors(uint32_t dim) { return align_up(dim, 4); }
 /** The same for a float query and rows of floats kept as bytes 0..255; a byte is dim's unit. scratch: dim floats. */
 void scan_prepare_bytes(struct scan_query *out, vecdb_metric metric, uint32_t dim, const float *query, void *scratch);
 
+/** Whether all rows are floats that are whole numbers 0..255, which bytes hold without loss; false without rows. */
+bool vectors_are_bytes(const struct vectors *vectors);
+
 /** Distances to n rows, `stride` bytes apart. norms: the rows' lengths for COSINE, or NULL to compute them here. */
 void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t stride, size_t n, const float *norms,
                float *out);

@@ -19,6 +19,8 @@
 
 #include "simd/kernels.h"
 
+#include <string.h>
+
 #define SCAN_STREAM ((size_t)64 << 10) /* bytes */
 #define SCAN_AHEAD 8                   /* rows between a gather's prefetch and its use */
 #define SCAN_PREFETCH 384              /* bytes of a row worth prefetching; the hardware follows on a longer one */
@@ -159,6 +161,42 @@
             vec##_sum4(sum[4], sum[5], sum[6], sum[7], out + g + 4);                                        \
         }                                                                                                   \
         name##_gather(query, base, stride, ids + g, n - g, dim, out + g);                                   \
+    }
+
+/* After DEFINE_SCAN of floats: name_tile(), `wide` queries by four rows at a time, each pair with a register of sums along the
+ * dimensions. Where fewer queries or rows are left the last is computed again, and not stored. */
+#define DEFINE_TILE(name, vec, lanes, wide)                                                             \
+    static void name##_tile(const void *queries, size_t query_stride, size_t nq, const void *rows,      \
+                            size_t row_stride, size_t n, size_t dim, float *out, size_t out_stride)     \
+    {                                                                                                   \
+        for (size_t i = 0; i < nq; i += (wide)) {                                                       \
+            const char *query[wide];                                                                    \
+            for (size_t a = 0; a < (wide); a++)                                                         \
+                query[a] = (const char *)queries + (i + a < nq ? i + a : nq - 1) * query_stride;        \
+            for (size_t j = 0; j < n; j += 4) {                                                         \
+                const char *row[4];                                                                     \
+                vec sum[wide][4];                                                                       \
+                float block[wide][4];                                                                   \
+                size_t d = 0;                                                                           \
+                for (size_t b = 0; b < 4; b++)                                                          \
+                    row[b] = (const char *)rows + (j + b < n ? j + b : n - 1) * row_stride;             \
+                _Pragma("GCC unroll 4") for (size_t a = 0; a < (wide); a++)                             \
+                    _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                              \
+                        sum[a][b] = vec##_zero();                                                       \
+                for (; d + (lanes) <= dim; d += (lanes))                                                \
+                    _Pragma("GCC unroll 4") for (size_t a = 0; a < (wide); a++)                         \
+                        _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                          \
+                            sum[a][b] = name##_step(sum[a][b], query[a], row[b], d, dim);               \
+                if (d < dim)                                                                            \
+                    _Pragma("GCC unroll 4") for (size_t a = 0; a < (wide); a++)                         \
+                        _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                          \
+                            sum[a][b] = name##_tail(sum[a][b], query[a], row[b], d, dim);               \
+                _Pragma("GCC unroll 4") for (size_t a = 0; a < (wide); a++)                             \
+                    vec##_sum4(sum[a][0], sum[a][1], sum[a][2], sum[a][3], block[a]);                   \
+                for (size_t a = 0; a < (wide) && i + a < nq; a++)                                       \
+                    memcpy(out + (i + a) * out_stride + j, block[a], (n - j < 4 ? n - j : 4) * sizeof(float));\
+            }                                                                                           \
+        }                                                                                               \
     }
 
 /* An entry of a table: the three forms of one kernel. */

@@ -1,5 +1,6 @@
 /* AVX2: same functions and contracts as scalar/graph.c. */
 #include "simd/graph.h"
+#include "simd/graph_scan.h"
 
 #include <immintrin.h>
 #include <stdbool.h>
@@ -133,60 +134,11 @@ static float sketch_query(const float *x, size_t dim, uint64_t *planes)
     return step;
 }
 
-static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
-                            const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < lanes; i++) {
-        uint32_t sum = 0;
-        for (size_t w = 0; w < words; w++)
-            for (size_t p = 0; p < 4; p++)
-                sum += (uint32_t)__builtin_popcountll(sketches[w * lanes + i] ^ planes[4 * w + p]) << p;
-        out[n] = links[i];
-        n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
-    }
-    return n;
-}
-
-/* The largest value that is among the k smallest, by bisection: values are not negative. */
-static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out)
-{
-    int32_t low = 0, high = limit < INT32_MAX ? limit : INT32_MAX - 1;
-    size_t below = 0, count = 0, ties;
-
-    if (!k || limit < 0)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        below += values[i] <= high;
-    if (below > k)
-        while (low < high) { /* the smallest `low` with at least k values not above it */
-            int32_t middle = low + (high - low) / 2;
-            below = 0;
-            for (size_t i = 0; i < n; i++)
-                below += values[i] <= middle;
-            if (below >= k)
-                high = middle;
-            else
-                low = middle + 1;
-            if (below == k)
-                break;
-        }
-    below = 0;
-    for (size_t i = 0; i < n; i++)
-        below += values[i] < high;
-    ties = below < k ? k - below : 0;
-    for (size_t i = 0; i < n; i++)
-        if (values[i] < high || (values[i] == high && ties && ties--))
-            out[count++] = (uint32_t)i;
-    return count;
-}
-
 const struct graph_kernels graph_avx2 = {
     .l2sq_u8 = l2sq_u8,
     .dot_u8s8 = dot_u8s8,
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
-    .sketch_choose = sketch_choose,
-    .smallest_i32 = smallest_i32,
+    .sketch_choose = plain_sketch_choose,
+    .smallest_i32 = plain_smallest_i32,
 };

@@ -1,6 +1,7 @@
 /* AVX-512: same functions and contracts as scalar/graph.c. Compress goes through a register: to memory
  * it takes 142 cycles on Zen 4. */
 #include "simd/graph.h"
+#include "simd/graph_scan.h"
 
 #include <immintrin.h>
 
@@ -174,6 +175,7 @@ static float sketch_query(const float *x, size_t dim, uint64_t *planes)
 }
 
 #ifdef __AVX512VPOPCNTDQ__
+#define SKETCH_CHOOSE sketch_choose
 static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
                             const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
 {
@@ -207,21 +209,7 @@ static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t
     return n;
 }
 #else
-static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
-                            const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < lanes; i++) {
-        uint32_t sum = 0;
-        for (size_t w = 0; w < words; w++)
-            for (size_t p = 0; p < 4; p++)
-                sum += (uint32_t)__builtin_popcountll(sketches[w * lanes + i] ^ planes[4 * w + p]) << p;
-        out[n] = links[i];
-        n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
-    }
-    return n;
-}
+#define SKETCH_CHOOSE plain_sketch_choose
 #endif
 
 static inline size_t count_not_above(const int32_t *values, size_t n, int32_t limit)
@@ -300,6 +288,6 @@ const struct graph_kernels AVX512(graph) = {
     .dot_u8s8 = dot_u8s8,
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
-    .sketch_choose = sketch_choose,
+    .sketch_choose = SKETCH_CHOOSE,
     .smallest_i32 = smallest_i32,
 };

@@ -196,44 +196,9 @@ DEFINE_SCAN(jaccard_b1, float, pair_x8, 256, pair_x8_zero(), dim / 8)
 
 /* ---- blocks ---- */
 
-/* Two queries by four rows, sixteen sums along the dimensions. Where fewer are left the last is computed again, and not
- * stored. */
-#define DEFINE_TILE(name)                                                                                         \
-    static void name##_tile(const void *queries, size_t query_stride, size_t nq, const void *rows,                \
-                            size_t row_stride, size_t n, size_t dim, float *out, size_t out_stride)               \
-    {                                                                                                             \
-        for (size_t i = 0; i < nq; i += 2) {                                                                      \
-            const char *query[2];                                                                                 \
-            for (size_t a = 0; a < 2; a++)                                                                        \
-                query[a] = (const char *)queries + (i + a < nq ? i + a : nq - 1) * query_stride;                  \
-            for (size_t j = 0; j < n; j += 4) {                                                                   \
-                const char *row[4];                                                                               \
-                f32x8 sum[2][4];                                                                                  \
-                float block[2][4];                                                                                \
-                size_t d = 0;                                                                                     \
-                for (size_t b = 0; b < 4; b++)                                                                    \
-                    row[b] = (const char *)rows + (j + b < n ? j + b : n - 1) * row_stride;                       \
-                _Pragma("GCC unroll 2") for (size_t a = 0; a < 2; a++)                                            \
-                    _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                                        \
-                        sum[a][b] = f32x8_zero();                                                                 \
-                for (; d + 8 <= dim; d += 8)                                                                      \
-                    _Pragma("GCC unroll 2") for (size_t a = 0; a < 2; a++)                                        \
-                        _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                                    \
-                            sum[a][b] = name##_step(sum[a][b], query[a], row[b], d, dim);                         \
-                if (d < dim)                                                                                      \
-                    _Pragma("GCC unroll 2") for (size_t a = 0; a < 2; a++)                                        \
-                        _Pragma("GCC unroll 4") for (size_t b = 0; b < 4; b++)                                    \
-                            sum[a][b] = name##_tail(sum[a][b], query[a], row[b], d, dim);                         \
-                _Pragma("GCC unroll 2") for (size_t a = 0; a < 2; a++)                                            \
-                    f32x8_sum4(sum[a][0], sum[a][1], sum[a][2], sum[a][3], block[a]);                             \
-                for (size_t a = 0; a < 2 && i + a < nq; a++)                                                      \
-                    memcpy(out + (i + a) * out_stride + j, block[a], (n - j < 4 ? n - j : 4) * sizeof(float));    \
-            }                                                                                                     \
-        }                                                                                                         \
-    }
-
-DEFINE_TILE(l2sq_f32)
-DEFINE_TILE(ip_f32)
+/* Two queries by four rows, sixteen registers of sums. */
+DEFINE_TILE(l2sq_f32, f32x8, 8, 2)
+DEFINE_TILE(ip_f32, f32x8, 8, 2)
 
 /* Panels. Rows in groups of 16; of each group the first 32-bit piece of every row (one float, or four bytes), then the second,
  * and so on: piece p of row r is at piece[p * 16 + r]. A query's piece, in all lanes, then meets 16 rows in four registers, and
