@@ -1,4 +1,4 @@
-"""Every Python block of the pages about Python runs, from top to bottom of its page."""
+"""Every Python block of README.md and the pages about Python runs, from top to bottom of its page."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ import unittest
 from support import INDEXES, ROOT, Case, needs_call, needs_disk, needs_filters, needs_numpy
 from vecdb.milvus import connections
 
-PAGES = ("python.md", "coming-from-milvus.md", "coming-from-chroma.md", "coming-from-faiss.md", "coming-from-hnswlib.md")
+PAGES = ("../README.md", "python.md", "coming-from-milvus.md", "coming-from-chroma.md", "coming-from-faiss.md", "coming-from-hnswlib.md")
 
 
 def blocks(page):
@@ -39,7 +39,7 @@ def _add(page):
             for number, block in enumerate(found, 1):
                 exec(compile(block, f"{page}, block {number}", "exec"), names)
 
-    test.__name__ = f"test_{re.sub(r'[^a-z]', '_', page[:-3])}"
+    test.__name__ = f"test_{re.sub(r'[^a-z]+', '_', page[:-3].lower()).strip('_')}"
     setattr(Pages, test.__name__, test)
 
 
