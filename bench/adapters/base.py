@@ -105,7 +105,8 @@ class Adapter:
         return self.unpack(raw, None)
 
     def work(self, one, k):
-        """What one query costs, {"hops", "rows_scored", "reranked"}, for the ratio to the machine's limit."""
+        """What one query costs, {"hops", "rows_scored", "reranked"}, for the ratio to the machine's limit; and where the
+        index tells, "reads": the bytes that each of those reads, {"query", "row", "exact", "hop"}."""
         raise Unsupported("it does not count its work")
 
     # -- living collections

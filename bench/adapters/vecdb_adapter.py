@@ -152,7 +152,12 @@ class Vecdb(Adapter):
 
     def work(self, one, k):
         told = self.collection.explain(one, k, **self.options)
-        return {name: told[name] for name in ("hops", "rows_scored", "reranked")}
+        out = {name: told[name] for name in ("hops", "rows_scored", "reranked")}
+        parts = [(s["rows"], s["reads"]) for s in told["segments_detail"] if "reads" in s]
+        if parts:
+            # centroids are read in every segment; the rest is that of most rows
+            out["reads"] = dict(max(parts, key=lambda p: p[0])[1], query=sum(r["query"] for _, r in parts))
+        return out
 
     def create(self, durability):
         self._create(None, durability=durability)

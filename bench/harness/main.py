@@ -1,10 +1,11 @@
 """The command line of bench/compare."""
 import argparse
 import os
+import signal
 import sys
 
 from .. import adapters, datasets
-from . import limits, machine, plots, tables
+from . import filtering, limits, living, machine, plots, tables
 from .run import Run, parse_only, sidecar, write_json
 
 WORKLOADS = ("search", "build", "insert", "filter", "open", "mixed", "range")
@@ -23,13 +24,18 @@ def parser():
     ap.add_argument("--workload", default="search", help="of: %s; or all" % " ".join(WORKLOADS))
     ap.add_argument("--json", help="where to write the results")
     ap.add_argument("--plot", help="where to draw recall against QPS")
+    ap.add_argument("--adapters", help="a Python module with libraries of one's own: ADAPTERS = {name: class name}")
     ap.add_argument("--timeout", type=int, default=3600, help="seconds for a build")
     ap.add_argument("--memory-limit", type=float, help="GB a library may take (default: 80 %% of the machine)")
     ap.add_argument("--point-seconds", type=float, default=4.0, help="at most this long at one setting")
+    ap.add_argument("--min-seconds", type=float, default=0.25, help="at least this long at one setting")
+    ap.add_argument("--build-seconds", type=float, default=120.0, help="short builds are repeated up to this long")
     ap.add_argument("--reuse", action="store_true", help="keep built indexes, and use those kept before")
     ap.add_argument("--no-probe", action="store_true", help="do not measure the machine's limits")
     ap.add_argument("--insert-rows", type=int, default=20000)
     ap.add_argument("--seconds", type=float, default=10.0, help="of one insert or mixed measurement")
+    ap.add_argument("--batches", default="1,10,100,1000,10000", help="rows of one insert")
+    ap.add_argument("--settings", type=int, default=3, help="search settings of a filtered search, spread evenly")
     ap.add_argument("--filter-kinds", default="all")
     ap.add_argument("--filter-shares", default="all", help="passing shares, as 0.01,0.1")
     return ap
@@ -40,20 +46,32 @@ def usage(message):
     return 2
 
 
+def _stop(signum, frame):
+    raise KeyboardInterrupt
+
+
 def main(argv=None):
+    try:
+        # told to end, as the suite does when it is stopped: the libraries are closed on the way out
+        signal.signal(signal.SIGTERM, _stop)
+    except ValueError:
+        pass        # not the main thread: a test
     a = parser().parse_args(argv)
     try:
+        if a.adapters:
+            adapters.plug(a.adapters)
         only = parse_only(a.only) if a.only else None
         threads = [int(t) for t in a.threads.split(",")]
         workloads = list(WORKLOADS) if a.workload == "all" else a.workload.split(",")
         shares = None if a.filter_shares == "all" else [float(s) for s in a.filter_shares.split(",")]
-    except ValueError as e:
+        batches = [int(b) for b in a.batches.split(",")]
+    except (ValueError, ImportError) as e:
         return usage(str(e))
     cores = len(os.sched_getaffinity(0))
     if min(threads) < 1 or max(threads) > cores:
         return usage("--threads %s: this machine has %d cores" % (a.threads, cores))
-    if a.k < 1 or a.queries < 1 or a.rounds < 1:
-        return usage("--k, --queries and --rounds must be at least 1")
+    if min(a.k, a.queries, a.rounds, a.settings, *batches) < 1:
+        return usage("--k, --queries, --rounds, --settings and --batches must be at least 1")
     for w in workloads:
         if w not in WORKLOADS:
             return usage("unknown workload %s (known: %s)" % (w, " ".join(WORKLOADS)))
@@ -79,9 +97,11 @@ def main(argv=None):
             records.append({"dataset": spec, "missing": str(e)})
             status = 1
             continue
-        records.append(compare_one(data, a, only, threads, workloads, kinds, shares, probe))
+        records.append(compare_one(data, a, only, threads, workloads, kinds, shares, batches, probe))
+        # written before anything else can go wrong
         if a.json:
             save(a.json, records)
+        show(records[-1])
     if a.json:
         save(a.json, records)
     if a.plot:
@@ -110,11 +130,12 @@ def draw(path, records):
             print("bench/compare: no picture: %s (make bench-setup)" % e, file=sys.stderr)
 
 
-def compare_one(data, a, only, threads, workloads, kinds, shares, probe):
+def compare_one(data, a, only, threads, workloads, kinds, shares, batches, probe):
     print("== %s: %d x %d, %s, k=%d; load %s" % (data.name, *data.base.shape, data.metric, a.k,
                                                 " ".join(map(str, machine.load()))))
     run = Run(data, a.k, threads, a.queries, a.rounds, a.effort, a.timeout,
-              int(a.memory_limit * 1e9) if a.memory_limit else None, a.point_seconds, reuse=a.reuse)
+              int(a.memory_limit * 1e9) if a.memory_limit else None, a.point_seconds, a.min_seconds,
+              a.build_seconds, reuse=a.reuse)
     run.probe = probe
     try:
         run.choose(only)
@@ -125,35 +146,33 @@ def compare_one(data, a, only, threads, workloads, kinds, shares, probe):
             if "open" in workloads:
                 run.opening()
             if "range" in workloads:
-                run.ranges(min(100, a.queries))
+                filtering.ranges(run, min(100, a.queries))
             for c in run.candidates:
                 run.drop(c)
         if "filter" in workloads:
-            filters(run, kinds, shares or datasets.attributes.SELECTIVITIES, min(100, a.queries), only)
+            filters(run, kinds, shares or datasets.attributes.SELECTIVITIES, min(100, a.queries), a.settings, only)
         if "insert" in workloads:
-            run.inserting(rows=a.insert_rows, seconds=a.seconds, queries=min(100, a.queries))
+            living.inserting(run, batches, a.insert_rows, a.seconds, min(100, a.queries))
         if "mixed" in workloads:
-            run.mixed(seconds=a.seconds)
+            living.mixed(run, a.seconds)
     finally:
         run.close()
-    record = run.record()
-    show(record)
-    return record
+    return run.record()
 
 
-def filters(run, kinds, shares, queries, only):
+def filters(run, kinds, shares, queries, settings, only):
     """Filters need the columns inside the index, so these are builds of their own."""
     run2 = Run(run.dataset, run.k, [1], run.queries, run.rounds, run.effort, run.timeout, run.memory_limit,
-               run.point_s, reuse=run.reuse)
+               run.point_s, run.min_s, run.build_s, reuse=run.reuse)
     run2.choose(only)
     run2.absent = []
-    run2.candidates = [c for c in run2.candidates if "filter" in adapters.adapter_class(c.library).features]
+    run2.candidates = [c for c in run2.candidates if "filter" in c.kind.features]
     try:
         run2.build_all(columns=True)
-        run2.filtered(kinds, shares, queries)
+        filtering.filtered(run2, kinds, shares, queries, settings)
     finally:
         run2.close()
-    run.sections.update(run2.sections)
+    run.sections["filter"] = run2.sections.get("filter", [])
     run.failed += run2.failed
     run.caught += run2.caught
 
@@ -185,27 +204,30 @@ def flat_lines(record):
     """Exact search against the machine's limits and against NumPy in the same run."""
     rows, probe, s = record["results"], record["probe"], record["settings"]
     flat = {(r["library"], r["threads"], r["batch"] > 1): r for r in rows if r["index"] == "FLAT"}
+    told = {w["library"]: w["reads"] for w in record["sections"].get("work", []) if w["index"] == "FLAT" and "reads" in w}
     out = []
     for (library, threads, batched), r in flat.items():
         if library == "numpy":
             continue
+        cores = "%d thread%s" % (threads, "s" if threads > 1 else "")
+        # what an index keeps of a row may be less than its floats, and it tells
+        row_bytes = told[library]["row"] if library in told else 4 * s["dim"]
         if not batched:
-            limit = limits.flat_single_qps(probe, s["rows"], 4 * s["dim"], threads)
+            limit = limits.flat_single_qps(probe, s["rows"], row_bytes, threads)
             if limit:
-                out.append("%s FLAT, one query at a time, %d thread%s: %s QPS = %.0f %% of the limit %s QPS (%.1f GB/s / "
-                           "(%d rows x %d bytes))" % (library, threads, "s" if threads > 1 else "", tables.number(r["qps"]),
-                                                      100 * r["qps"] / limit, tables.number(limit),
-                                                      limit * s["rows"] * 4 * s["dim"] / 1e9, s["rows"], 4 * s["dim"]))
-        else:
-            base = flat.get(("numpy", threads, True))
-            limit = limits.flat_batch_qps(probe, s["rows"], s["dim"], threads)
-            text = "%s FLAT, batch of %d, %d thread%s: %s QPS" % (library, r["batch"], threads,
-                                                                "s" if threads > 1 else "", tables.number(r["qps"]))
-            if base:
-                text += " = %.2f x NumPy+OpenBLAS (%s QPS)" % (r["qps"] / base["qps"], tables.number(base["qps"]))
-            if limit:
-                text += ", %.0f %% of the FMA peak" % (100 * r["qps"] / limit)
-            out.append(text)
-    if not any(lib == "vecdb" for lib, _, _ in flat) and out:
+                out.append("%s FLAT, one query at a time, %s: %s QPS = %.0f %% of the limit %s QPS (%.1f GB/s / (%d rows x "
+                           "%d bytes))" % (library, cores, tables.number(r["qps"]), 100 * r["qps"] / limit,
+                                           tables.number(limit), limit * s["rows"] * row_bytes / 1e9, s["rows"], row_bytes))
+            continue
+        text = "%s FLAT, batch of %d, %s: %s QPS" % (library, r["batch"], cores, tables.number(r["qps"]))
+        base = flat.get(("numpy", threads, True))
+        if base:
+            text += " = %.2f x NumPy+OpenBLAS (%s QPS)" % (r["qps"] / base["qps"], tables.number(base["qps"]))
+        byte_codes = row_bytes < 2 * s["dim"]
+        limit = limits.flat_batch_qps(probe, s["rows"], s["dim"], threads, byte_codes)
+        if limit:
+            text += ", %.0f %% of the %s peak" % (100 * r["qps"] / limit, "VNNI" if byte_codes else "FMA")
+        out.append(text)
+    if not any(lib == "vecdb" for lib, _, _ in flat) and any(lib != "numpy" for lib, _, _ in flat):
         out.append("vecdb FLAT: absent from this run")
     return out

@@ -1,4 +1,5 @@
 """The parent's end of a worker: start it, tell it what to do, and notice when it dies, hangs or takes all memory."""
+import ctypes
 import json
 import os
 import select
@@ -91,7 +92,11 @@ class Worker:
         self.peak_tree = 0
         cpus = cpus_for(threads)
 
+        libc = ctypes.CDLL(None)
+
         def prepare():
+            # when the harness is killed outright its libraries end too
+            libc.prctl(1, signal.SIGKILL, 0, 0, 0)
             # the kernel should end the library and not the harness when memory runs out
             try:
                 with open("/proc/self/oom_score_adj", "w") as f:

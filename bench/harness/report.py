@@ -5,9 +5,9 @@ import json
 import os
 import sys
 
-from . import plots, tables
-from .curve import TARGETS
+from . import losses, plan, plots, tables
 from .run import sidecar
+from .suite import duration
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OUT = os.path.join(ROOT, "bench", "out")
@@ -16,7 +16,8 @@ HOW = """\
 ## How it is measured
 
 Every library runs in its own process, built from its newest release with its own recommended flags. Libraries take
-turns setting by setting and round by round, and each figure is the median of its rounds. A round asks questions that no
+turns setting by setting and round by round, and each figure is the median of at least three rounds; builds are repeated
+three times unless they are long, and the tables say how often. A round asks questions that no
 round before it asked, as far as the data set has them. Searches are pinned to as many cores as the table says; builds
 have all cores and the machine to themselves. Indexes are saved, closed and opened again before they are searched.
 
@@ -66,87 +67,32 @@ def machine_text(record):
     row("Compiler, Python", "%s; %s" % (m["compiler"], m["python"]))
     row("Load average", "%s at the start, %s at the end" % (
         " ".join(map(str, m["load_at_start"])), " ".join(map(str, m.get("load_at_end", [])))))
-    if p.get("missing"):
-        row("Limits", p["missing"])
-    elif p:
-        row("Read bandwidth", "%.1f GB/s on one core, %.1f on all" % (p["read_gbs_1"], p["read_gbs_all"]))
-        row("Random lines", "%.0f ns each; %.0f million/s with prefetch on one core, %.0f on all" % (
-            p["latency_ns"], p["random_lines_per_s_1"] / 1e6, p["random_lines_per_s_all"] / 1e6))
-        row("Arithmetic", "%.0f GFLOP/s FMA float32 and %.0f G multiply-adds/s VNNI on one core" % (
-            p["fma_gflops_1"], p["vnni_gmacs_1"]))
+    for name, value in probe_rows(p):
+        row(name, value)
     return "\n".join(lines)
+
+
+def probe_rows(p):
+    """The machine's limits in words."""
+    if p.get("missing"):
+        return [("Limits", p["missing"])]
+    if not p:
+        return []
+    return [("Read bandwidth", "%.1f GB/s on one core, %.1f on all" % (p["read_gbs_1"], p["read_gbs_all"])),
+            ("Random lines", "%.0f ns each; %.0f million/s with prefetch on one core, %.0f on all" % (
+                p["latency_ns"], p["random_lines_per_s_1"] / 1e6, p["random_lines_per_s_all"] / 1e6)),
+            ("Arithmetic", "%.0f GFLOP/s FMA float32 and %.0f G multiply-adds/s VNNI on one core" % (
+                p["fma_gflops_1"], p["vnni_gmacs_1"]))]
 
 
 def versions(records):
     seen = {}
     for r in records:
-        for row in r.get("results", []):
-            seen[row["library"]] = row["version"]
-    return ", ".join("%s %s" % kv for kv in sorted(seen.items()))
-
-
-def behind_text(records):
-    """Where vecdb loses, in plain words."""
-    parts, compared = [], False
-    for r in records:
-        rows = r.get("results") or []
-        for threads, batched in sorted({(x["threads"], x["batch"] > 1) for x in rows}):
-            behind = tables.where_behind(rows, threads, batched, r["caught"])
-            if behind is None:
-                continue
-            compared = True
-            mode = "%s, %d thread%s, %s" % (r["settings"]["dataset"], threads, "s" if threads > 1 else "",
-                                            "batched" if batched else "one query at a time")
-            for target in TARGETS:
-                here = [b for b in behind if b[1] == target]
-                if not here:
-                    continue
-                if here[0][2] == float("inf"):
-                    parts.append("on %s vecdb does not reach recall %g, %s do" % (
-                        mode, target, ", ".join(b[0] for b in here)))
-                else:
-                    parts.append("on %s at recall %g behind %s" % (mode, target, ", ".join(
-                        "%s (%.2f times as fast)" % (b[0], b[2]) for b in here)))
-    parts += behind_elsewhere(records)
-    if not compared and not parts:
-        return "vecdb was not in these runs, so nothing can be said of where it loses."
-    if not parts:
-        return "In these runs no rival was faster than vecdb's best index at recall 0.90, 0.95, 0.99 or 0.999."
-    return "vecdb is slower than a rival " + "; ".join(parts) + "."
-
-
-def behind_elsewhere(records):
-    """Filters, inserts, opening: the best rival against vecdb, where it is ahead."""
-    parts = []
-    for r in records:
         sections = r.get("sections", {})
-        best = {}
-        for row in sections.get("filter", []):
-            key = (row["kind"], row["selectivity"])
-            # an answer below 0.95 is not the same question answered faster
-            if row["recall"] >= 0.95:
-                side = best.setdefault(key, {})
-                if row["qps"] > side.get(row["library"], (0, ""))[0]:
-                    side[row["library"]] = (row["qps"], row["index"])
-        for (kind, share), side in best.items():
-            ours = side.pop("vecdb", (0, ""))[0]
-            if ours:
-                ahead = [(lib, q / ours) for lib, (q, _) in side.items() if q > ours]
-                if ahead:
-                    parts.append("filtering %s at %g %% (recall 0.95 and more) on %s, behind %s" % (
-                        kind, share * 100, r["settings"]["dataset"],
-                        ", ".join("%s (%.2f times)" % a for a in sorted(ahead, key=lambda a: -a[1]))))
-        rates = {}
-        for row in sections.get("insert", []):
-            side = rates.setdefault((row["durability"], row["batch"]), {})
-            side[row["library"]] = max(side.get(row["library"], 0), row["rows_per_s"])
-        for (durability, batch), side in rates.items():
-            ours = side.pop("vecdb", 0)
-            ahead = [(lib, q / ours) for lib, q in side.items() if ours and q > ours]
-            if ahead:
-                parts.append("inserting %d at a time with durability %s, behind %s" % (
-                    batch, durability, ", ".join("%s (%.2f times)" % a for a in sorted(ahead, key=lambda a: -a[1]))))
-    return parts
+        for row in r.get("results", []) + [x for name in ("build", "insert", "mixed") for x in sections.get(name, [])]:
+            if row.get("version"):
+                seen[row["library"]] = row["version"]
+    return ", ".join("%s %s" % kv for kv in sorted(seen.items()))
 
 
 def flat_text(record):
@@ -154,12 +100,71 @@ def flat_text(record):
     return "".join("- %s\n" % line for line in flat_lines(record))
 
 
-def page(records, pictures):
+def not_run_text(measured, scaled):
+    """The steps of `make bench-full` that have no full-size result here, in plain words.
+
+    measured: names of steps measured in full; scaled: of those measured over cut data sets, with the rows.
+    """
+    missing = [s for s in plan.steps(None, 2) if s.name not in measured]
+    if not missing:
+        return "Every step of `make bench-full` was measured over whole data sets."
+    lines = ["Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own guess): "
+             "nothing above says how they would come out." % (
+                 len(plan.steps(None, 2)), len(missing), duration(sum(s.seconds for s in missing))), ""]
+    for s in missing:
+        lines.append("- `%s`: %s" % (s.name, "only over the first %s rows" % format(scaled[s.name], ",")
+                                     if s.name in scaled else "not at all"))
+    return "\n".join(lines)
+
+
+def title(record):
+    """What a run was about: its data set, and the step of the suite or the file."""
+    s = record["settings"]
+    return "%s, %d x %d, %s, k=%d: %s" % (s["dataset"], s["rows"], s["dim"], s["metric"], s["k"],
+                                          os.path.splitext(os.path.basename(record["file"]))[0])
+
+
+def run_text(record, picture):
+    """One run: its curves, limits and other workloads."""
+    rows = record["results"]
+    out = ["## " + title(record), "",
+           "From `%s`: %s, commit %s%s, %s, load %s at the start and %s at the end." % (
+               record["file"], record["machine"]["date"], record["machine"]["commit"],
+               " with local changes" if record["machine"].get("dirty") else "", duration(record["seconds"]),
+               record["machine"]["load_at_start"][0], record["machine"]["load_at_end"][0]), ""]
+    if picture:
+        out += ["![recall against QPS](%s)" % picture, ""]
+    for threads, batched in sorted({(x["threads"], x["batch"] > 1) for x in rows}):
+        out += ["### %d thread%s, %s" % (threads, "s" if threads > 1 else "",
+                                        "batched" if batched else "one query at a time"), "",
+                tables.search_table(rows, threads, batched, record["caught"], tables.markdown), ""]
+    flat = flat_text(record)
+    against = tables.limit_table(record, tables.markdown)
+    if flat or against:
+        out += ["### Against the machine's limits", "", "This run's probe: " + "; ".join(
+            "%s: %s" % (name.lower(), value) for name, value in probe_rows(record.get("probe") or {})) + ".", ""]
+    if flat:
+        out += [flat]
+    if against:
+        out += ["Work is what the library counts itself, and the bytes are what its index says of itself. The limit is cache "
+                "lines over the lines a second that the machine fetches (graphs), bytes over the read bandwidth (lists and "
+                "scans, one query at a time), or multiply-adds (in batches). Data that stays in the caches can beat it. Of "
+                "each curve the settings that reach recall 0.90, 0.95, 0.99 and 0.999.", "", against, ""]
+    for heading, table in tables.section_tables(record["sections"], tables.markdown):
+        out += ["### " + heading, "", table, ""]
+    return out
+
+
+def page(records, pictures, not_run=None):
     good = [r for r in records if "machine" in r]
-    out = ["# Benchmarks", "", "Made by `bench/report` from `bench/out`; `make bench-full` measures it all again.", ""]
+    out = ["# Benchmarks", "", "Made by `bench/report` from the results in `bench/out`; `make bench` and `make bench-full` "
+           "measure them again.", ""]
     if not good:
         return "\n".join(out + ["There are no results yet: run `make bench` or `make bench-full`.", ""])
-    out += ["## Where vecdb loses", "", behind_text(good), "", "## The machine", "", machine_text(good[0]), ""]
+    out += ["## Where vecdb loses", "", losses.paragraph(good), ""]
+    if not_run:
+        out += ["## What was not run", "", not_run, ""]
+    out += ["## The machine", "", machine_text(good[0]), ""]
     known = versions(good)
     if known:
         out += ["Versions: " + known + ".", ""]
@@ -169,29 +174,12 @@ def page(records, pictures):
                 "; ".join("%s on %s" % o for o in others) + ".", ""]
     out += [HOW]
     for r in good:
-        rows, s = r["results"], r["settings"]
-        out += ["## %s, %d x %d, %s, k=%d" % (s["dataset"], s["rows"], s["dim"], s["metric"], s["k"]), "",
-                "From `%s`, %d s, load %s to %s." % (r["file"], r["seconds"], r["machine"]["load_at_start"][0],
-                                                    r["machine"]["load_at_end"][0]), ""]
-        picture = pictures.get(r["file"] + s["dataset"])
-        if picture:
-            out += ["![recall against QPS](%s)" % picture, ""]
-        for threads, batched in sorted({(x["threads"], x["batch"] > 1) for x in rows}):
-            out += ["### %d thread%s, %s" % (threads, "s" if threads > 1 else "",
-                                            "batched" if batched else "one query at a time"), "",
-                    tables.search_table(rows, threads, batched, r["caught"], tables.markdown), ""]
-        flat = flat_text(r)
-        if flat:
-            out += ["### Exact search against the limits", "", flat]
-        against = tables.limit_table(r, tables.markdown)
-        if against:
-            out += ["### Against the machine's limit for the work that was done", "",
-                    "Work is what the library counts itself; the limit is its cache lines over the lines a second that "
-                    "the machine fetches (graphs), or its bytes over the read bandwidth (lists and scans). Data that "
-                    "stays in the caches can beat it.", "", against, ""]
-        for title, table in tables.section_tables(r["sections"], tables.markdown):
-            out += ["### " + title, "", table, ""]
-    out += ["## Absent, failed, caught", ""]
+        out += run_text(r, pictures.get(r["file"] + r["settings"]["dataset"]))
+    return "\n".join(out + broken_text(records)) + "\n"
+
+
+def broken_text(records):
+    out = ["## Absent, failed, caught", ""]
     lines = []
     for r in records:
         if "missing" in r:
@@ -202,40 +190,71 @@ def page(records, pictures):
                 where = e["library"] + (":" + e["index"] if "index" in e else "")
                 what = e.get("fault") or ": ".join(x for x in (e.get("stage"), e["reason"]) if x)
                 lines.append("- %s: %s%s: %s" % (kind, where, " on " + e["dataset"] if "dataset" in e else "", what))
-    out += sorted(set(lines)) or ["Nobody."]
-    return "\n".join(out) + "\n"
+    return out + (sorted(set(lines)) or ["Nobody."])
 
 
-def main(argv=None):
-    ap = argparse.ArgumentParser(prog="bench/report", description=__doc__)
-    ap.add_argument("files", nargs="*")
-    ap.add_argument("--output", default=os.path.join(ROOT, "docs", "benchmarks.md"))
-    a = ap.parse_args(argv)
-    files = a.files
-    if not files:
-        for pattern in (os.path.join(OUT, "full", "*.json"), os.path.join(OUT, "*.json")):
-            files = [f for f in sorted(glob.glob(pattern))
-                     if not f.endswith((".run.json", "state.json"))]
-            if files:
-                break
-    records = load(files)
-    folder = os.path.splitext(a.output)[0]
+def results_in(folder):
+    return [f for f in sorted(glob.glob(os.path.join(folder, "*.json")))
+            if not f.endswith((".run.json", os.sep + "state.json"))]
+
+
+def gather(out):
+    """All results there are: by themselves, of the whole suite, and of the suite over cut data sets where there is
+    nothing better.  (files, names of steps measured in full, {name of a step: rows left})."""
+    files, full = results_in(out), results_in(os.path.join(out, "full"))
+    measured = {os.path.splitext(os.path.basename(f))[0] for f in full}
+    scaled = {}
+    for folder in sorted(glob.glob(os.path.join(out, "full-*")), key=lambda f: -int(f.rpartition("-")[2] or 0)
+                         if f.rpartition("-")[2].isdigit() else 0):
+        rows = folder.rpartition("-")[2]
+        for f in results_in(folder) if rows.isdigit() else []:
+            name = os.path.splitext(os.path.basename(f))[0]
+            if name not in measured and name not in scaled:
+                scaled[name] = int(rows)
+                full.append(f)
+    order = {s.name: i for i, s in enumerate(plan.steps(None, 2))}
+    full.sort(key=lambda f: order.get(os.path.splitext(os.path.basename(f))[0], len(order)))
+    return files + full, measured, scaled
+
+
+def draw(records, folder):
+    """A picture for every run with curves: {file and data set: its path beside the page}."""
     pictures = {}
     for r in records:
         if r.get("results"):
             os.makedirs(folder, exist_ok=True)
             stem = os.path.splitext(os.path.basename(r["file"]))[0]
             dataset = "".join(c if c.isalnum() or c in "-_@" else "_" for c in r["settings"]["dataset"])
-            name = stem if stem.startswith(dataset) else "%s-%s" % (stem, dataset)
+            name = stem if stem.startswith(dataset.partition("@")[0]) else "%s-%s" % (stem, dataset)
             try:
                 plots.recall_qps(r["results"], os.path.join(folder, name + ".png"),
                                  "%s, recall@%d" % (r["settings"]["dataset"], r["settings"]["k"]))
                 pictures[r["file"] + r["settings"]["dataset"]] = "%s/%s.png" % (os.path.basename(folder), name)
             except ImportError:
                 pass
+    return pictures
+
+
+def main(argv=None):
+    ap = argparse.ArgumentParser(prog="bench/report", description=__doc__)
+    ap.add_argument("files", nargs="*", help="results (default: all in bench/out)")
+    ap.add_argument("--folder", help="take the results in this folder instead")
+    ap.add_argument("--output", default=os.path.join(ROOT, "docs", "benchmarks.md"))
+    a = ap.parse_args(argv)
+    not_run = None
+    files = a.files or (results_in(a.folder) if a.folder else [])
+    if not files and not a.folder:
+        files, measured, scaled = gather(OUT)
+        not_run = not_run_text(measured, scaled)
+    if not files:
+        print("bench/report: no results in %s; the page is left as it is" % os.path.relpath(a.folder or OUT),
+              file=sys.stderr)
+        return 1
+    records = load(files)
+    pictures = draw(records, os.path.splitext(a.output)[0])
     os.makedirs(os.path.dirname(os.path.abspath(a.output)), exist_ok=True)
     with open(a.output, "w") as f:
-        f.write(page(records, pictures))
+        f.write(page(records, pictures, not_run))
     print("wrote %s from %d result file%s" % (os.path.relpath(a.output), len(files), "" if len(files) == 1 else "s"))
     return 0
 

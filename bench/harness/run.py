@@ -1,5 +1,9 @@
-"""One comparison: which libraries, their builds, and the workloads, with everything that went wrong written down."""
+"""One comparison: which libraries, their builds, search and opening, with everything that went wrong written down.
+
+filtering.py and living.py have the other workloads.
+"""
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -36,6 +40,17 @@ class Candidate:
     def name(self):
         return "%s:%s" % (self.library, self.plan.index)
 
+    @property
+    def kind(self):
+        """Its adapter's class, for what it says it can do; the library itself is only loaded in the worker."""
+        if self.module:
+            return getattr(importlib.import_module(self.module[0]), self.module[1])
+        return adapters.adapter_class(self.library)
+
+    def middle(self):
+        """The search setting in the middle of its sweep."""
+        return self.plan.searches[len(self.plan.searches) // 2]
+
     def __repr__(self):
         return "%s %s" % (self.name, json.dumps(self.plan.build, sort_keys=True))
 
@@ -63,12 +78,21 @@ def installed():
         return {}
 
 
+def _sweep(folder):
+    """Removes the scratch files of runs that were killed."""
+    for name in os.listdir(folder):
+        pid = name.split("-")[1] if name.startswith("answers-") and name.count("-") > 1 else ""
+        if pid.isdigit() and not os.path.exists("/proc/" + pid):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+
+
 class Run:
     def __init__(self, dataset, k, threads, queries, rounds=3, effort="normal", timeout=3600, memory_limit=None,
-                 point_s=4.0, min_s=0.25, reuse=False, quiet=False, scratch=None, keep=False):
+                 point_s=4.0, min_s=0.25, build_s=120.0, reuse=False, quiet=False, scratch=None, keep=False):
         self.dataset, self.k, self.threads_list, self.queries = dataset, k, threads, queries
         self.rounds, self.effort, self.timeout, self.memory_limit = rounds, effort, timeout, memory_limit
-        self.point_s, self.min_s, self.reuse, self.quiet = point_s, min_s, reuse, quiet
+        self.point_s, self.min_s, self.build_s = point_s, min_s, build_s
+        self.reuse, self.quiet = reuse, quiet
         self.keep = keep or reuse
         self.scratch = scratch or BUILDS
         self.candidates = []
@@ -79,7 +103,8 @@ class Run:
         self.probe = {}
         self.workers = {}
         os.makedirs(self.scratch, exist_ok=True)
-        self.answers = tempfile.mkdtemp(prefix="answers-", dir=self.scratch)
+        _sweep(self.scratch)
+        self.answers = tempfile.mkdtemp(prefix="answers-%d-" % os.getpid(), dir=self.scratch)
         self.started = time.time()
 
     # -- saying and noting
@@ -116,11 +141,14 @@ class Run:
         for library, indexes in wanted.items():
             if databases and library not in adapters.DATABASES and only is None:
                 continue
-            distribution = adapters.LIBRARIES[library][2]
+            module, name, distribution = adapters.LIBRARIES[library]
             state = setup.get(distribution) if distribution else None
             if distribution and (state is None or state["status"] == "absent"):
                 self.absent.append({"library": library, "reason": state["reason"] if state else
                                     "not installed (make bench-setup)"})
+                continue
+            if module is None:
+                self.absent.append({"library": library, "reason": "installed, but nothing here knows how to ask it"})
                 continue
             plans = adapters.adapter_class(library).plans(self.dataset.metric, n, dim, self.effort)
             if indexes is not None:
@@ -136,7 +164,8 @@ class Run:
                         [p for p in every if p.index in indexes and p.index not in have]
             if not plans:
                 self.absent.append({"library": library, "reason": "nothing for metric %s" % self.dataset.metric})
-            self.candidates += [Candidate(library, p) for p in plans]
+            plugged = (module, name) if "." in module else None
+            self.candidates += [Candidate(library, p, plugged) for p in plans]
         for entry in self.absent:
             self.say("  absent %s: %s" % (entry["library"], entry["reason"]))
 
@@ -148,7 +177,7 @@ class Run:
 
     # -- workers
 
-    def _folder(self, candidate, what=""):
+    def folder_of(self, candidate, what=""):
         tag = hashlib.blake2b(json.dumps([candidate.plan.build, self.dataset.key, what], sort_keys=True).encode(),
                               digest_size=5).hexdigest()
         safe = "".join(c if c.isalnum() or c in "-_@" else "_" for c in self.dataset.name)
@@ -232,7 +261,7 @@ class Run:
             self.fail(c, e)
 
     def _build(self, c, repeats, columns):
-        c.folder = self._folder(c, "columns" if columns else "")
+        c.folder = self.folder_of(c, "columns" if columns else "")
         note = os.path.join(c.folder, "built.json")
         cores = len(os.sched_getaffinity(0))
         if self.reuse and os.path.exists(note):
@@ -240,9 +269,8 @@ class Run:
                 built = json.load(f)
             # an index of another version is not the same index; vecdb's version tells one build from the next
             self.worker(c, cores, pin=False).close()
-            if built["version"] == c.version:
-                c.built = dict(built, kept=True)
-                c.peak_rss = built["peak_rss_bytes"]
+            if built["version"] == c.version and _enough(built["builds"], repeats, self.build_s):
+                self._note_built(c, dict(built, kept=True))
                 return
         times = []
         while True:
@@ -263,13 +291,22 @@ class Run:
             reply["peak_rss_bytes"] = max(reply["peak_rss_bytes"], tree)
             times.append(reply["build_s"])
             # short builds are cheap to repeat, and noisy
-            if len(times) >= repeats or sum(times) > 120:
+            if _enough(times, repeats, self.build_s):
                 break
-        c.built = dict(reply, build_s=median(times), builds=times, version=c.version,
-                       index_bytes=disk_bytes(c.folder), cores=cores)
-        c.peak_rss = c.built["peak_rss_bytes"]
-        with open(note, "w") as f:
-            json.dump(c.built, f)
+        built = dict(reply, build_s=median(times), builds=times, version=c.version,
+                     index_bytes=disk_bytes(c.folder), cores=cores)
+        write_json(note, built)
+        self._note_built(c, built)
+
+    def _note_built(self, c, built):
+        c.built, c.peak_rss = built, built["peak_rss_bytes"]
+        rows = len(self.dataset.base)
+        self.sections.setdefault("build", []).append({
+            "library": c.library, "version": c.version, "index": c.plan.index, "build_params": c.plan.build,
+            "dataset": self.dataset.name, "threads": built["cores"], "build_s": built["build_s"],
+            "builds": built["builds"], "rows_per_s": rows / built["build_s"] if built["build_s"] else None,
+            "save_s": built["save_s"], "peak_rss_bytes": built["peak_rss_bytes"], "index_bytes": built["index_bytes"],
+            "kept": bool(built.get("kept"))})
 
     # -- (a) the search curve
 
@@ -342,7 +379,7 @@ class Run:
         return out
 
     def _point(self, c, params, threads, batch, first, nq, truth):
-        if batch and not (c.module or adapters.adapter_class(c.library).batched):
+        if batch and not c.kind.batched:
             return None
         w = self.opened(c, threads)
         out = os.path.join(self.answers, "%d" % id(c))
@@ -420,284 +457,41 @@ class Run:
 
     def opening(self):
         rows = self.sections.setdefault("open", [])
-        _, truth = self.dataset.truth(1, self.k)
+        self.dataset.truth(1, self.k)
         for c in self.alive():
             self.drop(c)
-            for cold in (True, False):
-                opens, firsts = [], []
-                for _ in range(max(3, self.rounds)):
+        got, out = {}, set()
+        for r in range(max(3, self.rounds)):
+            for c in self.in_turn(r, out):
+                for cache in ("cold", "warm"):
                     try:
-                        if cold:
-                            forget_cached(c.folder)
-                        w = self.worker(c, 1)
-                        try:
-                            reply = w.call("open", 900, do="first_query", threads=1, queries=self.dataset.queries_path,
-                                           k=self.k, params=c.plan.searches[len(c.plan.searches) // 2])
-                        finally:
-                            w.close()
+                        got.setdefault((id(c), cache), []).append(self._open_once(c, cache == "cold"))
                     except Failed as e:
+                        out.add(id(c))
                         self.fail(c, e)
                         break
-                    opens.append(reply["open_s"])
-                    firsts.append(reply["first_query_us"])
-                else:
-                    rows.append({"library": c.library, "index": c.plan.index, "build_params": c.plan.build,
-                                 "dataset": self.dataset.name, "cache": "cold" if cold else "warm",
-                                 "open_s": median(opens), "first_query_us": median(firsts), "times": len(opens)})
-            self.say("  open %s" % c.name)
+            self.say("  open: round %d" % (r + 1))
+        for c in self.in_turn(0, out):
+            for cache in ("cold", "warm"):
+                times = got[id(c), cache]
+                rows.append({"library": c.library, "index": c.plan.index, "build_params": c.plan.build,
+                             "dataset": self.dataset.name, "cache": cache, "open_s": median([t["open_s"] for t in times]),
+                             "first_query_us": median([t["first_query_us"] for t in times]), "times": len(times)})
 
-    # -- (d) filters
-
-    def filtered(self, kinds, selectivities, queries=100):
-        rows = self.sections.setdefault("filter", [])
-        _, groups = self.dataset.attributes()
-        queries = min(queries, len(self.dataset.queries))
-        for kind in kinds:
-            for selectivity in selectivities:
-                # for near and far the question must lie near the pivot: those that do are asked
-                numbers = self._near_pivots(groups, queries) if kind in ("near", "far") else np.arange(queries)
-                self.say("  filter %s %g %%" % (kind, selectivity * 100))
-                _, truth = self.dataset.filtered_truth(kind, selectivity, numbers, self.k)
-                # every library at this filter before the next: a busy minute hits all of them
-                for c in self.alive():
-                    if "filter" in adapters.adapter_class(c.library).features:
-                        self._filter_library(c, kind, selectivity, numbers, groups, truth, rows)
-
-    def _near_pivots(self, groups, queries):
-        from ..datasets import attributes, exact
-        pivots = self.dataset.queries[:attributes.PIVOTS]
-        picked = []
-        for p in range(len(pivots)):
-            mine = np.nonzero(groups == p)[0]
-            order = np.argsort(exact.distances(self.dataset.metric, pivots[p], self.dataset.queries[mine]),
-                               kind="stable")
-            picked.append(mine[order][:max(1, queries // len(pivots))])
-        return np.concatenate(picked)
-
-    def _filter_library(self, c, kind, selectivity, numbers, groups, truth, rows):
-        from ..datasets import attributes
-        columns, _ = self.dataset.attributes()
-        searches = c.plan.searches
-        # a few settings show the trade: low, middle, high
-        chosen = sorted({len(searches) // 4, len(searches) // 2, (3 * len(searches)) // 4}) if len(searches) > 1 else [0]
-        for s in chosen:
-            params = searches[s]
-            qps, recall, full, p99, asked = [], 0.0, 0.0, [], 0
-            spent = 0.0
-            try:
-                w = self.opened(c, 1)
-                for pivot in np.unique(groups[numbers]):
-                    at = np.nonzero(groups[numbers] == pivot)[0]
-                    if kind not in ("near", "far"):
-                        if pivot != groups[numbers][0]:
-                            continue
-                        at = np.arange(len(numbers))
-                    expression = attributes.filter_of(kind, selectivity, int(pivot))
-                    out = os.path.join(self.answers, "%d" % id(c))
-                    reply = w.call("filtered search", 60 + 30 * self.point_s, do="filtered", params=params,
-                                   queries=self.dataset.queries_path, numbers=numbers[at].tolist(), k=self.k,
-                                   expression=expression, columns=self.dataset.cached_path("attributes"), out=out,
-                                   max_s=self.point_s)
-                    n = reply["asked"]
-                    said = np.load(out + ".distances.npy") if reply["distances"] else None
-                    verdict = judge.check(self.dataset.metric, self.dataset.base,
-                                          self.dataset.queries[numbers[at][:n]], np.load(out + ".ids.npy"), said,
-                                          truth[at][:n], self.k, exact_claim=c.plan.exact, lossy=c.plan.lossy,
-                                          mask=attributes.passes(expression, columns))
-                    if verdict.faults:
-                        self.catch(c, verdict.faults, "filtered search")
-                    recall += verdict.recall * n
-                    full += verdict.full_share * n
-                    asked += n
-                    spent += n / reply["qps"]
-                    p99.append(reply["p99_us"])
-            except Failed as e:
-                if e.unsupported:
-                    self.fail(c, e)
-                    return
-                self.drop(c)
-                self.fail(c, e)
-                return
-            rows.append({"library": c.library, "index": c.plan.index, "build_params": c.plan.build,
-                         "search_params": params, "dataset": self.dataset.name, "kind": kind,
-                         "selectivity": selectivity, "recall": recall / asked, "full_share": full / asked,
-                         "qps": asked / spent, "p99_us": max(p99), "queries": asked})
-
-    # -- (h) ranges
-
-    def ranges(self, queries=100, targets=(10, 100, 1000)):
-        from ..datasets import exact
-        rows = self.sections.setdefault("range", [])
-        queries = min(queries, len(self.dataset.queries))
-        most = min(max(targets), len(self.dataset.base) // 10)
-        _, truth = self.dataset.truth(queries, most)
-        asked = self.dataset.queries[:queries]
-        for target in targets:
-            if target > most:
-                continue
-            # one radius for all, as a user has it: the median distance of the target-th neighbour
-            radius = float(np.float32(np.median(truth[:, target - 1])))
-            radii = [radius] * queries
-            true_ids = [ids for ids, _ in exact.within(self.dataset.metric, self.dataset.base, asked, radii)]
-            self.say("  range of about %d rows: radius %.6g, %d to %d hits" % (
-                target, radius, min(map(len, true_ids)), max(map(len, true_ids))))
-            for c in self.alive():
-                if c.module is None and "range" not in adapters.adapter_class(c.library).features:
-                    continue
-                searches = c.plan.searches
-                for s in sorted({len(searches) // 2, len(searches) - 1}):
-                    out = os.path.join(self.answers, "%d-range" % id(c))
-                    try:
-                        reply = self.opened(c, 1).call(
-                            "range search", 60 + 30 * self.point_s, do="ranges", params=searches[s],
-                            queries=self.dataset.queries_path, numbers=list(range(queries)), radii=radii, out=out,
-                            max_s=self.point_s)
-                    except Failed as e:
-                        if not e.unsupported:
-                            self.drop(c)
-                        self.fail(c, e)
-                        break
-                    with np.load(out + ".npz") as f:
-                        answers = [(part, None) for part in np.split(f["ids"], np.cumsum(f["lengths"])[:-1])]
-                    n = reply["asked"]
-                    verdict = judge.check_ranges(self.dataset.metric, self.dataset.base, asked[:n], answers[:n],
-                                                 true_ids[:n], radii[:n], c.plan.lossy)
-                    if verdict.faults:
-                        self.catch(c, verdict.faults, "range search")
-                    rows.append({"library": c.library, "index": c.plan.index, "build_params": c.plan.build,
-                                 "search_params": searches[s], "dataset": self.dataset.name, "target": target,
-                                 "radius": radius, "recall": verdict.recall, "qps": reply["qps"],
-                                 "p99_us": reply["p99_us"], "queries": n})
-
-    # -- (c) inserting, and (g) readers beside a writer
-
-    def _living(self, feature):
-        """One candidate per library that can: a graph, as most use, or the first of its plans."""
-        seen = set()
-        for c in sorted(self.alive(), key=lambda c: not c.plan.index.startswith("HNSW")):
-            kind = adapters.adapter_class(c.library)
-            if feature in kind.features and c.library not in seen and "insert" in kind.features:
-                seen.add(c.library)
-                yield c, kind
-
-    def inserting(self, batches=(1, 10, 100, 1000, 10000), rows=20000, seconds=10.0, queries=100):
-        out = self.sections.setdefault("insert", [])
-        rows = min(rows, len(self.dataset.base))
-        queries = min(queries, len(self.dataset.queries))
-        for c, kind in self._living("insert"):
-            for durability in kind.durability:
-                for batch in batches:
-                    if batch > rows:
-                        continue
-                    try:
-                        out.append(self._insert_once(c, durability, batch, rows, seconds, queries))
-                        got = out[-1]
-                        self.say("  insert %s %s batch %d: %.0f rows/s; right after: recall %.4f, p50 %.0f us" % (
-                            c.name, durability, batch, got["rows_per_s"], got["after_insert"]["recall"],
-                            got["after_insert"]["p50_us"]))
-                    except Failed as e:
-                        self.fail(c, e)
-                        if e.unsupported or e.stage in ("load", "create"):
-                            break
-
-    def _insert_once(self, c, durability, batch, rows, seconds, queries):
-        from ..datasets import exact
-        folder = self._folder(c, "insert")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        w = self.worker(c, len(os.sched_getaffinity(0)), folder=folder, pin=False)
+    def _open_once(self, c, cold):
+        if cold:
+            forget_cached(c.folder)
+        w = self.worker(c, 1)
         try:
-            w.call("create", 120, do="create", durability=durability)
-            reply = w.call("insert", 120 + 10 * seconds, do="insert", base=self.dataset.base_path, first=0, rows=rows,
-                           batch=batch, max_s=seconds)
-            n = reply["rows"]
-            base = self.dataset.base[:n]
-            asked = self.dataset.queries[:queries]
-            k = min(self.k, n)
-            _, truth = exact.knn(self.dataset.metric, base, np.asarray(asked), k)
-            got = {"library": c.library, "index": c.plan.index, "dataset": self.dataset.name,
-                   "durability": durability, "batch": batch, "rows": n, "rows_per_s": reply["rows_per_s"],
-                   "p50_us": reply["p50_us"], "p99_us": reply["p99_us"]}
-            got["after_insert"] = self._fresh(c, w, base, asked, truth, k, "right after insert")
-            # deleted rows must not come back: the nearest of the first questions go
-            victims = sorted({int(i) for i in exact.knn(self.dataset.metric, base, np.asarray(asked[:5]), 1)[0].ravel()})
-            if "delete" in adapters.adapter_class(c.library).features:
-                w.call("delete", 300, do="delete", ids=victims)
-                self._no_ghosts(c, w, asked[:5], k, victims)
-            if batch == 1000 or batch == rows:
-                got["optimize_s"] = w.call("optimize", self.timeout, do="optimize")["optimize_s"]
-                left = np.setdiff1d(np.arange(n), victims) if "delete" in \
-                    adapters.adapter_class(c.library).features else np.arange(n)
-                _, truth = exact.knn(self.dataset.metric, base[left], np.asarray(asked), k)
-                got["after_optimize"] = self._fresh(c, w, base, asked, truth, k, "after optimize")
-            return got
+            return w.call("open", 900, do="first_query", threads=1, queries=self.dataset.queries_path, k=self.k,
+                          params=c.middle())
         finally:
             w.close()
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def _fresh(self, c, w, base, asked, truth, k, stage):
-        out = os.path.join(self.answers, "%d-fresh" % id(c))
-        params = c.plan.searches[len(c.plan.searches) // 2]
-        reply = w.call(stage, 300 + 20 * self.point_s, do="search", params=params, queries=self.dataset.queries_path,
-                       first=0, count=len(asked), k=k, batch=False, clients=1, out=out, min_s=0, max_s=self.point_s,
-                       threads=1)
-        n = reply["asked"]
-        said = np.load(out + ".distances.npy") if reply["distances"] else None
-        verdict = judge.check(self.dataset.metric, base, asked[:n], np.load(out + ".ids.npy"), said, truth[:n], k,
-                              exact_claim=c.plan.exact, lossy=True)
-        if verdict.faults:
-            self.catch(c, verdict.faults, stage)
-        return {"recall": verdict.recall, "p50_us": reply["p50_us"], "p99_us": reply["p99_us"], "qps": reply["qps"],
-                "search_params": params}
-
-    def _no_ghosts(self, c, w, asked, k, victims):
-        out = os.path.join(self.answers, "%d-ghost" % id(c))
-        w.call("search after delete", 300, do="search", params=c.plan.searches[len(c.plan.searches) // 2],
-               queries=self.dataset.queries_path, first=0, count=len(asked), k=k, batch=False, clients=1, out=out,
-               min_s=0, max_s=self.point_s, threads=1)
-        ghosts = np.isin(np.load(out + ".ids.npy"), victims).sum()
-        if ghosts:
-            self.catch(c, ["stale answers: %d hits on rows that were deleted before the question" % ghosts],
-                       "search after delete")
-
-    def mixed(self, seconds=5.0, readers=1, batch=100, start_rows=10000):
-        out = self.sections.setdefault("mixed", [])
-        total = len(self.dataset.base)
-        start_rows = min(start_rows, total // 2)
-        for c, kind in self._living("mixed"):
-            folder = self._folder(c, "mixed")
-            shutil.rmtree(folder, ignore_errors=True)
-            os.makedirs(folder)
-            try:
-                w = self.worker(c, len(os.sched_getaffinity(0)), folder=folder, pin=False)
-                try:
-                    w.call("create", 120, do="create", durability=kind.durability[-1])
-                    w.call("insert", 600, do="insert", base=self.dataset.base_path, first=0, rows=start_rows,
-                           batch=1000, max_s=300)
-                    reply = w.call("mixed", 120 + 10 * seconds, do="mixed", base=self.dataset.base_path,
-                                   first=start_rows, rows=total, queries=self.dataset.queries_path, k=self.k,
-                                   batch=batch, readers=readers, seconds=seconds,
-                                   params=c.plan.searches[len(c.plan.searches) // 2])
-                finally:
-                    w.close()
-            except Failed as e:
-                self.fail(c, e)
-                continue
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            both = reply["mixed"]
-            for error in both["errors"] + reply["read only"]["errors"]:
-                self.fail(c, Failed("mixed", error))
-            if both["missed"]:
-                self.catch(c, ["stale answers: %d of %d rows not found right after their insert returned" % (
-                    both["missed"], both["checked"])], "mixed")
-            out.append({"library": c.library, "index": c.plan.index, "dataset": self.dataset.name, "readers": readers,
-                        "batch": batch, "reads_per_s": both["reads_per_s"], "read_p50_us": both["p50_us"],
-                        "read_p99_us": both["p99_us"], "rows_per_s": both["rows_per_s"],
-                        "alone_reads_per_s": reply["read only"]["reads_per_s"],
-                        "alone_p99_us": reply["read only"]["p99_us"]})
-            self.say("  mixed %s: %.0f reads/s beside %.0f rows/s (alone %.0f reads/s)" % (
-                c.name, both["reads_per_s"], both["rows_per_s"], reply["read only"]["reads_per_s"]))
+    def in_turn(self, round_, without=()):
+        """Who is still in, every other round the other way about, so that a busy minute hits all of them."""
+        left = [c for c in self.alive() if id(c) not in without]
+        return left if round_ % 2 == 0 else left[::-1]
 
     # -- the record
 
@@ -709,6 +503,10 @@ class Run:
                              "effort": self.effort},
                 "seconds": round(time.time() - self.started, 1), "absent": self.absent, "failed": self.failed,
                 "caught": self.caught, "notes": self.notes, "results": self.rows, "sections": self.sections}
+
+
+def _enough(times, repeats, most_s):
+    return len(times) >= repeats or sum(times) > most_s
 
 
 def write_json(path, value):

@@ -59,8 +59,9 @@ def reference(points_by_curve, target, caught=()):
 def search_table(rows, threads, batched, caught=(), style=aligned):
     """Per library and index: QPS at each recall with its ratio, build seconds, memory, disk."""
     by_curve = curves(rows, threads, batched)
-    bad = {(c["library"], c["index"]) for c in caught if c["stage"] in SEARCH_STAGES}
-    refs = {t: reference({k: v for k, v in by_curve.items() if k not in bad}, t) for t in TARGETS}
+    fair = fair_curves(rows, threads, batched, caught)
+    bad = set(by_curve) - set(fair)
+    refs = {t: reference(fair, t) for t in TARGETS}
     name = next((r[0] for r in refs.values() if r[0]), None)
     header = ["library:index"] + ["QPS@%g" % t for t in TARGETS] + ["x %s" % (name or "?")] + \
              ["build s", "peak MB", "disk MB"]
@@ -83,21 +84,10 @@ def search_table(rows, threads, batched, caught=(), style=aligned):
     return style(header, [b[1] for b in body])
 
 
-def where_behind(rows, threads, batched, caught=()):
-    """[(rival, target, rival's QPS / vecdb's best QPS)] above 1, worst first; and targets vecdb does not reach."""
-    by_curve = curves(rows, threads, batched)
+def fair_curves(rows, threads, batched, caught=()):
+    """Curves without those that were caught."""
     bad = {(c["library"], c["index"]) for c in caught if c["stage"] in SEARCH_STAGES}
-    by_curve = {k: v for k, v in by_curve.items() if k not in bad}
-    if not any(lib == "vecdb" for lib, _ in by_curve):
-        return None
-    out = []
-    for t in TARGETS:
-        _, ours = reference(by_curve, t)
-        for (library, index), points in by_curve.items():
-            q = qps_at(points, t)
-            if library != "vecdb" and q and (ours is None or q > ours):
-                out.append(("%s:%s" % (library, index), t, q / ours if ours else float("inf")))
-    return sorted(out, key=lambda x: -x[2])
+    return {k: v for k, v in curves(rows, threads, batched).items() if k not in bad}
 
 
 def plain_rows(rows, columns, style=aligned):
@@ -122,31 +112,33 @@ def section_tables(sections, style=aligned):
 
     def name(r):
         return "%s:%s" % (r["library"], r["index"])
+    if sections.get("build"):
+        out.append(("Build, memory, disk", plain_rows(sections["build"], [
+            ("library:index", name), ("parameters", lambda r: params_text(r["build_params"])),
+            ("threads", lambda r: str(r["threads"])), ("build s", lambda r: "%.2f" % r["build_s"]),
+            ("of builds", lambda r: str(len(r["builds"]))), ("rows/s", "rows_per_s"),
+            ("peak MB", lambda r: megabytes(r["peak_rss_bytes"])), ("disk MB", lambda r: megabytes(r["index_bytes"]))],
+            style)))
     if sections.get("insert"):
         out.append(("Insert, and search right after it", plain_rows(sections["insert"], [
             ("library:index", name), ("durability", "durability"), ("batch", "batch"), ("rows/s", "rows_per_s"),
-            ("p99 us a batch", "p99_us"), ("recall right after", lambda r: "%.4f" % r["after_insert"]["recall"]),
+            ("p50 us a batch", "p50_us"), ("p99 us a batch", "p99_us"), ("rows", "rows"),
+            ("recall right after", lambda r: "%.4f" % r["after_insert"]["recall"]),
             ("p50 us right after", lambda r: r["after_insert"]["p50_us"]),
             ("optimize s", lambda r: "%.2f" % r["optimize_s"] if "optimize_s" in r else "-"),
+            ("recall after", lambda r: "%.4f" % r["after_optimize"]["recall"] if "after_optimize" in r else "-"),
             ("p50 us after", lambda r: r.get("after_optimize", {}).get("p50_us"))], style)))
-    if sections.get("filter"):
-        kinds = {}
-        for r in sections["filter"]:
-            kinds.setdefault(r["kind"], []).append(r)
-        for kind, rows in kinds.items():
-            out.append(("Filtered search, %s" % kind, plain_rows(rows, [
-                ("library:index", name), ("passing", lambda r: "%g %%" % (100 * r["selectivity"])),
-                ("parameters", lambda r: params_text(r["search_params"])),
-                ("recall", lambda r: "%.4f" % r["recall"]), ("QPS", "qps"), ("p99 us", "p99_us"),
-                ("got all k", lambda r: "%.1f %%" % (100 * r["full_share"]))], style)))
+    for kind in dict.fromkeys(r["kind"] for r in sections.get("filter", [])):
+        out.append(("Filtered search, %s: QPS (recall, share of queries that got all k) by share of rows that pass" % kind,
+                    filter_grid([r for r in sections["filter"] if r["kind"] == kind], style)))
     if sections.get("open"):
         out.append(("Opening, and the first query", plain_rows(sections["open"], [
             ("library:index", name), ("page cache", "cache"), ("open ms", lambda r: "%.1f" % (1e3 * r["open_s"])),
             ("first query us", "first_query_us")], style)))
     if sections.get("mixed"):
         out.append(("A reader beside a writer", plain_rows(sections["mixed"], [
-            ("library:index", name), ("reads/s", "reads_per_s"), ("read p99 us", "read_p99_us"),
-            ("rows/s", "rows_per_s"), ("reads/s alone", "alone_reads_per_s"),
+            ("library:index", name), ("durability", lambda r: r.get("durability", "-")), ("reads/s", "reads_per_s"),
+            ("read p50 us", "read_p50_us"), ("read p99 us", "read_p99_us"), ("rows/s", "rows_per_s"), ("reads/s alone", "alone_reads_per_s"),
             ("p99 us alone", "alone_p99_us")], style)))
     if sections.get("range"):
         out.append(("Range search", plain_rows(sections["range"], [
@@ -155,27 +147,58 @@ def section_tables(sections, style=aligned):
     return out
 
 
+def filter_grid(rows, style=aligned):
+    """A line per library and setting, a column per share."""
+    shares = sorted({r["selectivity"] for r in rows})
+    lines = {}
+    for r in rows:
+        key = ("%s:%s" % (r["library"], r["index"]), params_text(r["search_params"]))
+        lines.setdefault(key, {})[r["selectivity"]] = "%s (%.3f, %.0f %%)" % (
+            number(r["qps"]), r["recall"], 100 * r["full_share"])
+    return style(["library:index", "parameters"] + ["%g %%" % (100 * s) for s in shares],
+                 [list(key) + [cells.get(s, "-") for s in shares] for key, cells in lines.items()])
+
+
+def _at_targets(rows):
+    """Of one curve the settings that just reach each recall, and the one that comes nearest where none does."""
+    picked = []
+    for t in TARGETS:
+        reach = [r for r in rows if r["recall"] >= t]
+        best = max(reach, key=lambda r: r["qps"]) if reach else max(rows, key=lambda r: r["recall"])
+        if best not in picked:
+            picked.append(best)
+    return picked
+
+
 def limit_table(record, style=aligned):
     """Searches whose work was counted against what the machine allows for that work; None without either."""
     probe, dim = record["probe"], record["settings"]["dim"]
+    work = {_what(w): w for w in record["sections"].get("work", [])}
+    by_curve = {}
+    for r in record["results"]:
+        if _what(r) in work:
+            by_curve.setdefault((r["library"], r["index"], r["threads"], r["batch"] > 1), []).append(r)
     body = []
-    for w in record["sections"].get("work", []):
-        for r in record["results"]:
-            # a batch reads a list once for many queries: that limit is another
-            streams = w["index"] == "FLAT" or w["index"].startswith("IVF")
-            if r["batch"] > 1 and streams:
-                continue
-            if all(r[key] == w[key] for key in ("library", "index", "build_params", "search_params")):
-                limit = limits.limit_qps(probe, w["index"], w["build_params"], dim, w, r["threads"])
-                if limit:
-                    body.append(["%s:%s" % (r["library"], r["index"]), params_text(r["search_params"]), r["threads"],
-                                 "batch" if r["batch"] > 1 else "single", "%.4f" % r["recall"], number(w["hops"]),
-                                 number(w["rows_scored"]), number(w["reranked"]), number(r["qps"]), number(limit),
-                                 "%.2f" % (r["qps"] / limit)])
+    for (library, index, threads, batched), rows in by_curve.items():
+        for r in _at_targets(rows):
+            w = work[_what(r)]
+            found = limits.limit_qps(probe, dim, w, threads, batched)
+            if found:
+                reads = w["reads"]
+                body.append(["%s:%s" % (library, index), params_text(r["search_params"]), threads,
+                             "batch" if batched else "single", "%.4f" % r["recall"], number(w["hops"]),
+                             number(w["rows_scored"]), number(w["reranked"]), "%d, %d, %d" % (
+                                 reads["row"], reads["exact"], reads["hop"]), number(r["qps"]),
+                             "%s (%s)" % (number(found[0]), found[1]), "%.2f" % (r["qps"] / found[0])])
     if not body:
         return None
-    return style(["library:index", "parameters", "threads", "mode", "recall", "hops", "rows scored", "reranked", "QPS",
-                  "limit", "ratio"], body)
+    return style(["library:index", "parameters", "threads", "mode", "recall", "hops", "rows scored", "reranked",
+                  "bytes: row, reranked, hop", "QPS", "limit", "ratio"], body)
+
+
+def _what(r):
+    """Tells a search setting of one index from every other."""
+    return r["library"], r["index"], str(sorted(r["build_params"].items())), str(sorted(r["search_params"].items()))
 
 
 def curve_edges(rows, threads, batched):

@@ -300,7 +300,10 @@ class Session:
         """The mean over some queries of what the library says a query costs."""
         self.adapter.set_query_arguments(**params)
         told = [self.adapter.work(one, k) for one in self.adapter.prepare(load_rows(queries, count))]
-        return {name: float(np.mean([t[name] for t in told])) for name in told[0]}
+        out = {name: float(np.mean([t[name] for t in told])) for name in ("hops", "rows_scored", "reranked")}
+        if "reads" in told[0]:
+            out["reads"] = told[0]["reads"]
+        return out
 
     # -- filters and ranges
 

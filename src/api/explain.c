@@ -21,6 +21,12 @@ static vecdb_status print_segments(const struct snapshot *snapshot, const struct
         if (searched)
             TRY(buf_printf(text, ",\"index\":\"%s\",\"indexed_rows\":%zu", ref ? ref->index->ops->name : "none",
                            ref ? atomic_load(&ref->covered) : 0));
+        if (ref && ref->index->ops->reads) {
+            struct index_reads reads;
+            ref->index->ops->reads(ref->index, &reads);
+            TRY(buf_printf(text, ",\"reads\":{\"query\":%zu,\"row\":%zu,\"exact\":%zu,\"hop\":%zu}", reads.query, reads.row,
+                           reads.exact, reads.hop));
+        }
         if (search->filter) {
             TRY(buf_append_text(text, ",\"filter\":"));
             TRY(search_explain_filter(snapshot, v, search->filter, search->partitions, search->partition_count, text));

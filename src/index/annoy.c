@@ -815,6 +815,15 @@ static size_t annoy_memory(const struct index *index)
     return sizeof *annoy + layout(&copy, NULL) + (annoy->leaves + 1) * sizeof *annoy->leaf_starts;
 }
 
+static void annoy_reads(const struct index *index, struct index_reads *out)
+{
+    const struct annoy *annoy = (const struct annoy *)index;
+
+    /* rows are scored by their vectors at once; what a leaf holds of a row is its number */
+    *out = (struct index_reads){.row = sizeof(uint32_t), .exact = index->vectors.width,
+                                .hop = annoy->plane_dim + 2 * sizeof(uint32_t) + 2 * sizeof(float)};
+}
+
 #define TYPE_BIT(type) (1u << ((type) - VECDB_TYPE_BINARY_VECTOR))
 
 const struct index_ops annoy_ops = {
@@ -822,5 +831,5 @@ const struct index_ops annoy_ops = {
     .types = TYPE_BIT(VECDB_TYPE_FLOAT_VECTOR) | TYPE_BIT(VECDB_TYPE_FLOAT16_VECTOR) |
              TYPE_BIT(VECDB_TYPE_BFLOAT16_VECTOR) | TYPE_BIT(VECDB_TYPE_INT8_VECTOR),
     .build = annoy_build, .search = annoy_search, .save = annoy_save, .open = annoy_open, .free = annoy_free,
-    .check = annoy_check, .memory = annoy_memory,
+    .check = annoy_check, .memory = annoy_memory, .reads = annoy_reads,
 };

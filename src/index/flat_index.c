@@ -584,9 +584,18 @@ static size_t flat_memory(const struct index *index)
     return sizeof *flat + sizeof(struct flat_view) + part;
 }
 
+static void flat_reads(const struct index *index, struct index_reads *out)
+{
+    const struct flat *flat = (const struct flat *)index;
+
+    *out = flat->part.list_count ? coder_reads(&flat->coder) : (struct index_reads){.row = index->vectors.width};
+    out->exact = index->vectors.width;
+}
+
 #define FLAT_FUNCTIONS                                                                                                 \
     .search_params = no_params, .build = flat_build, .add = flat_add, .search = flat_index_search, .save = flat_save,   \
-    .open = flat_open, .free = flat_free, .check = flat_check, .memory = flat_memory
+    .open = flat_open, .free = flat_free, .check = flat_check, .memory = flat_memory, \
+    .reads = flat_reads
 
 const struct index_ops flat_ops = {
     .name = "FLAT", .format = 1, .build_params = flat_build_params,

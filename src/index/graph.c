@@ -145,3 +145,16 @@ size_t graph_memory(const struct index *index)
     }
     return bytes;
 }
+
+void graph_reads(const struct index *index, struct index_reads *out)
+{
+    const struct graph *graph = (const struct graph *)index;
+    const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
+    const struct graph_fused *fused = atomic_load_explicit(&graph->fused, memory_order_acquire);
+
+    *out = (struct index_reads){
+        .row = state ? state->codec.stride : 0,
+        .exact = index->vectors.width,
+        .hop = fused ? fused->block_size : state ? state->layers[0].degree * sizeof(uint32_t) : 0,
+    };
+}

@@ -115,6 +115,7 @@ vecdb_status graph_layer_alloc(struct graph_layer *layer, unsigned e, size_t str
 void *graph_array(size_t count, size_t size);
 vecdb_status graph_check(const struct index *index);
 size_t graph_memory(const struct index *index);
+void graph_reads(const struct index *index, struct index_reads *out);
 bool graph_is_complete(const struct index *index);
 
 /** A graph of all rows, built at once (graph_build.c). */

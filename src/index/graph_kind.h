@@ -37,6 +37,7 @@
         .free = graph_free,                                                                                           \
         .check = graph_check,                                                                                         \
         .memory = graph_memory,                                                                                       \
+        .reads = graph_reads,                                                                                         \
         .complete = graph_is_complete,                                                                                \
     }
 

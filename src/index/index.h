@@ -92,6 +92,14 @@ static inline void index_counters_add(struct index_counters *to, const struct in
     to->scan_cost += from->scan_cost;
 }
 
+/** Bytes that a search reads, for each of what index_counters counts. */
+struct index_reads {
+    size_t query; /* whatever it asks: the centroids */
+    size_t row;   /* a row scored */
+    size_t exact; /* one scored again */
+    size_t hop;   /* a node's links */
+};
+
 struct index;
 
 struct index_ops {
@@ -126,6 +134,8 @@ struct index_ops {
     vecdb_status (*check)(const struct index *index);
     /** Bytes it holds in memory (mapped ones included). */
     size_t (*memory)(const struct index *index);
+    /** What its searches read. NULL: it does not tell. */
+    void (*reads)(const struct index *index, struct index_reads *out);
     /** Whether its own codes hold every value without loss, so that its searches never read the vectors. NULL: they may. */
     bool (*complete)(const struct index *index);
 };

@@ -823,3 +823,18 @@ size_t ivf_memory(const struct index *index)
         total += view->refine->vectors.row_count * view->refine->vectors.stride;
     return total;
 }
+
+void ivf_reads(const struct index *index, struct index_reads *out)
+{
+    const struct ivf *ivf = (const struct ivf *)index;
+
+    struct index_reads coarse;
+
+    *out = coder_reads(&ivf->coder);
+    if (ivf->coarse) { /* FLAT: all of it */
+        ivf->coarse->ops->reads(ivf->coarse, &coarse);
+        out->query = ivf->list_count * coarse.row;
+    } else {
+        out->query = ivf->list_count * type_width(VECDB_TYPE_BINARY_VECTOR, ivf->coder.dim);
+    }
+}

@@ -36,6 +36,7 @@ vecdb_status ivf_save(const struct index *index, struct buf *out);
 void ivf_free(struct index *index);
 vecdb_status ivf_check(const struct index *index);
 size_t ivf_memory(const struct index *index);
+void ivf_reads(const struct index *index, struct index_reads *out);
 
 /** In ivf_kinds.c: what the search parameters ask for. refine: the index was built to rerank. */
 struct ivf_search_mode ivf_search_mode(const struct coder *coder, bool refine, const struct params *params, size_t k);

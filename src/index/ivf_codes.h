@@ -57,6 +57,8 @@ static inline float ivf_scale(const struct coder *coder) { return coder->unit ? 
 
 /** Fill in sizes from kind, type, metric, dim, exact, turned, pq.m, pq.bits, rabitq.bits. */
 void coder_layout(struct coder *coder);
+/** What scanning codes and reranking read. */
+struct index_reads coder_reads(const struct coder *coder);
 /** A row as the floats that are coded: converted, brought to length 1, turned. out: code_dim floats. */
 void coder_floats(const struct coder *coder, const void *row, float *out);
 /** Turn code_dim floats (those past dim zero) in place. */

@@ -13,6 +13,10 @@ class Honest(Adapter):
     features = ("insert", "delete", "mixed", "range", "filter")
 
     @classmethod
+    def plans(cls, metric, n, dim, effort):
+        return [Plan("FLAT", {}, [{}], exact=True)]
+
+    @classmethod
     def version(cls):
         return "1"
 
@@ -185,4 +189,14 @@ class Missing(Honest):
         import no_such_library_anywhere  # noqa: F401
 
 
-PLAN = [Plan("FLAT", {}, [{}], exact=True)]
+class Slow(Honest):
+    """Takes its time over building: the suite is stopped in the middle of it."""
+
+    def fit(self, base, columns=None):
+        time.sleep(float(os.environ.get("VECDB_TEST_SLOW", "0")))
+        super().fit(base, columns)
+
+
+# for bench/compare --adapters
+ADAPTERS = {"honest": "Honest", "slow": "Slow", "crashes": "Crashes", "crashes-later": "CrashesLater",
+            "hangs": "Hangs", "eats": "Eats", "raises": "Raises", "missing": "Missing", "wrong-ids": "WrongIds"}

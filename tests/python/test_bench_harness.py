@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -26,7 +27,8 @@ except ImportError as e:
 from bench import datasets
 from bench.adapters.base import Plan
 from bench.datasets import attributes, exact, vecio
-from bench.harness import curve, judge, limits, process, report, tables
+from bench import adapters
+from bench.harness import curve, filtering, judge, limits, living, machine, plan, process, report, suite, tables
 from bench.harness.main import main
 from bench.harness.run import SCHEMA, Candidate, Run, parse_only
 
@@ -208,19 +210,52 @@ class Curve(unittest.TestCase):
         self.assertEqual(curve.median([3, 1, 2]), 2)
         self.assertEqual(curve.median([4, 1, 2, 3]), 2)
 
-    def test_limits(self):
-        probe = {"read_gbs_1": 20.0, "fma_gflops_1": 100.0, "random_lines_per_s_1": 1e8}
-        self.assertAlmostEqual(limits.flat_single_qps(probe, 1000000, 512), 39.0625)
-        self.assertAlmostEqual(limits.flat_batch_qps(probe, 1000000, 128), 390.625)
-        self.assertAlmostEqual(limits.graph_qps(probe, 50, 1000, 128, 128), 1e8 / (50 * 2 + 1000 * 2))
+
+class Limits(unittest.TestCase):
+    PROBE = {"read_gbs_1": 20.0, "read_gbs_all": 30.0, "fma_gflops_1": 100.0, "vnni_gmacs_1": 200.0,
+             "random_lines_per_s_1": 1e8, "random_lines_per_s_all": 2e8}
+    WORK = {"hops": 50, "rows_scored": 1000, "reranked": 20}
+
+    def limit(self, reads, dim=128, **more):
+        work = dict(self.WORK, reads=dict({"query": 0, "row": 0, "exact": 0, "hop": 0}, **reads))
+        return limits.limit_qps(self.PROBE, dim, work, **more)
+
+    def test_exact_search(self):
+        self.assertAlmostEqual(limits.flat_single_qps(self.PROBE, 1000000, 512), 39.0625)
+        self.assertAlmostEqual(limits.flat_batch_qps(self.PROBE, 1000000, 128), 390.625)
+        self.assertAlmostEqual(limits.flat_batch_qps(self.PROBE, 1000000, 128, byte_codes=True), 1562.5)
         self.assertIsNone(limits.flat_single_qps({}, 1, 1))
-        work = {"hops": 50, "rows_scored": 1000, "reranked": 20}
-        self.assertAlmostEqual(limits.limit_qps(probe, "HNSW", {"M": 16}, 128, work),
-                               1e8 / (50 * 2 + 1000 * 2 + 20 * 8))
-        self.assertAlmostEqual(limits.limit_qps(probe, "IVF_SQ8", {"nlist": 100}, 128, dict(work, reranked=0)),
-                               20e9 / (100 * 512 + 1000 * 128))
-        self.assertAlmostEqual(limits.limit_qps(probe, "FLAT", {}, 128, dict(work, rows_scored=1e6)), 39.0625)
-        self.assertIsNone(limits.limit_qps({}, "HNSW", {}, 128, work))
+
+    def test_graphs_are_bound_by_the_lines_of_their_codes(self):
+        # a byte a dimension: two lines a row, two of links, eight of floats for what is scored again
+        self.assertEqual(self.limit({"row": 128, "exact": 512, "hop": 128}),
+                         (1e8 / (50 * 2 + 1000 * 2 + 20 * 8), "random lines"))
+        # codes of half, of four times the size: the limit follows what the index says, not its kind
+        self.assertEqual(self.limit({"row": 64, "exact": 512, "hop": 128})[0], 1e8 / (50 * 2 + 1000 + 20 * 8))
+        self.assertEqual(self.limit({"row": 512, "exact": 512, "hop": 128})[0], 1e8 / (50 * 2 + 1000 * 8 + 20 * 8))
+        self.assertEqual(self.limit({"row": 512, "exact": 512, "hop": 128}, threads=2)[0],
+                         2e8 / (50 * 2 + 1000 * 8 + 20 * 8))
+
+    def test_a_graph_is_not_faster_than_the_bandwidth(self):
+        probe = dict(self.PROBE, read_gbs_1=0.64)       # ten million lines a second, in any order
+        work = dict(self.WORK, reads={"query": 0, "row": 128, "exact": 512, "hop": 128})
+        self.assertAlmostEqual(limits.limit_qps(probe, 128, work)[0], 1e7 / (50 * 2 + 1000 * 2 + 20 * 8))
+
+    def test_lists_stream_centroids_and_codes(self):
+        seconds = (12800 + 1000 * 140) / 20e9 + 20 * 8 / 1e8
+        found = self.limit({"query": 12800, "row": 140, "exact": 512})
+        self.assertAlmostEqual(found[0], 1 / seconds)
+        self.assertEqual(found[1], "bandwidth")
+
+    def test_batches_of_scans_are_bound_by_arithmetic(self):
+        self.assertEqual(self.limit({"row": 140, "exact": 512}, batch=True), (200e9 / (1000 * 128), "VNNI"))
+        self.assertEqual(self.limit({"row": 512, "exact": 512}, batch=True), (100e9 / (2 * 1000 * 128), "FMA"))
+        self.assertIsNone(self.limit({"row": 36, "exact": 512}, batch=True))
+        self.assertEqual(self.limit({"row": 128, "exact": 512, "hop": 128}, batch=True)[1], "random lines")
+
+    def test_nothing_is_said_without_figures(self):
+        self.assertIsNone(limits.limit_qps(self.PROBE, 128, self.WORK))
+        self.assertIsNone(limits.limit_qps({}, 128, dict(self.WORK, reads={"query": 0, "row": 1, "exact": 1, "hop": 1})))
 
 
 class Cheats(Scratch):
@@ -297,24 +332,15 @@ class Cheats(Scratch):
     def test_deleted_rows_that_stay(self):
         run = self.run_with("Ghosts", "Honest")
         for c, caught in zip(run.candidates, (True, False)):
-            self.with_class(c)
-            got = run._insert_once(c, "none", 100, 300, 5, 20)
+            got = living.insert_once(run, c, "none", 100, 300, 5, 20)
             self.assertEqual(got["after_insert"]["recall"], 1.0)
             mine = [x["fault"] for x in run.caught if x["library"] == c.library]
             self.assertEqual(any("stale answers" in f and "deleted" in f for f in mine), caught, mine)
 
-    def with_class(self, candidate):
-        """The run asks a library's class for its features: let it find the tests' own."""
-        import tests.python.bench_cheats as cheats
-        from bench import adapters
-        old = adapters.adapter_class
-        adapters.adapter_class = lambda library: getattr(cheats, library) if hasattr(cheats, library) else old(library)
-        self.addCleanup(setattr, adapters, "adapter_class", old)
-
     def test_range_answers_from_outside(self):
         run = self.run_with("Wide", "Honest")
         run.build_all()
-        run.ranges(queries=20, targets=(10,))
+        filtering.ranges(run, queries=20, targets=(10,))
         self.assertEqual([c["library"] for c in run.caught], ["Wide"])
         self.assertIn("outside the radius", run.caught[0]["fault"])
         self.assertEqual([r["recall"] for r in run.sections["range"]], [1.0, 1.0])
@@ -601,6 +627,231 @@ class Report(Scratch):
 
     def test_no_results_yet(self):
         self.assertIn("no results yet", report.page([], {}))
+
+
+class Suite(Scratch):
+    """bench/suite in processes of its own, over the tests' libraries and tiny data."""
+
+    def setUp(self):
+        super().setUp()
+        self.dataset(n=200, nq=30)
+        self.data = self.path("base.npy") + "," + self.path("queries.npy")
+        self.results = self.path("results")
+
+    def step(self, name, only, *more):
+        return {"name": name, "seconds": 5, "arguments": [
+            "--dataset", self.data, "--adapters", CHEATS, "--only", only, "--k", "5", "--queries", "10", "--no-probe",
+            "--min-seconds", "0", "--point-seconds", "0.2", "--mode", "single", *more]}
+
+    def command(self, *steps):
+        with open(self.path("plan.json"), "w") as f:
+            json.dump(list(steps), f)
+        return [sys.executable, os.path.join(ROOT, "bench", "suite"), "full", "--plan", self.path("plan.json"), "--folder",
+                self.results, "--output", self.path("page.md")]
+
+    def environment(self, slow="0"):
+        return dict(os.environ, VECDB_TEST_SLOW=slow, VECDB_BENCH_DATA=self.path("data"), VECDB_BENCH_NO_VENV="1")
+
+    def run_suite(self, *steps, more=()):
+        done = subprocess.run(self.command(*steps) + list(more), env=self.environment(), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=120)
+        return done.returncode, done.stdout
+
+    def state(self):
+        with open(os.path.join(self.results, "state.json")) as f:
+            return json.load(f)
+
+    def record(self, name):
+        with open(os.path.join(self.results, name + ".run.json")) as f:
+            return json.load(f)[0]
+
+    def until(self, what, seconds=60):
+        import time
+        end = time.monotonic() + seconds
+        while not what():
+            self.assertLess(time.monotonic(), end, "it did not come to that")
+            time.sleep(0.02)
+
+    def stopped_in_the_middle(self, number):
+        """Stops the suite by a signal while its second step builds, and runs it again."""
+        steps = [self.step("first", "honest"), self.step("second", "slow"), self.step("third", "honest")]
+        child = subprocess.Popen(self.command(*steps), env=self.environment(slow="60"), stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            log = os.path.join(self.results, "second.log")
+
+            def building():
+                try:
+                    with open(log) as f:
+                        return "build slow:FLAT" in f.read()
+                except OSError:
+                    return False
+            self.until(building)
+            self.until(lambda: len(self.descendants(child.pid)) >= 2)       # the comparison and its worker
+            below = self.descendants(child.pid)
+            os.kill(child.pid, number)
+            code = child.wait(60)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        # nothing goes on measuring behind its back
+        self.until(lambda: not any(os.path.exists("/proc/%d" % p) and self.is_ours(p) for p in below))
+        self.assertEqual(list(self.state()), ["first"])
+        self.assertFalse(os.path.exists(os.path.join(self.results, "second.json")))
+        first = os.stat(os.path.join(self.results, "first.json")).st_mtime_ns
+
+        again, text = self.run_suite(*steps)
+        self.assertEqual(again, 0, text)
+        self.assertIn("1 of 3 steps are done already", text)
+        self.assertIn("0/2 steps", text)
+        self.assertEqual(os.stat(os.path.join(self.results, "first.json")).st_mtime_ns, first)
+        self.assertEqual(list(self.state()), ["first", "second", "third"])
+        with open(self.path("page.md")) as f:
+            page = f.read()
+        for name in ("first", "second", "third"):
+            self.assertIn(": " + name + "\n", page)
+        # and now there is nothing left to do
+        once_more, text = self.run_suite(*steps)
+        self.assertIn("3 of 3 steps are done already", text)
+        return code
+
+    def descendants(self, pid):
+        """Its children and theirs."""
+        parents = {}
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                try:
+                    with open("/proc/%s/stat" % name) as f:
+                        parents[int(name)] = int(f.read().rsplit(")", 1)[1].split()[1])
+                except OSError:
+                    continue
+        found, more = set(), {pid}
+        while more:
+            more = {p for p, parent in parents.items() if parent in more} - found
+            found |= more
+        return found
+
+    def is_ours(self, pid):
+        try:
+            with open("/proc/%d/cmdline" % pid) as f:
+                text = f.read()
+            return "bench" in text
+        except OSError:
+            return False
+
+    def test_stopped_by_hand_it_goes_on_where_it_was(self):
+        self.assertEqual(self.stopped_in_the_middle(signal.SIGINT), 130)
+
+    def test_killed_outright_it_goes_on_where_it_was(self):
+        self.assertEqual(self.stopped_in_the_middle(signal.SIGKILL), -signal.SIGKILL)
+
+    def test_what_breaks_is_named_in_the_report_and_the_rest_goes_on(self):
+        gone = self.step("gone", "honest")
+        gone["arguments"][1] = self.path("no-such-file.fvecs")
+        code, text = self.run_suite(
+            gone, self.step("broken", "crashes,crashes-later,raises,missing,glass,hangs,eats,wrong-ids,honest",
+                            "--timeout", "2", "--memory-limit", "0.4"), self.step("whole", "honest"))
+        self.assertEqual(code, 1, text)     # a step without its data set did not end well
+        self.assertIn("gone ended with 1", text)
+        broken = self.record("broken")
+        reasons = {f["library"]: f["reason"] for f in broken["failed"]}
+        self.assertIn("SIGABRT", reasons["crashes"])
+        self.assertIn("SIGABRT", reasons["crashes-later"])
+        self.assertIn("not to my taste", reasons["raises"])
+        self.assertEqual(reasons["hangs"], "no end after 2 s")
+        self.assertIn("the limit is 0.4 GB", reasons["eats"])
+        absent = {a["library"]: a["reason"] for a in broken["absent"]}
+        self.assertIn("no_such_library_anywhere", absent["missing"])
+        self.assertIn("glass", absent)
+        self.assertEqual({r["library"] for r in broken["results"]}, {"honest", "wrong-ids"})
+        with open(self.path("page.md")) as f:
+            page = f.read()
+        for words in ("no-such-file.fvecs: no such file", "absent: missing", "absent: glass", "failed: crashes:FLAT",
+                      "failed: hangs:FLAT", "no end after 2 s", "failed: eats:FLAT", "failed: raises:FLAT",
+                      "caught: wrong-ids:FLAT", "## base"):
+            self.assertIn(words, page)
+        # what failed is tried again, what did not is not
+        code, text = self.run_suite(gone, self.step("whole", "honest"))
+        self.assertIn("1 of 2 steps are done already", text)
+
+    def test_other_arguments_or_commits_are_measured_anew(self):
+        code, text = self.run_suite(self.step("one", "honest"))
+        self.assertEqual(code, 0, text)
+        made = suite.Suite(self.results, plan.read(self.path("plan.json")))
+        self.assertTrue(made.done(made.steps[0]))
+        made.head = "another"
+        self.assertFalse(made.done(made.steps[0]))
+        made.any_commit = True
+        self.assertTrue(made.done(made.steps[0]))
+        made.steps[0].arguments.append("--rounds")
+        self.assertFalse(made.done(made.steps[0]))
+        os.remove(os.path.join(self.results, "one.run.json"))
+        self.assertFalse(suite.Suite(self.results, plan.read(self.path("plan.json"))).done(made.steps[0]))
+        # a torn state file is no reason to stop
+        with open(os.path.join(self.results, "state.json"), "w") as f:
+            f.write('{"one": ')
+        self.assertEqual(suite.Suite(self.results, []).state, {})
+
+    def test_two_at_once_are_kept_apart(self):
+        import fcntl
+        os.makedirs(self.results)
+        with open(os.path.join(self.results, "lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            code, text = self.run_suite(self.step("one", "honest"))
+        self.assertEqual(code, 2)
+        self.assertIn("another suite", text)
+
+    def test_list_and_only(self):
+        steps = [self.step("one", "honest"), self.step("two", "honest")]
+        code, text = self.run_suite(*steps, more=["--list"])
+        self.assertEqual(code, 0)
+        self.assertIn("2 steps, 0 done", text)
+        code, text = self.run_suite(*steps, more=["--only", "three"])
+        self.assertEqual(code, 2)
+        self.assertIn("no step three (known: one two)", text)
+        code, text = self.run_suite(*steps, more=["--only", "two"])
+        self.assertEqual(list(self.state()), ["two"])
+        code, text = self.run_suite(*steps, more=["--list"])
+        self.assertIn("2 steps, 1 done", text)
+
+    def test_the_plan_has_everything(self):
+        for scale in (None, 20000):
+            steps = plan.steps(scale, 2)
+            names = [s.name for s in steps]
+            self.assertEqual(len(names), len(set(names)))
+            text = {w: " ".join(" ".join(s.arguments) for s in steps if w in s.arguments[5].split(",")) for w in (
+                "search", "build", "insert", "filter", "open", "mixed", "range")}
+            for workload, arguments in text.items():
+                self.assertTrue(arguments, workload)
+                self.assertIn("vecdb", arguments)
+            known = {i for s in steps for i in s.arguments[3].split(",")}
+            self.assertEqual({i.partition(":")[0] for i in known}, set(adapters.LIBRARIES))
+            for s in steps:
+                parse_only(s.arguments[3])
+                self.assertEqual("@20000" in s.arguments[1], scale is not None)
+                self.assertIn("vecdb", s.arguments[3])
+            for kind in attributes.KINDS:
+                self.assertIn("--filter-kinds " + kind, text["filter"])
+        self.assertEqual(plan.rows_of("small"), plan.SMALL)
+        self.assertIsNone(plan.rows_of(""))
+        for bad in ("tiny", "-5", "10"):
+            with self.assertRaises(ValueError):
+                plan.rows_of(bad)
+
+    def test_the_estimate_learns(self):
+        steps = [plan.Step(n, [], 10) for n in "abcd"]
+        out = io.StringIO()
+        progress = suite.Progress(steps, {s.name: s.seconds for s in steps}, out)
+        self.assertEqual(progress.left(), 40)
+        progress.ended(steps[0], 30)        # three times as long as guessed
+        self.assertEqual(progress.left(), 90)
+        progress.show(steps[1])
+        self.assertIn("1/4 steps", out.getvalue())
+        self.assertIn("1 min 30 s to go: b", out.getvalue())
+        out.isatty = lambda: True
+        progress.show(steps[1], 5)
+        self.assertRegex(out.getvalue(), r"\[#{11}\.{19}\] 1/4 steps")
 
 
 class Processes(unittest.TestCase):
