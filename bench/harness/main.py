@@ -36,6 +36,7 @@ def parser():
     ap.add_argument("--seconds", type=float, default=10.0, help="of one insert or mixed measurement")
     ap.add_argument("--batches", default="1,10,100,1000,10000", help="rows of one insert")
     ap.add_argument("--settings", type=int, default=3, help="search settings of a filtered search, spread evenly")
+    ap.add_argument("--thin", type=int, default=1, help="take every so-manyth setting of each sweep")
     ap.add_argument("--filter-kinds", default="all")
     ap.add_argument("--filter-shares", default="all", help="passing shares, as 0.01,0.1")
     return ap
@@ -70,8 +71,8 @@ def main(argv=None):
     cores = len(os.sched_getaffinity(0))
     if min(threads) < 1 or max(threads) > cores:
         return usage("--threads %s: this machine has %d cores" % (a.threads, cores))
-    if min(a.k, a.queries, a.rounds, a.settings, *batches) < 1:
-        return usage("--k, --queries, --rounds, --settings and --batches must be at least 1")
+    if min(a.k, a.queries, a.rounds, a.settings, a.thin, *batches) < 1:
+        return usage("--k, --queries, --rounds, --settings, --thin and --batches must be at least 1")
     for w in workloads:
         if w not in WORKLOADS:
             return usage("unknown workload %s (known: %s)" % (w, " ".join(WORKLOADS)))
@@ -135,7 +136,7 @@ def compare_one(data, a, only, threads, workloads, kinds, shares, batches, probe
                                                 " ".join(map(str, machine.load()))))
     run = Run(data, a.k, threads, a.queries, a.rounds, a.effort, a.timeout,
               int(a.memory_limit * 1e9) if a.memory_limit else None, a.point_seconds, a.min_seconds,
-              a.build_seconds, reuse=a.reuse)
+              a.build_seconds, thin=a.thin, reuse=a.reuse)
     run.probe = probe
     try:
         run.choose(only)
@@ -163,7 +164,7 @@ def compare_one(data, a, only, threads, workloads, kinds, shares, batches, probe
 def filters(run, kinds, shares, queries, settings, only):
     """Filters need the columns inside the index, so these are builds of their own."""
     run2 = Run(run.dataset, run.k, [1], run.queries, run.rounds, run.effort, run.timeout, run.memory_limit,
-               run.point_s, run.min_s, run.build_s, reuse=run.reuse)
+               run.point_s, run.min_s, run.build_s, run.thin, run.reuse)
     run2.choose(only)
     run2.absent = []
     run2.candidates = [c for c in run2.candidates if "filter" in c.kind.features]

@@ -31,7 +31,7 @@ LIVING = {
 }
 KINDS = ("random", "near", "far", "range", "label")
 DATA = ("fashion-mnist", "hog1m", "text256")
-SMALL = 20000       # rows that BENCH_SCALE=small leaves of each data set
+SMALL = 10000       # rows that BENCH_SCALE=small leaves of each data set
 
 
 class Step:
@@ -58,7 +58,7 @@ def steps(scale=None, cores=1, effort="normal"):
     out = []
     common = ["--reuse"]
     brief = [] if scale is None else ["--queries", "200", "--min-seconds", "0.03", "--build-seconds", "4",
-                                      "--timeout", "600"]
+                                      "--timeout", "600", "--thin", "2"]
     point = "4" if scale is None else "0.4"
 
     def add(name, dataset, only, workload, seconds, *more, effort=effort, point=point):
@@ -95,6 +95,24 @@ def steps(scale=None, cores=1, effort="normal"):
     add("fashion-mnist-mixed", DATA[0], ",".join([LIVING["a"], LIVING["b"], LIVING["c"]]), "mixed", (900, 100),
         *([] if scale is None else ["--seconds", "0.7"]), effort="quick")
     return out
+
+
+def quick():
+    """`make bench`: [(suffix of the result file, arguments)]."""
+    return [("", ["--dataset", "fashion-mnist", "--threads", "1", "--effort", "quick", "--only",
+                  "vecdb,hnswlib,faiss,numpy", "--queries", "1000", "--point-seconds", "2"]),
+            # exact search once more with the whole query set as one batch, as NumPy would be given it
+            ("-flat", ["--dataset", "fashion-mnist", "--threads", "1", "--only", "vecdb:FLAT,numpy:FLAT,faiss:FLAT",
+                       "--queries", "10000", "--mode", "batch", "--point-seconds", "30"])]
+
+
+def million(scale=None):
+    """`make bench-million`: the million rows, in one run; every index is built once, kept, and opened for the rounds."""
+    dataset = "hog1m" if scale is None else "hog1m@%d" % scale
+    return dataset.replace("@", "-"), [("", [
+        "--dataset", dataset, "--threads", "1", "--effort", "quick", "--reuse", "--only",
+        "vecdb:HNSW,vecdb:IVF_RABITQ,vecdb:FLAT,hnswlib,faiss:IVF_PQFS,faiss:FLAT", "--queries", "500",
+        "--point-seconds", "1.5"])]
 
 
 def read(path):

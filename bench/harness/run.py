@@ -88,11 +88,11 @@ def _sweep(folder):
 
 class Run:
     def __init__(self, dataset, k, threads, queries, rounds=3, effort="normal", timeout=3600, memory_limit=None,
-                 point_s=4.0, min_s=0.25, build_s=120.0, reuse=False, quiet=False, scratch=None, keep=False):
+                 point_s=4.0, min_s=0.25, build_s=120.0, thin=1, reuse=False, quiet=False, scratch=None, keep=False):
         self.dataset, self.k, self.threads_list, self.queries = dataset, k, threads, queries
         self.rounds, self.effort, self.timeout, self.memory_limit = rounds, effort, timeout, memory_limit
         self.point_s, self.min_s, self.build_s = point_s, min_s, build_s
-        self.reuse, self.quiet = reuse, quiet
+        self.thin, self.reuse, self.quiet = thin, reuse, quiet
         self.keep = keep or reuse
         self.scratch = scratch or BUILDS
         self.candidates = []
@@ -164,6 +164,8 @@ class Run:
                         [p for p in every if p.index in indexes and p.index not in have]
             if not plans:
                 self.absent.append({"library": library, "reason": "nothing for metric %s" % self.dataset.metric})
+            for p in plans:
+                p.searches = p.searches[::self.thin]
             plugged = (module, name) if "." in module else None
             self.candidates += [Candidate(library, p, plugged) for p in plans]
         for entry in self.absent:

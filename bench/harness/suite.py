@@ -171,25 +171,23 @@ class Suite:
                     child.wait()
 
 
-def quick():
+def run_plain(stem, steps):
+    """Comparisons that are always made anew, with their figures on the terminal."""
     os.makedirs(OUT, exist_ok=True)
-    stem = os.path.join(OUT, "fashion-mnist")
-    code = subprocess.call([sys.executable, COMPARE, "--dataset", "fashion-mnist", "--threads", "1", "--effort", "quick", "--only",
-                            "vecdb,hnswlib,faiss,numpy", "--queries", "1000", "--point-seconds", "2", "--json",
-                            stem + ".json", "--plot", stem + ".png"])
-    if code:
-        return code
-    # exact search once more with the whole query set as one batch, as NumPy would be given it
-    return subprocess.call([sys.executable, COMPARE, "--dataset", "fashion-mnist", "--threads", "1", "--only",
-                            "vecdb:FLAT,numpy:FLAT,faiss:FLAT", "--queries", "10000", "--mode", "batch",
-                            "--point-seconds", "30", "--json", stem + "-flat.json"])
+    for suffix, arguments in steps:
+        path = os.path.join(OUT, stem + suffix)
+        code = subprocess.call([sys.executable, COMPARE, *arguments, "--json", path + ".json", "--plot", path + ".png"])
+        if code:
+            return code
+    return 0
 
 
 def parser():
     ap = argparse.ArgumentParser(prog="bench/suite", description=__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("what", choices=("quick", "full"), help="quick: Fashion-MNIST, vecdb beside hnswlib, faiss and NumPy, "
-                    "one thread, under ten minutes on two cores; full: every rival, data set and workload")
+    ap.add_argument("what", choices=("quick", "million", "full"), help="quick: Fashion-MNIST, vecdb beside hnswlib, faiss "
+                    "and NumPy, one thread, under ten minutes on two cores; million: the same of a million rows; full: "
+                    "every rival, data set and workload")
     ap.add_argument("--list", action="store_true", help="the steps, what was done of them, and how long they take")
     ap.add_argument("--only", help="steps by name, several with ,")
     ap.add_argument("--scale", help="rows that are left of each data set, or small (%d); also BENCH_SCALE" % plan.SMALL)
@@ -234,7 +232,7 @@ def report(a, folder):
     arguments = []
     if a.plan or a.folder:
         arguments = ["--folder", folder]
-    if a.output or a.what == "quick":
+    if a.output or a.what != "full":
         arguments += ["--output", a.output or os.path.join(OUT, "benchmarks.md")]
     return subprocess.call([sys.executable, os.path.join(HERE, "report"), *arguments])
 
@@ -246,10 +244,12 @@ def _stop(signum, frame):
 def main(argv=None):
     a = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
-    if a.what == "quick":
-        code = quick()
-        return code or report(a, OUT)
     try:
+        if a.what == "quick":
+            return run_plain("fashion-mnist", plan.quick()) or report(a, OUT)
+        if a.what == "million":
+            stem, steps = plan.million(plan.rows_of(a.scale))
+            return run_plain(stem, steps) or report(a, OUT)
         folder, steps = chosen(a)
         suite = Suite(folder, steps, a.any_commit, a.again)
     except (ValueError, OSError) as e:

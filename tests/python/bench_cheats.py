@@ -33,11 +33,19 @@ class Honest(Adapter):
     def set_query_arguments(self, **params):
         self.params = params
 
+    mask = None
+
+    def set_filter(self, expression, mask):
+        self.mask = mask
+
     def query(self, one, k):
         d = ((self.base.astype(np.float64) - one) ** 2).sum(1)
         if self.deleted:
             d[list(self.deleted)] = np.inf
+        if self.mask is not None:
+            d[~self.mask] = np.inf
         ids = np.argsort(d, kind="stable")[:k]
+        ids = ids[np.isfinite(d[ids])] if self.mask is not None else ids
         return ids, d[ids]
 
     def batch_query(self, batch, k):
@@ -145,6 +153,13 @@ class Ghosts(Honest):
     """Deleted rows stay."""
 
     def delete(self, ids):
+        pass
+
+
+class Leaks(Honest):
+    """Forgets the filter."""
+
+    def set_filter(self, expression, mask):
         pass
 
 

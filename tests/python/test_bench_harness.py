@@ -345,11 +345,111 @@ class Cheats(Scratch):
         self.assertIn("outside the radius", run.caught[0]["fault"])
         self.assertEqual([r["recall"] for r in run.sections["range"]], [1.0, 1.0])
 
+    def test_hits_that_a_filter_forbids(self):
+        run = self.run_with("Leaks", "Honest")
+        run.build_all(columns=True)
+        filtering.filtered(run, ["random", "far"], [0.1, 0.01], queries=20)
+        self.assertEqual({c["library"] for c in run.caught}, {"Leaks"})
+        self.assertIn("the filter forbids", run.caught[0]["fault"])
+        mine = [r for r in run.sections["filter"] if r["library"] == "Honest"]
+        self.assertEqual(len(mine), 4)
+        self.assertEqual({(r["recall"], r["full_share"]) for r in mine}, {(1.0, 1.0)})
+
     def test_the_caught_are_out_of_the_table(self):
         _, _, run = self.faults("MadeUp")
         table = tables.search_table(run.rows, 1, False, run.caught)
         line = next(s for s in table.splitlines() if s.startswith("MadeUp:FLAT"))
         self.assertIn("caught", line)
+
+
+class Record(Scratch):
+    """What a reader of the JSON counts on; a key that goes missing fails here."""
+
+    FIELDS = ("library", "version", "index", "build_params", "search_params", "dataset", "threads", "batch", "recall", "qps",
+              "p50_us", "p99_us", "build_s", "peak_rss_bytes", "index_bytes", "open_s")
+
+    def test_the_fields_of_a_result(self):
+        run = self.run_with("Honest")
+        run.build_all(repeats=3)
+        run.search()
+        self.assertEqual(SCHEMA, self.FIELDS)
+        self.assertEqual(len(run.rows), 2)
+        for row in json.loads(json.dumps(run.rows)):
+            self.assertEqual(tuple(row), self.FIELDS)
+            for key in ("library", "version", "index", "dataset"):
+                self.assertIsInstance(row[key], str)
+            for key in ("build_params", "search_params"):
+                self.assertIsInstance(row[key], dict)
+            for key in ("threads", "batch", "peak_rss_bytes", "index_bytes"):
+                self.assertGreater(row[key], 0, key)
+                self.assertIsInstance(row[key], int, key)
+            for key in ("recall", "qps", "build_s", "open_s"):
+                self.assertGreater(row[key], 0, key)
+            for key in ("p50_us", "p99_us"):
+                if row["batch"] == 1:
+                    self.assertGreater(row[key], 0)
+                else:
+                    self.assertIsNone(row[key])
+
+    def test_medians_of_three_rounds(self):
+        run = self.run_with("Honest")
+        run.build_all(repeats=3)
+        run.search()
+        for row, detail in zip(run.rows, run.sections["search_detail"]):
+            self.assertEqual(len(detail["qps"]), 3)
+            self.assertEqual(row["qps"], sorted(detail["qps"])[1])
+        build = run.sections["build"][0]
+        self.assertEqual(len(build["builds"]), 3)
+        self.assertEqual(build["build_s"], sorted(build["builds"])[1])
+        run.opening()
+        self.assertEqual({r["times"] for r in run.sections["open"]}, {3})
+        filtering.filtered(run, ["random"], [0.3], queries=10, settings=1)
+        filtering.ranges(run, queries=10, targets=(10,))
+        living.inserting(run, (100,), 200, 5, 10)
+        living.mixed(run, 0.1, start_rows=100)
+        for name in ("filter", "range", "insert", "mixed"):
+            self.assertEqual([r["rounds"] for r in run.sections[name]], [3], name)
+
+    def test_libraries_take_turns(self):
+        """Round by round, each in a process of its own."""
+        run = self.run_with("Honest", "Stale")
+        run.build_all()
+        asked, point = [], run._point
+        run._point = lambda c, *more: (asked.append((c.library, run.opened(c, 1).process.pid)), point(c, *more))[1]
+        run.search((False,))
+        names = [n for n, _ in asked]
+        self.assertEqual(names, ["Honest", "Stale", "Stale", "Honest", "Honest", "Stale"])
+        pids = {n: {p for name, p in asked if name == n} for n in set(names)}
+        self.assertFalse(pids["Honest"] & pids["Stale"])
+        self.assertNotIn(os.getpid(), pids["Honest"] | pids["Stale"])
+
+    def test_the_machine_is_written_down(self):
+        run = self.run_with("Honest")
+        run.build_all()
+        run.search((False,))
+        record = json.loads(json.dumps(run.record()))
+        for key in ("date", "commit", "dirty", "cpu", "cores", "instruction_sets", "caches", "memory_bytes", "kernel",
+                    "system", "compiler", "python", "load_at_start", "load_at_end", "transparent_huge_pages"):
+            self.assertIn(key, record["machine"])
+        for key in ("cpu", "cores", "instruction_sets", "compiler", "memory_bytes", "python"):
+            self.assertTrue(record["machine"][key], key)
+        for key in ("load_at_start", "load_at_end"):
+            self.assertEqual(len(record["machine"][key]), 3)
+        for key in ("probe", "settings", "seconds", "absent", "failed", "caught", "results", "sections"):
+            self.assertIn(key, record)
+        for key in ("dataset", "rows", "dim", "metric", "k", "threads", "queries", "rounds"):
+            self.assertIn(key, record["settings"])
+        self.assertEqual({r["version"] for r in record["results"]}, {"1"})
+
+    def test_what_the_probe_measures(self):
+        names = ("read_gbs_1", "read_gbs_all", "latency_ns", "random_lines_per_s_1", "random_lines_per_s_all",
+                 "fma_gflops_1", "fma_gflops_all", "vnni_gmacs_1", "vnni_gmacs_all")
+        found = machine.probe(seconds=0.01)
+        if "missing" in found:
+            self.skipTest(found["missing"])
+        for name in names:
+            self.assertGreater(found[name], 0, name)
+        self.assertIn("missing", machine.probe("/no/such/probe"))
 
 
 class Breakage(Scratch):
@@ -579,6 +679,40 @@ class Wrapper(unittest.TestCase):
         index.done()
         self.assertEqual(self.calls[-1], ("close",))
 
+    def test_on_vecdb_itself(self):
+        """The calls in the runner's order, on the library of this tree."""
+        sys.modules.pop("vecdb")
+        try:
+            import vecdb
+        except (ImportError, OSError) as e:
+            self.skipTest("vecdb is not built: %s" % e)
+        self.assertTrue(vecdb.__version__)
+        from bench.ann_benchmarks.module import VecDB
+        rng = np.random.default_rng(8)
+        base, queries = rng.standard_normal((2000, 16)).astype(np.float32), rng.standard_normal((40, 16)).astype(np.float32)
+        for metric, ours in (("euclidean", "l2"), ("angular", "cosine"), ("dot", "ip")):
+            true, _ = exact.knn(ours, base, queries, 10)
+            for kind, params, values in (("HNSW", {"M": 16, "efConstruction": 200}, (10, 400)),
+                                         ("IVF_RABITQ", {"nlist": 16}, (1, 16)), ("FLAT", {}, (None, None))):
+                index = VecDB(metric, kind, params)
+                index.fit(base)
+                recalls = []
+                for value in values:
+                    index.set_query_arguments(*([] if value is None else [value]))
+                    single = [index.query(q, 10) for q in queries]
+                    index.batch_query(queries, 10)
+                    batch = index.get_batch_results()
+                    self.assertEqual(np.shape(batch), (40, 10))
+                    recalls.append(np.mean([np.isin(a, t).mean() for a, t in zip(single, true)]))
+                    self.assertAlmostEqual(np.mean([np.isin(a, t).mean() for a, t in zip(batch, true)]), recalls[-1],
+                                           delta=0.03)
+                self.assertGreaterEqual(recalls[1], 0.99, (metric, kind))
+                self.assertLessEqual(recalls[0], recalls[1])
+                if kind == "IVF_RABITQ":
+                    self.assertLess(recalls[0], 0.9)        # the argument does arrive
+                self.assertIn(kind, str(index))
+                index.done()
+
     def test_the_swept_parameter_follows_the_index(self):
         from bench.ann_benchmarks.module import VecDB
         index = VecDB("euclidean", "IVF_FLAT", {"nlist": 16})
@@ -627,6 +761,79 @@ class Report(Scratch):
 
     def test_no_results_yet(self):
         self.assertIn("no results yet", report.page([], {}))
+
+    def test_without_results_the_page_stays(self):
+        with open(self.path("page.md"), "w") as f:
+            f.write("what was measured before")
+        os.mkdir(self.path("empty"))
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            self.assertEqual(report.main(["--folder", self.path("empty"), "--output", self.path("page.md")]), 1)
+        self.assertIn("no results", err.getvalue())
+        with open(self.path("page.md")) as f:
+            self.assertEqual(f.read(), "what was measured before")
+
+    def full_record(self):
+        """Every workload, in which vecdb is ahead of one rival and behind another."""
+        record = self.record(vecdb=[(0.9, 100), (0.9995, 50)], hnswlib=[(0.9, 60), (0.9995, 55)])
+        rows = {name: [] for name in ("build", "insert", "filter", "open", "mixed", "range")}
+        for library, speed in (("vecdb", 10.0), ("slower", 8.0), ("faster", 12.5)):
+            row = {"library": library, "version": "1", "index": "HNSW", "build_params": {}, "search_params": {"ef": 1},
+                   "dataset": "tiny", "qps": speed, "recall": 0.99, "p50_us": 5, "p99_us": 9, "rounds": 3}
+            rows["build"].append(dict(row, build_s=1 / speed, builds=[1 / speed] * 3, rows_per_s=speed, threads=2,
+                                      peak_rss_bytes=1e6 / speed, index_bytes=2e6 / speed, save_s=0))
+            rows["insert"].append(dict(row, durability="full", batch=100, rows_per_s=speed, rows=1000,
+                                       after_insert={"recall": 0.97, "p50_us": 3, "p99_us": 4, "qps": speed}))
+            for share in attributes.SELECTIVITIES:
+                rows["filter"].append(dict(row, kind="far", selectivity=share, full_share=0.875))
+            # below 0.95 it answers another question
+            rows["filter"].append(dict(row, kind="near", selectivity=0.5, full_share=1,
+                                       recall=0.5 if library == "faster" else 1))
+            for cache in ("cold", "warm"):
+                rows["open"].append(dict(row, cache=cache, open_s=1 / speed, first_query_us=1))
+            rows["mixed"].append(dict(row, durability="normal", reads_per_s=speed, read_p50_us=1, read_p99_us=2,
+                                      rows_per_s=speed, alone_reads_per_s=3, alone_p99_us=4))
+            rows["range"].append(dict(row, target=10, radius=1.0))
+        record["sections"] = rows
+        return record
+
+    def test_every_workload_has_its_table_and_its_losses(self):
+        text = report.page([self.full_record()], {})
+        for heading in ("Build, memory, disk", "Insert, and search right after it", "Filtered search, far", "Filtered search, near",
+                        "Opening, and the first query", "A reader beside a writer", "Range search"):
+            self.assertIn("### " + heading, text)
+        self.assertIn("| library:index | parameters | 0.01 % | 0.1 % | 1 % | 5 % | 10 % | 30 % | 60 % | 90 % | 100 % |", text)
+        self.assertIn("12.5 (0.990, 88 %)", text)
+        for words in ("filtering far at 0.01 % (recall 0.95 and more) on tiny behind faster:HNSW (1.25 times as fast)",
+                      "ranges of about 10 rows", "inserting 100 at a time with durability full on tiny behind faster:HNSW",
+                      "opening and asking once, cold cache, on tiny behind faster:HNSW", "reads beside a writer on tiny behind",
+                      "build, graphs on tiny behind faster:HNSW (1.25 times as fast)", "bytes on disk, graphs on tiny behind",
+                      "searching after inserts of 100 with durability full", "Filtered search: behind in 9 of 10"):
+            self.assertIn(words, text)
+        self.assertNotIn("filtering near at 50 % (recall 0.95 and more) on tiny behind", text)
+        self.assertNotIn("slower", text[:text.index("## The machine")])
+        # the one search curve: behind at the recall where hnswlib has 55 to 50
+        self.assertIn("at recall 0.999 behind hnswlib:HNSW", text)
+
+    def test_what_was_not_run_is_said(self):
+        text = report.not_run_text({"fashion-mnist-graphs"}, {"fashion-mnist-range": 20000})
+        self.assertIn("`fashion-mnist-range`: only over the first 20,000 rows", text)
+        self.assertIn("`hog1m-range`: not at all", text)
+        self.assertNotIn("`fashion-mnist-graphs`", text)
+        everything = {s.name for s in plan.steps(None, 2)}
+        self.assertIn("Every step", report.not_run_text(everything, {}))
+
+    def test_whole_runs_stand_before_cut_ones(self):
+        for folder, names in (("", ["quick"]), ("full", ["fashion-mnist-range"]),
+                              ("full-20000", ["fashion-mnist-range", "hog1m-range", "state"]), ("full-5000", ["hog1m-range"])):
+            os.makedirs(self.path(folder), exist_ok=True)
+            for name in names:
+                for ending in (".json", ".run.json"):
+                    with open(self.path(os.path.join(folder, name + ending)), "w") as f:
+                        f.write("[]")
+        files, measured, scaled = report.gather(self.folder)
+        self.assertEqual([os.path.relpath(f, self.folder) for f in files],
+                         ["quick.json", "full/fashion-mnist-range.json", "full-20000/hog1m-range.json"])
+        self.assertEqual((measured, scaled), ({"fashion-mnist-range"}, {"hog1m-range": 20000}))
 
 
 class Suite(Scratch):
