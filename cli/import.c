@@ -1,11 +1,13 @@
 /* Rows from files: matrices fill a vector field, .csv and .jsonl all fields by name. */
 #include "cli.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static vecdb_status insert(vecdb_collection *collection, const vecdb_batch *batch)
 {
@@ -422,7 +424,7 @@ static char *read_file(const char *path)
     char *text = NULL;
 
     if (!file || fstat(fileno(file), &stat) != 0) {
-        complain("cannot open %s", path);
+        complain("cannot open %s: %s", path, strerror(errno));
     } else if (!(text = malloc((size_t)stat.st_size + 1)) || fread(text, 1, (size_t)stat.st_size, file) != (size_t)stat.st_size) {
         complain("cannot read %s", path);
         free(text);
@@ -515,6 +517,8 @@ int run_import(void)
         return usage_error("%s: .npy, .fvecs, .bvecs, .ivecs, .csv or .jsonl is wanted", argument(2));
     if (!read_plan(&plan))
         return EXIT_USAGE;
+    if (access(argument(2), R_OK) != 0) /* before a database is made for nothing */
+        return complain("cannot open %s: %s", argument(2), strerror(errno)), EXIT_NOT_FOUND;
     if ((code = session_open(&session, TO_CREATE, false)) != EXIT_DONE)
         return code;
     status = vecdb_collection_open(session.db, argument(1), &session.collection);
@@ -527,7 +531,7 @@ int run_import(void)
     code = session_close(&session, code);
     if (json_wanted())
         printf("{\"imported\": %zu}\n", imported);
-    else
+    else if (code == EXIT_DONE || imported)
         printf("imported %zu rows into %s\n", imported, argument(1));
     return code;
 }

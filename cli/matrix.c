@@ -2,6 +2,8 @@
  * values. */
 #include "cli.h"
 
+#include <errno.h>
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -168,7 +170,7 @@ int matrix_read(const char *path, struct matrix *out)
 
     memset(out, 0, sizeof *out);
     if (!file)
-        return complain("cannot open %s", path), EXIT_NOT_FOUND;
+        return complain("cannot open %s: %s", path, strerror(errno)), EXIT_NOT_FOUND;
     code = strcasecmp(extension(path), ".npy") == 0 ? read_npy(file, path, out) : read_vecs(file, path, out);
     fclose(file);
     return code;

@@ -399,7 +399,9 @@ VECDB_API vecdb_status vecdb_index_create(vecdb_collection *collection, const ve
 VECDB_API vecdb_status vecdb_index_drop(vecdb_collection *collection, const char *name);
 /** Names of the indexes, as vecdb_collection_list gives names. */
 VECDB_API vecdb_status vecdb_index_list(vecdb_collection *collection, char ***names, size_t *count);
-/** One index as JSON text for vecdb_free(): name, field, type, kind (AUTOINDEX having chosen), params, rows indexed, state. */
+/** One index as JSON text for vecdb_free(): name, field, type, kind (AUTOINDEX having chosen), params; total_rows, indexed_rows and
+ * pending_rows (those yet to be taken in; a few new rows are scanned for good); bytes; state: finished, or partial while rows
+ * are pending. */
 VECDB_API vecdb_status vecdb_index_describe(vecdb_collection *collection, const char *name, char **out);
 
 /** A parameter that an index kind knows. */

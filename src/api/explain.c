@@ -41,9 +41,9 @@ static vecdb_status print_choice(const struct index_counters *counters, struct b
 {
     double probes = (double)counters->probes;
 
-    TRY(buf_printf(text, ",\"graph\":{\"plain_walks\":%llu,\"stepping_walks\":%llu,\"code_scans\":%llu,\"row_scans\":%llu",
+    TRY(buf_printf(text, ",\"graph\":{\"plain_walks\":%llu,\"stepping_walks\":%llu,\"list_scans\":%llu,\"code_scans\":%llu,\"row_scans\":%llu",
                    (unsigned long long)counters->plain_walks, (unsigned long long)counters->stepping_walks,
-                   (unsigned long long)counters->code_scans, (unsigned long long)counters->row_scans));
+                   (unsigned long long)counters->list_scans, (unsigned long long)counters->code_scans, (unsigned long long)counters->row_scans));
     if (counters->probes)
         TRY(buf_printf(text, ",\"passing_near\":%.3f,\"estimates\":{\"plain_walk\":%.0f,\"stepping_walk\":%.0f,\"code_scan\":%.0f}",
                        counters->near_share / probes, counters->plain_cost / probes, counters->stepping_cost / probes,

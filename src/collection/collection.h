@@ -207,6 +207,7 @@ vecdb_status collection_compact(struct collection *collection, vecdb_progress pr
 bool collection_wants_compaction(struct collection *collection);
 
 /* grow.c */
+#define GROW_FIRST 4096 /* growing rows below which scanning is as fast as an index: they wait for none */
 /** Take rows of growing segments into their indexes, until all that are published now are in. */
 vecdb_status collection_grow_indexes(struct collection *collection, vecdb_progress progress, void *context);
 /** Whether there are enough rows for it to be worth waking somebody. */

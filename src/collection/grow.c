@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define GROW_FIRST 4096 /* rows below which scanning is as fast */
 #define GROW_STEP 512   /* rows that are worth waking somebody */
 #define GROW_CHUNK 8192 /* rows added before others get a turn */
 

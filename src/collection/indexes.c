@@ -460,11 +460,39 @@ vecdb_status collection_drop_index(struct collection *collection, const char *na
     return status;
 }
 
+/** What of the views an index holds, added up. */
+struct index_state {
+    size_t rows, bytes, total;
+    size_t pending; /* rows that upkeep is yet to take in: growing rows are scanned while they are few, and have no scalar indexes */
+    const char *kind;
+};
+
+static void add_view(struct index_state *state, const struct segment_view *view, const struct index_definition *definition)
+{
+    size_t covered = 0, rest;
+    bool wait = !view->segment->growing;
+
+    for (size_t i = 0; i < view->index_count; i++) {
+        struct index_ref *ref = view->indexes[i];
+        if (ref->built_by != definition->id || deferred_is_broken(ref->index))
+            continue;
+        covered = index_ref_rows(ref);
+        state->bytes += index_ref_memory(ref);
+        state->kind = index_ref_kind(ref);
+    }
+    state->rows += covered;
+    state->total += view->row_count;
+    rest = covered < view->row_count ? view->row_count - covered : 0;
+    if (!wait && !definition->scalar && collection_index_pays(definition, view->row_count))
+        wait = covered || rest >= GROW_FIRST;
+    if (wait)
+        state->pending += rest;
+}
+
 vecdb_status collection_describe_index(struct collection *collection, const char *name, struct buf *out)
 {
     const struct index_definition *definition;
-    size_t rows = 0, bytes = 0, total;
-    const char *kind = "";
+    struct index_state state = {.kind = ""};
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
@@ -472,17 +500,7 @@ vecdb_status collection_describe_index(struct collection *collection, const char
     if (status != VECDB_OK)
         goto done;
     for (size_t v = 0; v < collection->latest->view_count; v++)
-        for (size_t i = 0; i < collection->latest->views[v].index_count; i++) {
-            struct index_ref *ref = collection->latest->views[v].indexes[i];
-            if (ref->built_by != definition->id || deferred_is_broken(ref->index))
-                continue;
-            rows += index_ref_rows(ref);
-            bytes += index_ref_memory(ref);
-            kind = index_ref_kind(ref);
-        }
-    total = 0;
-    for (size_t v = 0; v < collection->latest->view_count; v++)
-        total += collection->latest->views[v].row_count;
+        add_view(&state, &collection->latest->views[v], definition);
     status = buf_append_text(out, "{\"name\":");
     if (status == VECDB_OK)
         status = buf_append_json_string(out, definition->name, strlen(definition->name));
@@ -492,14 +510,14 @@ vecdb_status collection_describe_index(struct collection *collection, const char
         status = buf_append_json_string(out, definition->field, strlen(definition->field));
     if (status == VECDB_OK)
         status = buf_printf(out, ",\"type\":\"%s\",\"kind\":\"%s\",\"metric\":\"%s\",\"params\":",
-                            index_definition_type(definition), kind,
+                            index_definition_type(definition), state.kind,
                             definition->scalar ? "" : metric_name(definition->metric));
     if (status == VECDB_OK)
         status = !definition->scalar ? params_print(&definition->params, out)
                                      : buf_append_text(out, *definition->params_text ? definition->params_text : "{}");
     if (status == VECDB_OK)
-        status = buf_printf(out, ",\"total_rows\":%zu,\"indexed_rows\":%zu,\"bytes\":%zu,\"state\":\"%s\"}", total, rows,
-                            bytes, rows >= total ? "finished" : "partial");
+        status = buf_printf(out, ",\"total_rows\":%zu,\"indexed_rows\":%zu,\"pending_rows\":%zu,\"bytes\":%zu,\"state\":\"%s\"}",
+                            state.total, state.rows, state.pending, state.bytes, state.pending ? "partial" : "finished");
 done:
     pthread_mutex_unlock(&collection->write_lock);
     return status;

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "index/graph_fused.h"
+#include "index/graph_lists.h"
 
 #define HUGE_PAGE (2u << 20)
 
@@ -74,6 +75,7 @@ void graph_free(struct index *index)
     }
     graph_fused_free(atomic_load_explicit(&graph->fused, memory_order_acquire));
     graph_fused_free(graph->retired_fused);
+    graph_lists_free(atomic_load_explicit(&graph->lists, memory_order_acquire));
     pthread_mutex_destroy(&graph->lock);
     mem_free(graph);
 }
@@ -129,6 +131,7 @@ size_t graph_memory(const struct index *index)
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
     size_t bytes = sizeof *graph + graph_fused_memory(atomic_load_explicit(&graph->fused, memory_order_acquire));
 
+    bytes += graph_lists_memory(atomic_load_explicit(&graph->lists, memory_order_acquire), state->codec.stride);
     for (; state; state = state->retired) {
         bytes += sizeof *state + state->codec.code_dim * sizeof(float);
         for (unsigned e = 0; e < GRAPH_LAYERS; e++) {

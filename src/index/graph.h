@@ -46,6 +46,7 @@ struct graph_state {
     uint32_t *dup_next;          /* per row: the next one of equal code, or GRAPH_NONE; NULL when there are none */
     struct graph_state *retired; /* an older state, for those who may still read it */
     void *retired_memory[GRAPH_LAYERS * 3 + 1];
+    uint32_t recoded;            /* how often codes were replaced by those of another codec */
     uint32_t entry_beam;         /* candidates kept on the way down; 0: GRAPH_ENTRY */
 };
 
@@ -73,6 +74,7 @@ struct graph_settings {
 
 struct graph_scratch;
 struct graph_fused;
+struct graph_lists;
 
 struct graph {
     struct index base;
@@ -80,6 +82,7 @@ struct graph {
     struct graph_calibration calibration;
     _Atomic(struct graph_state *) state;
     _Atomic(struct graph_fused *) fused; /* or NULL */
+    _Atomic(struct graph_lists *) lists; /* or NULL; see graph_lists.h */
     struct graph_fused *retired_fused;   /* given up when the graph began to grow; for those who may still read it */
     uint32_t first; /* the row in every layer; GRAPH_NONE when no row has a value */
     bool growing;   /* add() was called: lists may change under a search */

@@ -2,6 +2,7 @@
 #include "index/graph_build.h"
 
 #include "base/mem.h"
+#include "index/graph_lists.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -230,7 +231,7 @@ vecdb_status graph_create_built(const struct index_ops *ops, const struct vector
 
     *out = NULL;
     TRY(graph_create(ops, vectors, metric, settings, &graph));
-    if ((status = build_all(graph, context)) != VECDB_OK ||
+    if ((status = build_all(graph, context)) != VECDB_OK || (status = graph_lists_make(graph, context)) != VECDB_OK ||
         (status = graph_lay_out(graph, context->pool)) != VECDB_OK) {
         graph_free(&graph->base);
         return status;

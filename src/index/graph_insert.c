@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "index/graph_lists.h"
 #include "index/graph_prune.h"
 #include "simd/graph.h"
 
@@ -414,6 +415,7 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
     memset(&next->codec, 0, sizeof next->codec);
     memset(next->retired_memory, 0, sizeof next->retired_memory);
     next->vectors = *vectors;
+    next->recoded += retrain;
     status = retrain ? graph_codec_train(&next->codec, vectors, graph->base.metric, graph->settings.seed)
                      : graph_codec_copy(&old->codec, &next->codec);
     if (status == VECDB_OK && (!room || retrain)) {
@@ -531,5 +533,5 @@ vecdb_status graph_add(struct index *index, const struct vectors *vectors, const
         status = graph_repair_base(graph, context);
         graph->repaired = total;
     }
-    return status;
+    return status == VECDB_OK ? graph_lists_renew(graph, context) : status;
 }

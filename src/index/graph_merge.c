@@ -4,6 +4,7 @@
 #include "index/graph_build.h"
 
 #include "base/mem.h"
+#include "index/graph_lists.h"
 #include "index/graph_prune.h"
 
 #define PARTS_MAX 8        /* more would be searched for longer than building anew takes */
@@ -311,6 +312,8 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
     if (status == VECDB_OK && merge.node_count)
         status = merge_parts(&merge, context, &useless);
     merge_deinit(&merge);
+    if (status == VECDB_OK && !useless)
+        status = graph_lists_make(merge.graph, context);
     if (status == VECDB_OK && !useless)
         status = graph_lay_out(merge.graph, context->pool);
     if (status != VECDB_OK || useless) {

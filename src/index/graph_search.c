@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "index/graph_exact.h"
 #include "index/graph_fused.h"
+#include "index/graph_lists.h"
 #include "index/topk.h"
 #include "simd/kernels.h"
 
@@ -24,6 +25,9 @@
 #define SCAN_COST 0.35     /* of a row in a scan of the passing ones, in rows of a walk */
 #define POOL_FACTOR 4      /* candidates kept, in multiples of ef, as most need not pass */
 #define POOL_MORE 4096     /* but no more than so many beyond ef: inserting takes as long as the pool */
+#define LISTS_LEAST 1000   /* passing rows from which on lists are scanned rather than all of them */
+#define MISS_FACTOR 2      /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
+#define MISS_LEAST 0.002
 #define SCAN_BLOCK 256
 #define SCAN_AHEAD 8       /* rows fetched before they are scored */
 
@@ -45,6 +49,9 @@ void graph_scratch_free(struct graph_scratch *scratch)
     mem_free(scratch->self_code);
     mem_free(scratch->planes);
     mem_free(scratch->hits);
+    mem_free(scratch->list_floats);
+    mem_free(scratch->list_scores);
+    mem_free(scratch->list_heap);
     mem_free(scratch->gathered);
     mem_free(scratch->distances);
     mem_free(scratch);
@@ -302,9 +309,10 @@ struct search_task {
     struct graph *graph;
     const struct graph_state *state;
     const struct graph_fused *fused;
+    const struct graph_lists *lists; /* or NULL */
     const struct index_search *search;
     size_t ef, refine;
-    float gamma;
+    float gamma, recall;
     size_t gamma_k; /* gamma is of this one's distance */
     struct hit *hits;
     size_t *counts;
@@ -414,8 +422,8 @@ static vecdb_status scan_rows(const struct search_task *task, struct graph_scrat
     return VECDB_OK;
 }
 
-/* graph_scores() of rows far apart: those next in turn are on their way while the ones before are scored. */
-static void scores_ahead(const struct graph_query *query, const uint8_t *codes, const uint32_t *rows, size_t n, uint32_t *scores)
+void graph_scores_ahead(const struct graph_query *query, const uint8_t *codes, const uint32_t *rows, size_t n,
+                        uint32_t *scores)
 {
     size_t stride = query->codec->stride;
 
@@ -445,7 +453,7 @@ static vecdb_status scan_codes(const struct search_task *task, struct graph_scra
         size_t n = 0;
         for (; n < SCAN_BLOCK && (row = bitmap_next(search->allowed, row_count, row)) < row_count; row++)
             rows[n++] = (uint32_t)row;
-        scores_ahead(query, base->codes, rows, n, scores);
+        graph_scores_ahead(query, base->codes, rows, n, scores);
         counters->rows_scored += n;
         for (size_t i = 0; i < n; i++)
             graph_pool_insert(pool, graph_key(scores[i], rows[i]));
@@ -569,7 +577,7 @@ static size_t plain_pool(size_t ef)
     return ef + (more < POOL_MORE ? more : POOL_MORE);
 }
 
-enum engine { PLAIN_WALK, STEPPING_WALK, SCAN };
+enum engine { PLAIN_WALK, STEPPING_WALK, LISTS, SCAN };
 
 /* After PROBE_HOPS of a plain walk: go on, walk over passing rows alone, or scan those. What counts is how many of the rows
  * near the query pass; where they are fewer than elsewhere, walks end in the wrong places, but for a plain one. */
@@ -686,6 +694,17 @@ static bool better_scanned(const struct search_task *task)
     return allowed <= 4.0 * (double)task->ef || allowed <= FILTER_FEW;
 }
 
+static vecdb_status scan_lists(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                               size_t want, struct index_counters *counters)
+{
+    struct graph_lists_scan scan = {task->lists, task->state, task->search, query, want, MISS_FACTOR * (1 - (double)task->recall)};
+
+    if (scan.miss < MISS_LEAST)
+        scan.miss = MISS_LEAST;
+    TRY(graph_scratch_pool(scratch, want));
+    return graph_lists_scan(&scan, scratch, counters);
+}
+
 static vecdb_status search_filtered(const struct search_task *task, struct graph_scratch *scratch,
                                     const struct graph_query *query, size_t want, size_t *count,
                                     struct index_counters *counters)
@@ -693,7 +712,10 @@ static vecdb_status search_filtered(const struct search_task *task, struct graph
     const struct graph_pool *pool = &scratch->pool;
     enum engine engine = SCAN;
 
-    if (!better_scanned(task)) {
+    if (task->lists && (double)task->search->allowed_count > LISTS_LEAST) {
+        engine = LISTS;
+        TRY(scan_lists(task, scratch, query, want, counters));
+    } else if (!better_scanned(task)) {
         TRY(graph_scratch_pool(scratch, plain_pool(task->ef)));
         TRY(walk_plain(task, scratch, query, want, &engine, counters));
         if (engine == STEPPING_WALK) {
@@ -704,11 +726,13 @@ static vecdb_status search_filtered(const struct search_task *task, struct graph
     counters->plain_walks += engine == PLAIN_WALK;
     counters->stepping_walks += engine == STEPPING_WALK;
     counters->code_scans += engine == SCAN;
-    if (engine != SCAN) {
+    counters->list_scans += engine == LISTS;
+    if (engine == PLAIN_WALK || engine == STEPPING_WALK) {
         *count = unroll(task, &scratch->passing, want, scratch->hits);
         return VECDB_OK;
     }
-    TRY(scan_codes(task, scratch, query, want, counters));
+    if (engine == SCAN)
+        TRY(scan_codes(task, scratch, query, want, counters));
     for (*count = 0; *count < pool->count; ++*count)
         scratch->hits[*count] = (struct hit){graph_codec_distance(&task->state->codec, graph_key_score(pool->keys[*count])),
                                              graph_key_node(pool->keys[*count])};
@@ -812,6 +836,9 @@ static void settle_effort(const struct graph_calibration *calibration, const str
 
     task->gamma_k = k > 10 ? k : 10;
     task->gamma = effort->gamma;
+    task->recall = recall;
+    if (effort->ef && !measured)
+        task->recall = 1 - 0.05f * EF_UNKNOWN / ((float)effort->ef + EF_UNKNOWN);
     if (effort->ef && (!measured || effort->gamma > 0)) {
         task->ef = effort->ef;
         return;
@@ -822,7 +849,7 @@ static void settle_effort(const struct graph_calibration *calibration, const str
         return;
     }
     if (effort->ef) /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
-        recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
+        task->recall = recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
     ef = interpolate(calibration->ef, true, recall);
     task->ef = (size_t)ef * CAP_FACTOR + k;
     if (!(effort->gamma > 0))
@@ -855,8 +882,11 @@ vecdb_status graph_search(const struct index *index, const struct index_search *
     size_t chunks;
     vecdb_status status;
 
+    task.lists = atomic_load_explicit(&graph->lists, memory_order_acquire); /* before the state, which must have their rows */
     task.state = atomic_load_explicit(&graph->state, memory_order_acquire);
     task.fused = atomic_load_explicit(&graph->fused, memory_order_acquire);
+    if (task.lists && task.lists->codes != task.state->recoded)
+        task.lists = NULL;
     settle_effort(&graph->calibration, effort, search->k, &task);
     task.refine = (size_t)refine < search->k ? search->k : (size_t)refine;
     if (task.ef < search->k)

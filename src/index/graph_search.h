@@ -34,6 +34,10 @@ struct graph_scratch {
     size_t code_room, float_room;
     struct hit *hits;
     size_t hit_room;
+    float *list_floats;  /* of a scan of lists: four per list */
+    uint32_t *list_scores;
+    uint64_t *list_heap;
+    size_t list_room;
     uint32_t *gathered;  /* rows to score exactly, as many as hits */
     float *distances;
 };
@@ -105,6 +109,10 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
 /** Descend from the top to `layer`: nodes of it near the query. Returns how many, 0 in an empty graph. */
 size_t graph_descend(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *query,
                      unsigned layer, uint32_t seeds[GRAPH_ENTRY], struct index_counters *counters);
+
+/** graph_scores() of rows far apart: those next in turn are on their way while the ones before are scored. */
+void graph_scores_ahead(const struct graph_query *query, const uint8_t *codes, const uint32_t *rows, size_t n,
+                        uint32_t *scores);
 
 /** Links of a node, while a thread may be adding some. Returns how many. */
 static inline size_t graph_links(const struct graph_layer *layer, uint32_t node, uint32_t *out)

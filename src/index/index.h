@@ -69,7 +69,7 @@ struct index_counters {
     uint64_t reranked;    /* exact distance computations */
     uint64_t hops;        /* graph nodes expanded, or lists scanned */
     /* What graphs chose, query by query: docs/performance.md, "Filtered search on graphs". */
-    uint64_t plain_walks, stepping_walks, code_scans, row_scans;
+    uint64_t plain_walks, stepping_walks, list_scans, code_scans, row_scans;
     uint64_t probes;      /* plain walks that came as far as judging the filter; the sums below are over them */
     double near_share;    /* passing rows among the nearest */
     double plain_cost, stepping_cost, scan_cost; /* estimates, in rows scored on a walk; no stepping: 0 */
@@ -82,6 +82,7 @@ static inline void index_counters_add(struct index_counters *to, const struct in
     to->hops += from->hops;
     to->plain_walks += from->plain_walks;
     to->stepping_walks += from->stepping_walks;
+    to->list_scans += from->list_scans;
     to->code_scans += from->code_scans;
     to->row_scans += from->row_scans;
     to->probes += from->probes;

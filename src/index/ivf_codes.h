@@ -5,6 +5,7 @@
 #ifndef VECDB_INDEX_IVF_CODES_H
 #define VECDB_INDEX_IVF_CODES_H
 
+#include "base/bytes.h"
 #include "index/refine.h"
 #include "index/scan_sieve.h"
 #include "index/shortlist.h"
@@ -46,6 +47,12 @@ struct coder {
  * sign bit, then of the whole code when it has more bits. BYTES: length (COSINE), or the squared one, a whole number kept in
  * the place of a float (L2). */
 
+static inline bool coder_fastscan(const struct coder *coder) { return coder->block == FASTSCAN_ROWS; }
+/** Tables of a fastscan code; even. */
+static inline size_t coder_tables(const struct coder *coder)
+{
+    return coder->kind == CODE_PQ ? align_up(coder->pq.m, 2) : coder->code_dim / 4;
+}
 static inline float ivf_scale(const struct coder *coder) { return coder->unit ? 0.5f : 1; }
 
 /** Fill in sizes from kind, type, metric, dim, exact, turned, pq.m, pq.bits, rabitq.bits. */
@@ -70,6 +77,11 @@ struct ivf_part {
     uint8_t *owned;         /* or NULL */
     size_t owned_size;
 };
+/** BYTES, L2: the rows' squared lengths. */
+static inline const int32_t *part_squares(const struct ivf_part *part)
+{
+    return (const int32_t *)(const void *)part->factors[0];
+}
 /** Bytes of a part's arrays, one after the other, each at a multiple of 64; fills the pointers when base is given. */
 size_t part_layout(struct ivf_part *part, const struct coder *coder, bool has_rows, bool has_radius, uint8_t *base);
 /** starts and the maxima; call when the rest is there. */
@@ -151,7 +163,8 @@ struct code_target {
 /** Score slots first .. last - 1 of a list for `count` queries, whose codes are read once. */
 void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
                const struct vectors *vectors, const struct index_search *search, const struct code_target *targets,
-               size_t count);/** Score some slots of a list for one query: first + offsets[i], ascending, n <= SCAN_CHUNK; no fastscan codes. offsets is
+               size_t count);
+/** Score some slots of a list for one query: first + offsets[i], ascending, n <= SCAN_CHUNK; no fastscan codes. offsets is
  * overwritten. */
 void part_scan_slots(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, uint32_t *offsets,
                      size_t n, const struct code_target *target);

@@ -8,11 +8,23 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 #include <time.h>
 
 #define MIB ((uint64_t)1 << 20)
 #define GATHER_NS_MAX 1000000 /* a slow disk must not make waiting long */
+
+/* A thread that waits for a sync that another leads. */
+struct waiter {
+    uint64_t lsn;        /* that has to be durable */
+    struct waiter *next;
+    struct waiter *others; /* that it is to wake in turn */
+    bool gathers;        /* it waits on `arrived`, with the lock: see gather() */
+    bool told;           /* it is no longer in wal->waiters */
+    bool served;         /* it is durable; otherwise look again: to lead the next sync, or for a failure */
+    sem_t woken;
+};
 
 struct wal {
     const struct dir *dir;
@@ -21,17 +33,19 @@ struct wal {
     struct wal_options options;
 
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* syncing or cutting ended, durable_lsn or poison moved */
+    pthread_cond_t changed; /* syncing or cutting ended, or poison moved: for those who change the file */
+    struct waiter *waiters; /* lock */
     struct file file;       /* lock; a leader syncs it without, and wal_roll waits for the leader */
     uint64_t salt;          /* lock */
     uint64_t end;           /* lock: where the next frame goes */
     uint64_t reserved;      /* lock: the file has its space up to here; 0: not known */
     uint64_t next_lsn;      /* lock */
     uint64_t durable_lsn;   /* lock */
-    size_t waiting;         /* lock: threads in commit_locked() */
+    struct waiter *gatherer; /* lock: who sees to it that a sync begins though not all have come; NULL: nobody */
+    size_t waiting;         /* lock: threads in commit_and_unlock() */
     size_t company;         /* lock: how many there were at the end of the last sync, those it served and those it did not */
     uint64_t sync_ns;       /* lock: how long that sync took */
-    pthread_cond_t arrived; /* `waiting` has reached `company` */
+    pthread_cond_t arrived; /* somebody who gathers has been told */
     uint64_t unsynced;      /* lock: bytes of NORMAL frames since the last sync began */
     uint64_t normal_since;  /* lock: when the oldest of them came; 0: none */
     bool syncing;           /* lock: a leader is in fdatasync, or a failed append is being undone; one sync at a time,
@@ -49,6 +63,54 @@ static vecdb_status poisoned(const struct wal *wal)
                             "durability unknown: %s; reopen the database to write again", wal->reason.message);
 }
 
+/* Wake a list of waiters, each of whom wakes a half of the rest. They are gone once they are woken. */
+static void wake(struct waiter *list, size_t count)
+{
+    while (list) {
+        struct waiter *first = list, **half = &first->next;
+        size_t others = (count - 1) / 2;
+
+        for (size_t i = 0; i < others; i++)
+            half = &(*half)->next;
+        list = *half;
+        *half = NULL;
+        first->others = first->next;
+        count -= 1 + others;
+        sem_post(&first->woken);
+    }
+}
+
+/* Take a waiter out of the list that `link` is in, and say why: it belongs to *list, or is awake. Lock held. */
+static void tell(struct wal *wal, struct waiter **link, bool served, struct waiter **list, size_t *count)
+{
+    struct waiter *waiter = *link;
+
+    *link = waiter->next;
+    waiter->told = true;
+    waiter->served = served;
+    if (served)
+        wal->waiting--;
+    if (waiter->gathers) {
+        pthread_cond_broadcast(&wal->arrived);
+        return;
+    }
+    waiter->next = *list;
+    *list = waiter;
+    ++*count;
+}
+
+/* Tell everybody that waits to look again. Lock held. */
+static void wake_all(struct wal *wal)
+{
+    struct waiter *list = NULL;
+    size_t count = 0;
+
+    while (wal->waiters)
+        tell(wal, &wal->waiters, false, &list, &count);
+    wake(list, count);
+    pthread_cond_broadcast(&wal->changed);
+}
+
 /* The failure on record becomes the reason why nothing is written any more. Lock held. */
 static vecdb_status poison(struct wal *wal)
 {
@@ -56,7 +118,7 @@ static vecdb_status poison(struct wal *wal)
         wal->poisoned = true;
         wal->reason = *error_last();
     }
-    pthread_cond_broadcast(&wal->changed);
+    wake_all(wal);
     return poisoned(wal);
 }
 
@@ -115,22 +177,24 @@ void wal_free(struct wal *wal)
 
 /* -- syncing */
 
-/* Those whom the last sync served are about to write again: to wait for them, half a sync's time at most, is worth it, for
- * otherwise they would take turns with those who are here, half of them in each sync. Lock held; it is released meanwhile. */
-static void gather(struct wal *wal)
+/* Wake those whom a sync has served. Lock held, and released meanwhile. */
+static void wake_served(struct wal *wal)
 {
-    uint64_t patience = wal->sync_ns / 2 < GATHER_NS_MAX ? wal->sync_ns / 2 : GATHER_NS_MAX;
-    struct timespec until;
+    struct waiter **link = &wal->waiters, *list = NULL, *next = NULL;
+    size_t count = 0, leaders = 0;
 
-    if (wal->waiting >= wal->company)
-        return;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)patience;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    while (wal->waiting < wal->company && !wal->cutting &&
-           pthread_cond_timedwait(&wal->arrived, &wal->lock, &until) != ETIMEDOUT)
-        ;
+    while (*link)
+        if ((*link)->lsn <= wal->durable_lsn)
+            tell(wal, link, true, &list, &count);
+        else
+            link = &(*link)->next;
+    if (wal->waiters && !wal->gatherer) /* one of the others, to see to the next sync */
+        tell(wal, &wal->waiters, false, &next, &leaders);
+    pthread_cond_broadcast(&wal->changed);
+    pthread_mutex_unlock(&wal->lock); /* those who are woken want it */
+    wake(next, leaders);
+    wake(list, count);
+    pthread_mutex_lock(&wal->lock);
 }
 
 /* Sync everything appended so far as the leader of those who wait. Lock held, nobody syncing; it is released meanwhile. */
@@ -143,7 +207,7 @@ static vecdb_status lead_sync(struct wal *wal)
     if (!wal->file.fd || wal->next_lsn - 1 <= wal->durable_lsn)
         return VECDB_OK;
     wal->syncing = true;
-    gather(wal);
+    wal->gatherer = NULL;
     target = wal->next_lsn - 1;
     wal->unsynced = 0;
     wal->normal_since = 0;
@@ -158,25 +222,82 @@ static vecdb_status lead_sync(struct wal *wal)
     if (status != VECDB_OK)
         return poison(wal);
     wal->durable_lsn = target;
-    pthread_cond_broadcast(&wal->changed);
+    wake_served(wal);
     return VECDB_OK;
 }
 
-static vecdb_status commit_locked(struct wal *wal, uint64_t lsn)
+/* Sleep until somebody else's sync has ended. Lock held, and released meanwhile; not taken again, and true returned, when that
+ * sync served this one. */
+static bool wait_for_sync(struct wal *wal, uint64_t lsn)
+{
+    struct waiter self = {.lsn = lsn, .next = wal->waiters};
+    size_t others = 0;
+
+    sem_init(&self.woken, 0, 0);
+    wal->waiters = &self;
+    pthread_mutex_unlock(&wal->lock);
+    while (sem_wait(&self.woken) != 0) /* a signal */
+        ;
+    for (const struct waiter *other = self.others; other; other = other->next)
+        others++;
+    wake(self.others, others);
+    sem_destroy(&self.woken);
+    if (!self.served)
+        pthread_mutex_lock(&wal->lock);
+    return self.served;
+}
+
+/* Those whom the last sync served are about to write again: to wait for them, for no longer than a sync takes, is worth it, for
+ * otherwise they would take turns with those who are here, half of them in each sync. Whoever comes last leads; this one only
+ * sees to it that somebody does. Returns whether it was served. Lock held, and released meanwhile. */
+static bool gather(struct wal *wal, uint64_t lsn)
+{
+    uint64_t patience = wal->sync_ns < GATHER_NS_MAX ? wal->sync_ns : GATHER_NS_MAX;
+    struct waiter self = {.lsn = lsn, .next = wal->waiters, .gathers = true};
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)patience;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    wal->waiters = wal->gatherer = &self;
+    while (!self.told && pthread_cond_timedwait(&wal->arrived, &wal->lock, &until) != ETIMEDOUT)
+        ;
+    while (!self.told && wal->syncing) /* somebody leads */
+        pthread_cond_wait(&wal->arrived, &wal->lock);
+    if (wal->gatherer == &self)
+        wal->gatherer = NULL;
+    if (!self.told) {
+        struct waiter **link = &wal->waiters;
+        while (*link != &self)
+            link = &(*link)->next;
+        *link = self.next;
+        wal->company = wal->waiting; /* the others do something else */
+    }
+    return self.served;
+}
+
+/* Wait until a frame is durable, or see to it. Lock held; released at the end. */
+static vecdb_status commit_and_unlock(struct wal *wal, uint64_t lsn)
 {
     vecdb_status status = VECDB_OK;
 
-    if (++wal->waiting >= wal->company) /* the last of those that gather() waits for; waking it for each would cost more */
-        pthread_cond_signal(&wal->arrived);
+    wal->waiting++;
     while (wal->durable_lsn < lsn && status == VECDB_OK) {
-        if (wal->poisoned)
+        if (wal->poisoned) {
             status = poisoned(wal);
-        else if (wal->syncing)
-            pthread_cond_wait(&wal->changed, &wal->lock);
-        else
+        } else if (wal->syncing || (wal->gatherer && wal->waiting < wal->company)) {
+            if (wait_for_sync(wal, lsn))
+                return VECDB_OK;
+        } else if (wal->waiting >= wal->company || wal->cutting) {
             status = lead_sync(wal);
+        } else if (gather(wal, lsn)) {
+            pthread_mutex_unlock(&wal->lock);
+            return VECDB_OK;
+        }
     }
     wal->waiting--;
+    pthread_mutex_unlock(&wal->lock);
     return status;
 }
 
@@ -210,7 +331,7 @@ vecdb_status wal_commit(struct wal *wal, uint64_t lsn, vecdb_durability mode)
         }
         status = sync_when_due(wal);
     } else if (!PLANTED(10)) {
-        status = commit_locked(wal, lsn);
+        return commit_and_unlock(wal, lsn);
     }
     pthread_mutex_unlock(&wal->lock);
     return status;
@@ -221,7 +342,9 @@ vecdb_status wal_sync(struct wal *wal)
     vecdb_status status;
 
     pthread_mutex_lock(&wal->lock);
-    status = wal->poisoned ? poisoned(wal) : commit_locked(wal, wal->next_lsn - 1);
+    if (!wal->poisoned)
+        return commit_and_unlock(wal, wal->next_lsn - 1);
+    status = poisoned(wal);
     pthread_mutex_unlock(&wal->lock);
     return status;
 }
@@ -297,7 +420,7 @@ static vecdb_status undo_append(struct wal *wal)
             wal->durable_lsn = last;
     }
     wal->cutting = false;
-    pthread_cond_broadcast(&wal->changed);
+    wake_all(wal);
     if (status != VECDB_OK)
         return poison(wal);
     return error_adopt(&cause);
@@ -438,7 +561,7 @@ vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void
     }
 out:
     wal->cutting = false;
-    pthread_cond_broadcast(&wal->changed);
+    wake_all(wal);
     pthread_mutex_unlock(&wal->lock);
     return status;
 }

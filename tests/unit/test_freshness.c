@@ -65,6 +65,20 @@ static uint64_t stat_of(vecdb_collection *rows, const char *name)
     return value;
 }
 
+/* The index's description has such a number, or such text. */
+static bool described(vecdb_collection *rows, const char *what)
+{
+    char *text;
+    bool found;
+
+    assert_done(vecdb_index_describe(rows, "vector", &text));
+    found = strstr(text, what) != NULL;
+    if (!found)
+        fprintf(stderr, "%s\n", text);
+    vecdb_free(text);
+    return found;
+}
+
 /* Until the index has so many rows, which takes nobody but upkeep. */
 static void wait_until_indexed(vecdb_collection *rows, uint64_t count)
 {
@@ -138,8 +152,11 @@ static void run(vecdb_db *db, const char *type, bool on_disk)
     float query[DIM];
 
     create_index(rows, type);
-    assert_done(insert(rows, 0, 6000));
+    assert_done(insert(rows, 0, 4000)); /* few enough to be scanned */
+    assert_true(described(rows, "\"indexed_rows\":0,\"pending_rows\":0,") && described(rows, "\"state\":\"finished\""));
+    assert_done(insert(rows, 4000, 2000));
     wait_until_indexed(rows, 6000); /* built */
+    assert_true(described(rows, "\"pending_rows\":0,"));
     assert_true(recall(rows, params) > 0.95);
     for (int i = 0; i < 4; i++)
         assert_done(insert(rows, 6000 + i * BATCH, BATCH));

@@ -276,7 +276,7 @@ static void test_described(void **state)
 
     create_all(collection);
     assert_done(api_insert(collection, 0, 1000));
-    assert_described(collection, "i8", "\"total_rows\":1000,\"indexed_rows\":0,\"bytes\":0,\"state\":\"partial\"");
+    assert_described(collection, "i8", "\"total_rows\":1000,\"indexed_rows\":0,\"pending_rows\":0,\"bytes\":0,\"state\":\"finished\"");
     assert_done(vecdb_flush(collection));
     assert_described(collection, "i8", "\"type\":\"BITMAP\",\"kind\":\"BITMAP\",\"metric\":\"\",\"params\":{}");
     assert_described(collection, "i8", "\"indexed_rows\":1000");

@@ -1,0 +1,302 @@
+#include "index/graph_lists.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "index/cluster.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define LISTS_FACTOR 3.0   /* lists, in square roots of the rows: as much for centroids as for rows of the lists scanned */
+#define RENEW_SHARE 4      /* lists are made again when rows have grown by a fourth */
+#define BEYOND_ROWS 64     /* members that a list's mean distance is taken from */
+#define SAMPLED_LISTS 192  /* others looked at for queries at all distances, */
+#define QUERIES 12         /* of which so many serve, */
+#define MEMBERS 16         /* each for so many members */
+
+void graph_lists_free(struct graph_lists *lists)
+{
+    while (lists) {
+        struct graph_lists *next = lists->retired;
+        mem_free(lists->centroids);
+        mem_free(lists->beyond);
+        mem_free(lists->spread);
+        mem_free(lists->tail);
+        mem_free(lists->offsets);
+        mem_free(lists->rows);
+        mem_free(lists);
+        lists = next;
+    }
+}
+
+vecdb_status graph_lists_alloc(size_t count, size_t row_count, size_t stride, struct graph_lists **out)
+{
+    struct graph_lists *lists = mem_zalloc(sizeof *lists);
+    size_t size;
+
+    *out = NULL;
+    if (!lists)
+        return error_nomem("graph lists");
+    lists->count = (uint32_t)count;
+    lists->row_count = (uint32_t)row_count;
+    lists->centroids = mem_array_size(count, stride, &size) ? mem_aligned_alloc(64, size + 64) : NULL;
+    lists->beyond = mem_array_alloc(count, sizeof *lists->beyond);
+    lists->spread = mem_array_alloc(count, sizeof *lists->spread);
+    lists->tail = mem_array_alloc(GRAPH_TAIL_STEPS, sizeof *lists->tail);
+    lists->offsets = mem_array_alloc(count + 1, sizeof *lists->offsets);
+    lists->rows = mem_array_alloc(row_count + 1, sizeof *lists->rows);
+    if (!lists->centroids || !lists->beyond || !lists->spread || !lists->tail || !lists->offsets || !lists->rows) {
+        graph_lists_free(lists);
+        return error_nomem("graph lists");
+    }
+    *out = lists;
+    return VECDB_OK;
+}
+
+size_t graph_lists_memory(const struct graph_lists *lists, size_t stride)
+{
+    size_t bytes = 0;
+
+    for (; lists; lists = lists->retired)
+        bytes += sizeof *lists + lists->count * (stride + 3 * sizeof(float)) + GRAPH_TAIL_STEPS * sizeof(float) +
+                 lists->row_count * sizeof *lists->rows;
+    return bytes;
+}
+
+/* ---- learning how distances spread ---- */
+
+struct survey {
+    const struct graph_state *state;
+    struct graph_lists *lists;
+    float *deviations; /* count x QUERIES x MEMBERS, in distances of the query to the centroid; NAN where there is none */
+    uint64_t seed;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static size_t list_size(const struct graph_lists *lists, size_t list)
+{
+    return lists->offsets[list + 1] - lists->offsets[list];
+}
+
+/* The mean of a list's codes. */
+static void find_centroid(const struct graph_state *state, struct graph_lists *lists, size_t list, uint64_t *sums)
+{
+    const struct graph_codec *codec = &state->codec;
+    size_t n = list_size(lists, list);
+
+    memset(sums, 0, codec->stride * sizeof *sums);
+    for (size_t i = lists->offsets[list]; i < lists->offsets[list + 1]; i++) {
+        const uint8_t *code = graph_code(&state->layers[0], codec->stride, lists->rows[i]);
+        for (size_t d = 0; d < codec->stride; d++)
+            sums[d] += code[d];
+    }
+    for (size_t d = 0; d < codec->stride; d++)
+        lists->centroids[list * codec->stride + d] = n ? (uint8_t)((sums[d] + n / 2) / n) : 0;
+}
+
+/* Members, spread over the list. */
+static size_t some_members(const struct graph_lists *lists, size_t list, size_t most, uint32_t *out)
+{
+    size_t size = list_size(lists, list), n = size < most ? size : most;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = lists->rows[lists->offsets[list] + size * i / n];
+    return n;
+}
+
+static vecdb_status centroid_task(void *context, size_t list, unsigned worker)
+{
+    const struct survey *survey = context;
+    const struct graph_state *state = survey->state;
+    struct graph_lists *lists = survey->lists;
+    const struct graph_codec *codec = &state->codec;
+    uint32_t members[BEYOND_ROWS], scores[BEYOND_ROWS];
+    uint64_t *sums = mem_array_alloc(codec->stride, sizeof *sums);
+    struct graph_query self;
+    double sum = 0;
+    size_t n;
+
+    if (!sums)
+        return error_nomem("graph lists");
+    find_centroid(state, lists, list, sums);
+    mem_free(sums);
+    graph_codec_self(codec, lists->centroids + list * codec->stride, &self);
+    n = some_members(lists, list, BEYOND_ROWS, members);
+    graph_scores(&self, state->layers[0].codes, members, n, scores);
+    for (size_t i = 0; i < n; i++)
+        sum += scores[i];
+    lists->beyond[list] = n ? (float)(sum / (double)n) : 0;
+    return VECDB_OK;
+}
+
+/* Rows of other lists, near ones and far ones, as queries. */
+static vecdb_status spread_task(void *context, size_t list, unsigned worker)
+{
+    const struct survey *survey = context;
+    const struct graph_state *state = survey->state;
+    struct graph_lists *lists = survey->lists;
+    const struct graph_codec *codec = &state->codec;
+    const uint8_t *centroid = lists->centroids + list * codec->stride, *codes = state->layers[0].codes;
+    float *deviations = survey->deviations + list * QUERIES * MEMBERS;
+    struct rng rng = rng_seeded(survey->seed + list);
+    uint32_t others[SAMPLED_LISTS], distances[SAMPLED_LISTS], members[MEMBERS], scores[MEMBERS];
+    size_t n = some_members(lists, list, MEMBERS, members), other_count = 0, count = 0;
+    uint64_t keys[SAMPLED_LISTS];
+    struct graph_query self;
+    double squares = 0;
+
+    for (size_t i = 0; i < QUERIES * MEMBERS; i++)
+        deviations[i] = NAN;
+    lists->spread[list] = 0;
+    graph_codec_self(codec, centroid, &self);
+    for (size_t i = 0; i < SAMPLED_LISTS; i++) {
+        size_t other = rng_below(&rng, lists->count);
+        if (other != list && list_size(lists, other))
+            others[other_count++] = (uint32_t)other;
+    }
+    graph_scores(&self, lists->centroids, others, other_count, distances);
+    for (size_t i = 0; i < other_count; i++)
+        keys[i] = (uint64_t)distances[i] << 32 | others[i];
+    qsort(keys, other_count, sizeof *keys, compare_keys);
+    for (size_t q = 0, rank = 0; q < QUERIES && rank < other_count; q++, rank += 1 + rank / 2) {
+        size_t other = (uint32_t)keys[rank];
+        uint32_t row = lists->rows[lists->offsets[other] + rng_below(&rng, list_size(lists, other))], to_centroid, zero = 0;
+        double apart;
+        graph_codec_self(codec, graph_code(&state->layers[0], codec->stride, row), &self);
+        graph_scores(&self, centroid, &zero, 1, &to_centroid);
+        graph_scores(&self, codes, members, n, scores);
+        apart = sqrt(to_centroid > 1 ? (double)to_centroid : 1);
+        for (size_t i = 0; i < n; i++) {
+            double deviation = ((double)scores[i] - to_centroid - lists->beyond[list]) / apart;
+            deviations[q * MEMBERS + i] = (float)deviation;
+            squares += deviation * deviation;
+            count++;
+        }
+    }
+    if (count)
+        lists->spread[list] = (float)sqrt(squares / (double)count);
+    return VECDB_OK;
+}
+
+/* Shares of deviations below so many spreads, of all lists together. */
+static void find_tail(const struct survey *survey)
+{
+    struct graph_lists *lists = survey->lists;
+    size_t counts[GRAPH_TAIL_STEPS] = {0}, total = 0, sum = 0;
+
+    for (size_t list = 0; list < lists->count; list++)
+        for (size_t i = 0; i < QUERIES * MEMBERS; i++) {
+            float z = survey->deviations[list * QUERIES * MEMBERS + i] / lists->spread[list], at;
+            if (!(lists->spread[list] > 0) || !(z == z))
+                continue;
+            at = ceilf((z - GRAPH_TAIL_FROM) * GRAPH_TAIL_PER);
+            total++;
+            if (at < GRAPH_TAIL_STEPS)
+                counts[at > 0 ? (size_t)at : 0]++;
+        }
+    for (size_t i = 0; i < GRAPH_TAIL_STEPS; i++) {
+        sum += counts[i];
+        lists->tail[i] = total ? (float)((double)sum / (double)total) : 1;
+    }
+}
+
+static vecdb_status learn(struct survey *survey, struct pool *pool)
+{
+    struct graph_lists *lists = survey->lists;
+    vecdb_status status;
+
+    TRY(pool_run(pool, lists->count, centroid_task, survey));
+    survey->deviations = mem_array_alloc((size_t)lists->count * QUERIES * MEMBERS, sizeof *survey->deviations);
+    status = survey->deviations ? pool_run(pool, lists->count, spread_task, survey) : error_nomem("graph lists");
+    if (status == VECDB_OK)
+        find_tail(survey);
+    mem_free(survey->deviations);
+    return status;
+}
+
+/* ---- making them ---- */
+
+static vecdb_status divide(const struct graph_state *state, uint64_t seed, struct pool *pool, uint32_t *nodes,
+                           struct graph_lists **out)
+{
+    size_t rows = state->layers[0].count, n = 0, count;
+    const struct graph_codec *codec = &state->codec;
+    struct cluster_input input = {state->layers[0].codes, codec->stride, codec->code_dim, nodes, 0, 0, 1, seed};
+    struct cluster cluster;
+    vecdb_status status;
+
+    *out = NULL;
+    for (size_t row = 0; row < rows; row++)
+        if (!state->vectors.present || bitmap_get(state->vectors.present, row))
+            nodes[n++] = (uint32_t)row;
+    if (n < GRAPH_LISTS_MIN_ROWS)
+        return VECDB_OK;
+    count = (size_t)(LISTS_FACTOR * sqrt((double)n));
+    input.node_count = n;
+    input.leaf_rows = n / (count < GRAPH_LISTS_MAX / 2 ? count : GRAPH_LISTS_MAX / 2);
+    TRY(cluster_create(&input, pool, &cluster));
+    status = graph_lists_alloc(cluster.leaf_count, n, codec->stride, out);
+    if (status == VECDB_OK) {
+        (*out)->row_limit = (uint32_t)rows;
+        memcpy((*out)->rows, cluster.members, n * sizeof *cluster.members);
+        for (size_t i = 0; i <= cluster.leaf_count; i++)
+            (*out)->offsets[i] = (uint32_t)cluster.offsets[i];
+    }
+    cluster_deinit(&cluster);
+    return status;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+vecdb_status graph_lists_make(struct graph *graph, const struct index_build_context *context)
+{
+    const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
+    size_t rows = state->layers[0].count;
+    struct graph_lists *lists = NULL;
+    struct survey survey = {.state = state, .seed = graph->settings.seed};
+    uint32_t *nodes;
+    vecdb_status status;
+
+    if (rows < GRAPH_LISTS_MIN_ROWS || state->codec.kind >= GRAPH_CODE_HAMMING)
+        return VECDB_OK;
+    if (!(nodes = mem_array_alloc(rows, sizeof *nodes)))
+        return error_nomem("graph lists");
+    status = divide(state, graph->settings.seed, context->pool, nodes, &lists);
+    mem_free(nodes);
+    if (status == VECDB_OK && lists) {
+        for (size_t list = 0; list < lists->count; list++)
+            qsort(lists->rows + lists->offsets[list], list_size(lists, list), sizeof *lists->rows, compare_rows);
+        lists->codes = state->recoded;
+        survey.lists = lists;
+        status = learn(&survey, context->pool);
+    }
+    if (status != VECDB_OK || !lists) {
+        graph_lists_free(lists);
+        return status;
+    }
+    lists->retired = atomic_load_explicit(&graph->lists, memory_order_relaxed);
+    atomic_store_explicit(&graph->lists, lists, memory_order_release);
+    return VECDB_OK;
+}
+
+vecdb_status graph_lists_renew(struct graph *graph, const struct index_build_context *context)
+{
+    const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
+    const struct graph_lists *lists = atomic_load_explicit(&graph->lists, memory_order_relaxed);
+
+    if (lists && lists->codes == state->recoded &&
+        state->layers[0].count < (size_t)lists->row_limit + lists->row_limit / RENEW_SHARE)
+        return VECDB_OK;
+    return graph_lists_make(graph, context);
+}

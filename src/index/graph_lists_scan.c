@@ -1,0 +1,237 @@
+/* Scanning lists in the order in which they may hold answers, until no more are to be expected.
+ *
+ * What decides when to end is a count: of the rows in lists not yet looked at, how many are expected to be nearer than the k-th
+ * that was found? A filter may lie to the vectors as it likes, so that passing rows of a list are farther than its rows in
+ * general. Therefore the same count is made of the lists behind, where the truth is known: k. What it is out by there is taken to be
+ * what it is out by ahead. */
+#include "index/graph_lists.h"
+
+#include "base/mem.h"
+#include "simd/kernels.h"
+
+#include <math.h>
+
+#define BATCH 64          /* rows scored together */
+#define OPTIMISM 2.0f     /* lists come by the distance that few of their rows are below: so many spreads */
+#define FIRST_CHECK 24    /* rows scored before it is asked whether to go on; then now and then: */
+#define CHECK_MORE 16
+#define CHECK_SHARE 6     /* each time a sixth more */
+#define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
+#define DEADLINE_LISTS 64
+
+struct list_scan {
+    const struct graph_lists_scan *scan;
+    struct graph_scratch *scratch;
+    float *centre, *slope;    /* per list: where distances lie, and 1 / how they spread */
+    float *ahead, *behind;    /* rows that may pass, and passing rows that were looked at; 0 in the other state */
+    uint64_t *heap;           /* lists to come, the next first */
+    size_t heap_count;
+    uint32_t *rows, *scores;
+    size_t pending, passed, looked_at, next_check;
+    double recent_passed, recent_rows;
+    float unit;               /* of the scores, in distances of codes */
+    int64_t zero;             /* the score of no distance */
+};
+
+/* ---- the order of lists ---- */
+
+static void sift_down(uint64_t *heap, size_t count, size_t at)
+{
+    uint64_t moving = heap[at];
+
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && heap[child + 1] < heap[child])
+            child++;
+        if (heap[child] >= moving)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moving;
+}
+
+static size_t next_list(struct list_scan *work)
+{
+    size_t list = (uint32_t)work->heap[0];
+
+    work->heap[0] = work->heap[--work->heap_count];
+    if (work->heap_count)
+        sift_down(work->heap, work->heap_count, 0);
+    return list;
+}
+
+/* Inner products turn into squared distances: rows are of one length, and so would the query be. */
+static void choose_unit(struct list_scan *work)
+{
+    const struct graph_query *query = work->scan->query;
+    const struct graph_codec *codec = query->codec;
+
+    work->unit = 1;
+    work->zero = 0;
+    if (query->kind == GRAPH_CODE_DOT) {
+        work->unit = query->length > 0 ? 2 * codec->radius * query->step / (query->length * codec->step) : 1;
+        work->zero = query->zero;
+    }
+}
+
+static void order_lists(struct list_scan *work)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    const struct graph_query *query = work->scan->query;
+    bool dot = query->kind == GRAPH_CODE_DOT;
+    uint32_t *scores = work->scratch->list_scores;
+
+    graph_scores_rows(query, lists->centroids, lists->count, scores);
+    for (size_t i = 0; i < lists->count; i++) {
+        uint32_t rows = lists->offsets[i + 1] - lists->offsets[i], order;
+        float distance = (float)((int64_t)scores[i] - work->zero) * work->unit, apart, spread, low;
+        /* a product with the mean is the mean of products; a distance lacks what rows lie beyond the centroid */
+        apart = dot ? distance - lists->beyond[i] : distance;
+        spread = lists->spread[i] * sqrtf(apart > 1 ? apart : 1);
+        work->centre[i] = dot ? distance : distance + lists->beyond[i];
+        work->slope[i] = GRAPH_TAIL_PER / (spread > 1e-3f ? spread : 1e-3f);
+        work->ahead[i] = (float)rows;
+        work->behind[i] = 0;
+        low = work->centre[i] - OPTIMISM * spread;
+        memcpy(&order, &low, sizeof order); /* floats in the order of unsigned numbers */
+        order ^= order >> 31 ? UINT32_MAX : 1u << 31;
+        if (rows)
+            work->heap[work->heap_count++] = (uint64_t)order << 32 | i;
+    }
+    for (size_t i = work->heap_count / 2; i-- > 0;)
+        sift_down(work->heap, work->heap_count, i);
+}
+
+/* ---- rows ---- */
+
+static void score_pending(struct list_scan *work, struct index_counters *counters)
+{
+    struct graph_pool *pool = &work->scratch->pool;
+
+    graph_scores_ahead(work->scan->query, work->scan->state->layers[0].codes, work->rows, work->pending, work->scores);
+    counters->rows_scored += work->pending;
+    for (size_t i = 0; i < work->pending; i++)
+        graph_pool_insert(pool, graph_key(work->scores[i], work->rows[i]));
+    work->pending = 0;
+}
+
+/* Rows that came after the lists. */
+static vecdb_status scan_newer(struct list_scan *work, struct index_counters *counters)
+{
+    const struct index_search *search = work->scan->search;
+    size_t count = __atomic_load_n(&work->scan->state->layers[0].count, __ATOMIC_ACQUIRE), row = work->scan->lists->row_limit;
+
+    for (; (row = bitmap_next(search->allowed, count, row)) < count; row++) {
+        work->rows[work->pending++] = (uint32_t)row;
+        if (work->pending == BATCH) {
+            score_pending(work, counters);
+            TRY(deadline_check(search->deadline));
+        }
+    }
+    score_pending(work, counters);
+    return VECDB_OK;
+}
+
+static void scan_list(struct list_scan *work, size_t list, struct index_counters *counters)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    const uint64_t *allowed = work->scan->search->allowed;
+    size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
+
+    for (size_t i = from; i < to; i++) {
+        work->rows[work->pending] = lists->rows[i];
+        if (!bitmap_get(allowed, lists->rows[i]))
+            continue;
+        passed++;
+        if (++work->pending == BATCH)
+            score_pending(work, counters);
+    }
+    work->ahead[list] = 0;
+    work->behind[list] = (float)passed;
+    work->passed += passed;
+    work->looked_at += to - from;
+    work->recent_passed = RECENT * work->recent_passed + (double)passed;
+    work->recent_rows = RECENT * work->recent_rows + (double)(to - from);
+    counters->hops++;
+}
+
+/* ---- whether to go on ---- */
+
+/* Rows expected nearer than the k-th, in the lists ahead, as a share of k. */
+static double expected_ahead(const struct list_scan *work)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    const struct index_search *search = work->scan->search;
+    const float *tail = lists->tail;
+    double left = (double)search->allowed_count - (double)work->passed, rows = (double)lists->row_count - (double)work->looked_at;
+    double share = rows > 0 && left > 0 ? left / rows : 0, recent = work->recent_passed / (work->recent_rows + 1);
+    int64_t worst = graph_key_score(work->scratch->pool.keys[search->k - 1]);
+    float kth = (float)(worst - work->zero) * work->unit, ahead = 0, behind = 0;
+
+    for (size_t i = 0; i < lists->count; i++) {
+        float at = (kth - work->centre[i]) * work->slope[i] - GRAPH_TAIL_FROM * GRAPH_TAIL_PER, expected;
+        at = at < 0 ? 0 : at > GRAPH_TAIL_STEPS - 1 ? GRAPH_TAIL_STEPS - 1 : at;
+        expected = tail[(size_t)at];
+        ahead += work->ahead[i] * expected;
+        behind += work->behind[i] * expected;
+    }
+    share = share > recent ? share : recent < 1 ? recent : 1;
+    return share * (double)ahead * ((double)search->k + 1) / ((double)behind + 1) / (double)search->k;
+}
+
+static bool enough(struct list_scan *work, struct index_counters *counters)
+{
+    if (work->passed < work->next_check)
+        return false;
+    score_pending(work, counters);
+    work->next_check = work->passed + work->passed / CHECK_SHARE + CHECK_MORE;
+    return work->scratch->pool.count >= work->scan->search->k && expected_ahead(work) <= work->scan->miss;
+}
+
+static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists)
+{
+    if (scratch->list_room >= lists)
+        return VECDB_OK;
+    scratch->list_room = 0;
+    mem_free(scratch->list_floats);
+    mem_free(scratch->list_scores);
+    mem_free(scratch->list_heap);
+    scratch->list_floats = mem_array_alloc(lists, 4 * sizeof *scratch->list_floats);
+    scratch->list_scores = mem_array_alloc(lists, sizeof *scratch->list_scores);
+    scratch->list_heap = mem_array_alloc(lists, sizeof *scratch->list_heap);
+    if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap)
+        return error_nomem("graph search");
+    scratch->list_room = lists;
+    return VECDB_OK;
+}
+
+vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch,
+                              struct index_counters *counters)
+{
+    size_t count = scan->lists->count, lists = 0;
+    uint32_t rows[BATCH], scores[BATCH];
+    struct list_scan work = {.scan = scan, .scratch = scratch, .rows = rows, .scores = scores, .next_check = FIRST_CHECK};
+
+    TRY(scan_room(scratch, count));
+    work.centre = scratch->list_floats;
+    work.slope = work.centre + count;
+    work.ahead = work.slope + count;
+    work.behind = work.ahead + count;
+    work.heap = scratch->list_heap;
+    scratch->pool.count = scratch->pool.cursor = 0;
+    scratch->pool.capacity = scan->want;
+    choose_unit(&work);
+    order_lists(&work);
+    counters->rows_scored += count;
+    TRY(scan_newer(&work, counters));
+    while (work.heap_count && !enough(&work, counters)) {
+        scan_list(&work, next_list(&work), counters);
+        if (++lists % DEADLINE_LISTS == 0)
+            TRY(deadline_check(scan->search->deadline));
+    }
+    score_pending(&work, counters);
+    return VECDB_OK;
+}
