@@ -34,10 +34,10 @@ bench-report: $(BENCH_PYTHON) ## docs/benchmarks.md from the results in bench/ou
 
 # The store by itself, beside SQLite where its header is there.
 BENCH_SQLITE := $(shell $(PKG_CONFIG) --exists sqlite3 2>/dev/null && echo "-DHAVE_SQLITE -lsqlite3")
-$(BUILD)/bench/store: bench/store.c $(BUILD)/libvecdb.so
+$(BUILD)/bench/store: bench/store.c bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Iinclude $< -o $@ -L$(BUILD) -lvecdb \
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Iinclude $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb \
 	    -Wl,-rpath,'$$ORIGIN/..' $(BENCH_SQLITE) -lpthread
 
 .PHONY: bench-store
@@ -45,7 +45,13 @@ bench-store: $(BUILD)/bench/store ## the store's speeds, each beside its bar: AR
 	@$(BUILD)/bench/store $(ARGS)
 
 # Filtered search cell by cell: build/bench/grid BASE.fvecs QUERIES.fvecs
-$(BUILD)/bench/grid: bench/grid.c $(BUILD)/libvecdb.so
+$(BUILD)/bench/grid: bench/grid.c bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
 	@mkdir -p $(@D)
 	$(say) CC $<
-	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Isrc $< -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lm
+	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Isrc $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lm
+
+# Graph kinds by themselves: build/bench/graph BASE.fvecs QUERIES.fvecs TRUTH.ivecs
+$(BUILD)/bench/graph: bench/graph.c bench/driver.c bench/driver.h $(OBJS)
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(filter %.c,$^) $(OBJS) -o $@ $(LDFLAGS_ALL) $(LIBS)

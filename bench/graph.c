@@ -4,75 +4,23 @@
  *         [rounds=3] [mode=one|batch] [save=FILE] [load=FILE] [rows=N] [add=1] [merge=1] [ef=16,32,64]
  *
  * `search` is put in front of each ef of the sweep; with search=recall=... and ef=0 the calibrated effort is used. */
+#include "driver.h"
+
 #include "base/mem.h"
 #include "index/hnsw.h"
 #include "index/index.h"
 #include "schema/type.h"
 #include "simd/kernels.h"
 
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-struct matrix {
-    int32_t *data;
-    size_t rows, dim;
-};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Of all threads: what a busy machine does not stretch. */
-static double cpu(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void need(vecdb_status status)
 {
-    if (status != VECDB_OK) {
-        fprintf(stderr, "graph: %s\n", error_last()->message);
-        exit(1);
-    }
-}
-
-static struct matrix load(const char *path)
-{
-    struct matrix m = {0};
-    FILE *file = fopen(path, "rb");
-    int32_t dim;
-    long size;
-
-    if (!file || fread(&dim, 4, 1, file) != 1 || dim <= 0)
-        fprintf(stderr, "graph: cannot read %s\n", path), exit(1);
-    fseek(file, 0, SEEK_END);
-    size = ftell(file);
-    rewind(file);
-    m.dim = (size_t)dim;
-    m.rows = (size_t)size / (4 * (m.dim + 1));
-    m.data = mem_aligned_alloc(1 << 21, m.rows * m.dim * 4);
-    for (size_t i = 0; i < m.rows; i++)
-        if (fread(&dim, 4, 1, file) != 1 || fread(m.data + i * m.dim, 4, m.dim, file) != m.dim)
-            exit(1);
-    fclose(file);
-    return m;
-}
-
-static const char *option(int argc, char **argv, const char *name, const char *otherwise)
-{
-    size_t length = strlen(name);
-
-    for (int i = 4; i < argc; i++)
-        if (strncmp(argv[i], name, length) == 0 && argv[i][length] == '=')
-            return argv[i] + length + 1;
-    return otherwise;
+    if (status != VECDB_OK)
+        errx(1, "%s", error_last()->message);
 }
 
 static bool show_progress(void *context, const char *stage, uint64_t done, uint64_t total)
@@ -82,10 +30,10 @@ static bool show_progress(void *context, const char *stage, uint64_t done, uint6
 
     if (strcmp(last, stage)) {
         if (*last && now() - began > 0.02)
-            fprintf(stderr, "  %-16s %6.2f s, %6.2f s of processor\n", last, now() - began, cpu() - began_cpu);
+            fprintf(stderr, "  %-16s %6.2f s, %6.2f s of processor\n", last, now() - began, processor_time() - began_cpu);
         snprintf(last, sizeof last, "%s", stage);
         began = now();
-        began_cpu = cpu();
+        began_cpu = processor_time();
     }
     return true;
 }
@@ -93,21 +41,13 @@ static bool show_progress(void *context, const char *stage, uint64_t done, uint6
 static struct index *open_file(const struct index_ops *ops, const char *path, struct vectors *vectors, vecdb_metric metric,
                                const struct params *params)
 {
-    FILE *file = fopen(path, "rb");
     struct index *index;
-    uint8_t *data;
-    long size;
+    size_t size;
+    void *data = read_whole(path, &size);
 
-    if (!file)
-        fprintf(stderr, "graph: cannot read %s\n", path), exit(1);
-    fseek(file, 0, SEEK_END);
-    size = ftell(file);
-    rewind(file);
-    data = mem_aligned_alloc(4096, (size_t)size);
-    if (fread(data, 1, (size_t)size, file) != (size_t)size)
-        exit(1);
-    fclose(file);
-    need(ops->open(data, (size_t)size, vectors, metric, params, &index));
+    if (!data)
+        err(1, "%s", path);
+    need(ops->open(data, size, vectors, metric, params, &index));
     return index;
 }
 
@@ -128,27 +68,25 @@ int main(int argc, char **argv)
 
     if (argc < 4)
         return fprintf(stderr, "usage: graph BASE QUERIES TRUTH [name=value]...\n"), 2;
-    base = load(argv[1]);
-    queries = load(argv[2]);
-    truth = load(argv[3]);
+    base = matrix_read(argv[1], number_option(argc, argv, "rows", 0));
+    queries = matrix_read(argv[2], 0);
+    truth = matrix_read(argv[3], 0);
     ops = index_find(option(argc, argv, "kind", "HNSW"));
     metric = metric_from_name(option(argc, argv, "metric", "L2"));
-    rounds = (size_t)atoi(option(argc, argv, "rounds", "3"));
+    rounds = number_option(argc, argv, "rounds", 3);
     batch = !strcmp(option(argc, argv, "mode", "one"), "batch");
-    nq = (size_t)atoi(option(argc, argv, "nq", "1000"));
+    nq = number_option(argc, argv, "nq", 1000);
     if (nq > truth.rows)
         nq = truth.rows;
-    need(pool_create((unsigned)atoi(option(argc, argv, "threads", "2")), &context.pool));
+    need(pool_create((unsigned)number_option(argc, argv, "threads", 2), &context.pool));
     vectors.dim = (uint32_t)base.dim;
     vectors.width = vectors.stride = base.dim * 4;
-    vectors.row_count = (size_t)atol(option(argc, argv, "rows", "0"));
-    if (!vectors.row_count || vectors.row_count > base.rows)
-        vectors.row_count = base.rows;
+    vectors.row_count = base.rows;
     block = (const uint8_t *)base.data;
     vectors.blocks = &block;
     need(params_parse("index", ops->build_params, ops->search_params, option(argc, argv, "build", ""), &build_params));
     start = now();
-    start_cpu = cpu();
+    start_cpu = processor_time();
     if (*option(argc, argv, "load", ""))
         index = open_file(ops, option(argc, argv, "load", ""), &vectors, metric, &build_params);
     else if (*option(argc, argv, "add", "")) {
@@ -172,7 +110,7 @@ int main(int argc, char **argv)
         }
         show_progress(NULL, "", 0, 0);
         start = now();
-        start_cpu = cpu();
+        start_cpu = processor_time();
         need(ops->merge(&vectors, metric, &build_params, parts, (const uint32_t *const *)maps, 2, &context, &index));
         for (size_t p = 0; p < 2; p++) {
             ops->free(parts[p]);
@@ -182,15 +120,13 @@ int main(int argc, char **argv)
         need(ops->build(&vectors, metric, &build_params, &context, &index));
     show_progress(NULL, "", 0, 0);
     printf("%s %s: %zu x %zu, %s, ready in %.2f s (%.2f of processor), %.0f MB beside the vectors\n", ops->name, metric_name(metric),
-           vectors.row_count, base.dim, simd_name(), now() - start, cpu() - start_cpu, (double)ops->memory(index) / 1e6);
+           vectors.row_count, base.dim, simd_name(), now() - start, processor_time() - start_cpu, (double)ops->memory(index) / 1e6);
     if (ops->check)
         need(ops->check(index));
     if (*option(argc, argv, "save", "")) {
         struct buf out = {0};
-        FILE *file = fopen(option(argc, argv, "save", ""), "wb");
         need(ops->save(index, &out));
-        if (!file || fwrite(out.data, 1, out.size, file) != out.size || fclose(file))
-            return 1;
+        write_whole(option(argc, argv, "save", ""), out.data, out.size);
         buf_deinit(&out);
     }
     snprintf(efs, sizeof efs, "%s", option(argc, argv, "ef", "10,16,24,32,48,64,96,128,192,256"));
@@ -208,23 +144,23 @@ int main(int argc, char **argv)
                                           .params = &search_params, .pool = batch ? context.pool : NULL};
             memset(&counters, 0, sizeof counters);
             start = now();
-            start_cpu = cpu();
+            start_cpu = processor_time();
             if (batch)
                 need(ops->search(index, &search, hits, all_counts, &counters));
             else {
                 search.query_count = 1;
                 for (size_t q = 0; q < nq; q++) {
-                    search.queries = queries.data + q * base.dim;
+                    search.queries = queries.floats + q * base.dim;
                     need(ops->search(index, &search, hits + q * k, counts, &counters));
                 }
             }
             best = now() - start < best ? now() - start : best;
-            best_cpu = cpu() - start_cpu < best_cpu ? cpu() - start_cpu : best_cpu;
+            best_cpu = processor_time() - start_cpu < best_cpu ? processor_time() - start_cpu : best_cpu;
         }
         for (size_t q = 0; q < nq; q++)
             for (size_t i = 0; i < k; i++)
                 for (size_t j = 0; j < k; j++)
-                    found += hits[q * k + i].row == (uint32_t)truth.data[q * truth.dim + j];
+                    found += hits[q * k + i].row == (uint32_t)truth.ints[q * truth.dim + j];
         printf("%-24s recall %.4f  %8.0f q/s  %7.1f us (%7.1f of processor)  rows %7.1f  hops %6.1f  exact %5.1f\n", text,
                (double)found / (double)(nq * k), (double)nq / best, best / (double)nq * 1e6, best_cpu / (double)nq * 1e6,
                (double)counters.rows_scored / (double)nq, (double)counters.hops / (double)nq,

@@ -6,70 +6,25 @@
  * A cell's line: kind, share, k, recall, queries with fewer hits than there are, QPS, median and 99th percentile (us), QPS of
  * scanning the matches, QPS of unfiltered search times the share, and our time over the better of the two.
  * The columns are those of bench/datasets/attributes.py: ranks from 0 to 999,999. */
+#include "driver.h"
+
 #include "base/rng.h"
 #include "vecdb.h"
 
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SCALE 1000000
 #define PIVOTS 4
 #define MAX_K 100
 #define SCANS 15 /* queries that the exact scan is timed with */
 
-struct matrix {
-    float *data;
-    size_t rows, dim;
-};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void need(vecdb_status status)
 {
-    if (status < 0) {
-        fprintf(stderr, "grid: %s\n", vecdb_last_error());
-        exit(1);
-    }
-}
-
-static struct matrix load(const char *path, size_t most)
-{
-    struct matrix m = {0};
-    FILE *file = fopen(path, "rb");
-    int32_t dim;
-    long size;
-
-    if (!file || fread(&dim, 4, 1, file) != 1 || dim <= 0)
-        fprintf(stderr, "grid: cannot read %s\n", path), exit(1);
-    fseek(file, 0, SEEK_END);
-    size = ftell(file);
-    rewind(file);
-    m.dim = (size_t)dim;
-    m.rows = (size_t)size / (4 * (m.dim + 1));
-    m.rows = most && most < m.rows ? most : m.rows;
-    m.data = malloc(m.rows * m.dim * 4);
-    for (size_t i = 0; i < m.rows; i++)
-        if (fread(&dim, 4, 1, file) != 1 || fread(m.data + i * m.dim, 4, m.dim, file) != m.dim)
-            exit(1);
-    fclose(file);
-    return m;
-}
-
-static const char *option(int argc, char **argv, const char *name, const char *otherwise)
-{
-    size_t length = strlen(name);
-
-    for (int i = 3; i < argc; i++)
-        if (strncmp(argv[i], name, length) == 0 && argv[i][length] == '=')
-            return argv[i] + length + 1;
-    return otherwise;
+    if (status < 0)
+        errx(1, "%s", vecdb_last_error());
 }
 
 static double *sort_by;
@@ -141,7 +96,7 @@ static void fill(struct grid *grid, vecdb_db *db)
     for (int c = 0; c < 6; c++)
         values[c] = malloc(n * sizeof(double));
     for (size_t i = 0; i < n; i++) {
-        const float *row = grid->base.data + i * dim;
+        const float *row = grid->base.floats + i * dim;
         float dot = 0;
         ids[i] = (int64_t)i;
         for (size_t d = 0; d < dim; d++)
@@ -149,7 +104,7 @@ static void fill(struct grid *grid, vecdb_db *db)
         values[0][i] = rng_unit(&rng);
         values[1][i] = (double)dot;
         for (size_t p = 0; p < PIVOTS; p++)
-            values[2 + p][i] = l2(row, grid->queries.data + p * dim, dim);
+            values[2 + p][i] = l2(row, grid->queries.floats + p * dim, dim);
         label[i] = (vecdb_string){"rest", 4};
         order[i] = (uint32_t)i;
     }
@@ -171,7 +126,7 @@ static void fill(struct grid *grid, vecdb_db *db)
     for (size_t at = 0; at < n; at += step) {
         vecdb_batch batch = VECDB_BATCH_INIT;
         vecdb_column given[9] = {{.field = "id", .type = VECDB_TYPE_INT64, .data = ids + at},
-                                 {.field = "v", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = (uint32_t)dim, .data = grid->base.data + at * dim},
+                                 {.field = "v", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = (uint32_t)dim, .data = grid->base.floats + at * dim},
                                  {.field = "label", .type = VECDB_TYPE_VARCHAR, .data = label + at}};
         for (int c = 0; c < 6; c++)
             given[3 + c] = (vecdb_column){.field = names[c], .type = VECDB_TYPE_INT32, .data = columns[c] + at};
@@ -211,7 +166,7 @@ static double ask(const struct grid *grid, size_t query, const char *filter, siz
     vecdb_search_request request = VECDB_SEARCH_REQUEST_INIT;
     double start;
 
-    request.field = "v", request.queries = grid->queries.data + query * grid->queries.dim, request.dim = (uint32_t)grid->queries.dim;
+    request.field = "v", request.queries = grid->queries.floats + query * grid->queries.dim, request.dim = (uint32_t)grid->queries.dim;
     request.query_count = 1, request.limit = k, request.filter = filter, request.exact = exact;
     request.metric = VECDB_METRIC_L2;
     request.params = exact ? NULL : grid->params;
@@ -289,25 +244,25 @@ int main(int argc, char **argv)
 
     if (argc < 3)
         return fprintf(stderr, "usage: grid BASE.fvecs QUERIES.fvecs [name=value]...\n"), 2;
-    grid.base = load(argv[1], strtoul(option(argc, argv, "rows", "0"), NULL, 10));
-    grid.queries = load(argv[2], 0);
-    grid.nq = strtoul(option(argc, argv, "nq", "200"), NULL, 10);
+    grid.base = matrix_read(argv[1], number_option(argc, argv, "rows", 0));
+    grid.queries = matrix_read(argv[2], 0);
+    grid.nq = number_option(argc, argv, "nq", 200);
     if (grid.nq > grid.queries.rows - PIVOTS)
         grid.nq = grid.queries.rows - PIVOTS;
     grid.params = option(argc, argv, "search", NULL);
     grid.pivot = calloc(grid.queries.rows, sizeof *grid.pivot);
     for (size_t q = 0; q < grid.queries.rows; q++)
         for (unsigned p = 1; p < PIVOTS; p++) {
-            const float *query = grid.queries.data + q * grid.queries.dim;
-            if (l2(query, grid.queries.data + p * grid.queries.dim, grid.queries.dim) <
-                l2(query, grid.queries.data + grid.pivot[q] * grid.queries.dim, grid.queries.dim))
+            const float *query = grid.queries.floats + q * grid.queries.dim;
+            if (l2(query, grid.queries.floats + p * grid.queries.dim, grid.queries.dim) <
+                l2(query, grid.queries.floats + grid.pivot[q] * grid.queries.dim, grid.queries.dim))
                 grid.pivot[q] = p;
         }
     while (*at && k_count < 8) {
         ks[k_count++] = strtoul(at, (char **)(uintptr_t)&at, 10);
         at += *at == ',';
     }
-    open.threads = (uint32_t)strtoul(option(argc, argv, "threads", "1"), NULL, 10);
+    open.threads = (uint32_t)number_option(argc, argv, "threads", 1);
     open.durability = VECDB_DURABILITY_NONE;
     need(vecdb_open(directory, &open, &db));
     if (vecdb_collection_open(db, "grid", &grid.rows) < 0) {

@@ -12,6 +12,8 @@
  *           durable; then a thousand rows a call, NORMAL
  *
  * `keep` is where the collection of open, get, idle and mixed is made, or found from an earlier run. */
+#include "driver.h"
+
 #include "vecdb.h"
 
 #include <fcntl.h>
@@ -36,14 +38,6 @@ static const char *dir = "/tmp", *kind = "HNSW", *params = "M=16,efConstruction=
 static size_t row_count = 1000000, dim = 128, batch_rows = 10000;
 static double seconds = 2;
 static size_t missed;
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void need(vecdb_status status, const char *what)
 {

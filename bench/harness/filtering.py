@@ -54,9 +54,9 @@ def _filter_cell(run, cell, settings, out, rows):
     got = {}
     for r in range(run.rounds):
         for c in run.in_turn(r, out):
-            for s in chosen(c.plan.searches, settings):
+            for s, params in enumerate(c.some(settings)):
                 try:
-                    got.setdefault((id(c), s), []).append(_filter_point(run, c, c.plan.searches[s], cell))
+                    got.setdefault((id(c), s), []).append(_filter_point(run, c, params, cell))
                 except Failed as e:
                     if not e.unsupported:
                         run.drop(c)
@@ -64,21 +64,15 @@ def _filter_cell(run, cell, settings, out, rows):
                     run.fail(c, e)
                     break
     for c in run.in_turn(0, out):
-        for s in chosen(c.plan.searches, settings):
+        for s, params in enumerate(c.some(settings)):
             points = got[id(c), s]
             rows.append({"library": c.library, "index": c.plan.index, "build_params": c.plan.build,
-                         "search_params": c.plan.searches[s], "dataset": run.dataset.name, "kind": cell.kind,
+                         "search_params": params, "dataset": run.dataset.name, "kind": cell.kind,
                          "selectivity": cell.selectivity, "recall": median([p["recall"] for p in points]),
                          "full_share": median([p["full_share"] for p in points]),
                          "qps": median([p["qps"] for p in points]), "p50_us": median([p["p50_us"] for p in points]),
                          "p99_us": median([p["p99_us"] for p in points]), "queries": points[0]["asked"],
                          "rounds": len(points)})
-
-
-def chosen(searches, settings):
-    """A few settings show the trade: low, middle, high; or as many as asked for, spread evenly."""
-    n = len(searches)
-    return sorted({min(n - 1, (i + 1) * n // (settings + 1)) for i in range(settings)})
 
 
 def _filter_point(run, c, params, cell):
@@ -125,10 +119,9 @@ def ranges(run, queries=100, targets=(10, 100, 1000)):
         got = {}
         for r in range(run.rounds):
             for c in run.in_turn(r, out):
-                for s in sorted({len(c.plan.searches) // 2, len(c.plan.searches) - 1}):
+                for s, params in enumerate(c.some(2)):
                     try:
-                        got.setdefault((id(c), s), []).append(
-                            _range_point(run, c, c.plan.searches[s], asked, radius, true_ids))
+                        got.setdefault((id(c), s), []).append(_range_point(run, c, params, asked, radius, true_ids))
                     except Failed as e:
                         if not e.unsupported:
                             run.drop(c)
@@ -136,10 +129,10 @@ def ranges(run, queries=100, targets=(10, 100, 1000)):
                         run.fail(c, e)
                         break
         for c in run.in_turn(0, out):
-            for s in sorted({len(c.plan.searches) // 2, len(c.plan.searches) - 1}):
+            for s, params in enumerate(c.some(2)):
                 points = got[id(c), s]
                 rows.append({"library": c.library, "index": c.plan.index, "build_params": c.plan.build,
-                             "search_params": c.plan.searches[s], "dataset": run.dataset.name, "target": target,
+                             "search_params": params, "dataset": run.dataset.name, "target": target,
                              "radius": radius, "recall": median([p["recall"] for p in points]),
                              "qps": median([p["qps"] for p in points]), "p50_us": median([p["p50_us"] for p in points]),
                              "p99_us": median([p["p99_us"] for p in points]), "queries": points[0]["asked"],

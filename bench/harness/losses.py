@@ -146,8 +146,9 @@ def paragraph(records):
             continue
         worst = max(behind, key=lambda q: q.ahead()[0][1])
         rival, times = worst.ahead()[0]
-        sentences.append("%s: behind in %d of %d, furthest %s, where %s is %.2f times %s." % (
-            workload, len(behind), len(mine), worst.where, rival, times, worst.what))
+        sentences.append("%s: behind in %d of %d, furthest %s, where %s %s %.2f times %s." % (
+            workload, len(behind), len(mine), worst.where, rival, "takes" if worst.what == "less" else "is", times,
+            worst.what))
     if whole:
         sentences.append("Nobody is ahead in: %s." % ", ".join(whole))
     if unreached:

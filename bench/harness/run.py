@@ -47,9 +47,14 @@ class Candidate:
             return getattr(importlib.import_module(self.module[0]), self.module[1])
         return adapters.adapter_class(self.library)
 
+    def some(self, count):
+        """A few settings that show the trade, spread evenly over the first sweep: those with the same parameters."""
+        sweep = [s for s in self.plan.searches if set(s) == set(self.plan.searches[0])]
+        n = len(sweep)
+        return [sweep[i] for i in sorted({min(n - 1, (j + 1) * n // (count + 1)) for j in range(count)})]
+
     def middle(self):
-        """The search setting in the middle of its sweep."""
-        return self.plan.searches[len(self.plan.searches) // 2]
+        return self.some(1)[0]
 
     def __repr__(self):
         return "%s %s" % (self.name, json.dumps(self.plan.build, sort_keys=True))
@@ -407,7 +412,7 @@ class Run:
         first = len(self.dataset.queries) - 2 * count
         if count < 10 or first < 0:
             return
-        params = c.plan.searches[len(c.plan.searches) // 2]
+        params = c.middle()
         try:
             w = self.opened(c, threads)
             reply = w.call("repeat", 300, do="repeat", params=params, queries=self.dataset.queries_path,
