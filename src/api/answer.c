@@ -83,6 +83,7 @@ vecdb_status answer_prepare(vecdb_collection *handle, struct snapshot *snapshot,
     TRY(request_init(request, snapshot, asked, index_metric, asked->compiled ? asked->compiled->filter : NULL,
                      find_partition, handle->collection));
     request->search.pool = handle->db->database->pool;
+    collection_note_search(handle->collection);
     return VECDB_OK;
 }
 

@@ -5,7 +5,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#define BACKGROUND_NICE 10 /* a tenth of what a thread of the usual priority gets, beside one */
 
 /* One call of pool_run, on its caller's stack. */
 struct job {
@@ -29,6 +33,7 @@ struct pool {
     unsigned thread_count; /* a job's, the caller included */
     unsigned started;      /* lock: pool threads running */
     bool stop;             /* lock */
+    bool background;       /* set before threads start */
 };
 
 static void job_fail(struct pool *pool, struct job *job)
@@ -75,10 +80,23 @@ static struct job *next_job(struct pool *pool)
     return NULL;
 }
 
+void thread_in_background(void)
+{
+#ifdef SYS_gettid /* elsewhere it would be the whole process */
+    id_t id = (id_t)syscall(SYS_gettid);
+
+    (void)setpriority(PRIO_PROCESS, id, getpriority(PRIO_PROCESS, id) + BACKGROUND_NICE);
+#endif
+}
+
+void pool_in_background(struct pool *pool) { pool->background = true; }
+
 static void *thread_main(void *argument)
 {
     struct pool *pool = argument;
 
+    if (pool->background)
+        thread_in_background();
     pthread_mutex_lock(&pool->lock);
     while (!pool->stop) {
         struct job *job = next_job(pool);

@@ -10,6 +10,10 @@ struct pool;
 /** A pool in which a job runs on up to `threads` threads, the caller among them. 0: one per core. Threads start with the
  * first job and block all signals. */
 vecdb_status pool_create(unsigned threads, struct pool **out);
+/** Let its threads, which have not started, give way to others. */
+void pool_in_background(struct pool *pool);
+/** Let the calling thread give way to others, for good: it runs while nobody else wants the core, and little beside them. */
+void thread_in_background(void);
 /** Waits for running jobs. */
 void pool_free(struct pool *pool);
 /** Threads a job may use; 1 for NULL. */

@@ -164,7 +164,7 @@ vecdb_status collection_commit(struct collection *collection, struct snapshot *s
         status = store_commit(database->store, staged->lsn, durability);
     if (status == VECDB_OK)
         show(collection, staged, false);
-    if (durability == VECDB_DURABILITY_NORMAL || collection_wants_growth(collection))
+    if (durability == VECDB_DURABILITY_NORMAL)
         upkeep_poke(database->upkeep);
     snapshot_release(staged);
     return status;

@@ -52,6 +52,8 @@ struct collection {
     pthread_mutex_t snapshot_lock; /* held only to take or set `published`, and to change (with write_lock) or read
                                       (without) indexes and partitions */
     struct snapshot *published;    /* what readers see */
+    _Atomic uint64_t searched;     /* when, by a coarse clock in ms; 0: never */
+    atomic_bool growth_failed;     /* taking rows into the indexes did, last */
 };
 
 /** What a manifest describes: schema, partitions, index definitions, segments. */
@@ -210,8 +212,11 @@ bool collection_wants_compaction(struct collection *collection);
 #define GROW_FIRST 4096 /* growing rows below which scanning is as fast as an index: they wait for none */
 /** Take rows of growing segments into their indexes, until all that are published now are in. */
 vecdb_status collection_grow_indexes(struct collection *collection, vecdb_progress progress, void *context);
-/** Whether there are enough rows for it to be worth waking somebody. */
-bool collection_wants_growth(struct collection *collection);
+/** After a write of so many rows: wake who takes them in, and wait for that when there are more than searches ought to find
+ * beside the indexes (vecdb_open_options.fresh_rows). No lock held. */
+void collection_keep_pace(struct collection *collection, size_t row_count);
+/** Somebody searches: writers wait only then. */
+void collection_note_search(struct collection *collection);
 
 /* load.c */
 /** Bring vectors, keys and indexes of sealed segments into memory, or back to their files. */

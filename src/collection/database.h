@@ -19,6 +19,7 @@ struct database {
     struct pool *pool;
     struct mem_account *account;
     struct upkeep *upkeep;   /* NULL: nobody looks after it but its callers */
+    size_t fresh_rows;       /* rows without an index that searches are to find beside it at most; SIZE_MAX: no limit */
 
     pthread_mutex_t lock;    /* the members below; taken before any collection's write_lock */
     struct collection **collections;
@@ -40,6 +41,10 @@ vecdb_status upkeep_start(struct database *database);
 void upkeep_stop(struct upkeep *upkeep);
 /** A NORMAL write is waiting to be synced, or fresh rows to be indexed. */
 void upkeep_poke(struct upkeep *upkeep);
+/** The same, though it has just looked: somebody waits. */
+void upkeep_hurry(struct upkeep *upkeep);
+/** What to build with: in its thread, threads that give way to the program's. */
+struct pool *database_pool(const struct database *database);
 
 vecdb_status database_sync(struct database *database);
 /** Read-only: go on to what the writing process has published. */

@@ -4,9 +4,13 @@
 #include "collection/database.h"
 
 #include <string.h>
+#include <time.h>
 
 #define GROW_STEP 512   /* rows that are worth waking somebody */
-#define GROW_CHUNK 8192 /* rows added before others get a turn */
+#define GROW_CHUNK 2048 /* rows added before others get a turn, and writers that wait are told */
+#define LATELY_MS 100   /* who searched so long ago is still searching */
+#define WAIT_MS 1000    /* that a write waits at most, */
+#define WAIT_ROW_MS 1   /* and that it waits for each of its rows */
 
 static struct index_ref *find_ref(const struct segment_view *view, uint64_t definition)
 {
@@ -35,19 +39,62 @@ static enum growth growth_due(const struct segment_view *view, const struct inde
     return definition->ops->add ? GROW_ADD : GROW_NOT;
 }
 
-bool collection_wants_growth(struct collection *collection)
+/* Rows that the indexes of one field or another have yet to take in, of all segments. */
+static size_t fresh_rows(struct collection *collection)
 {
     const struct snapshot *snapshot;
-    bool wants = false;
-    size_t pending;
+    size_t most = 0;
 
     pthread_mutex_lock(&collection->snapshot_lock);
     snapshot = collection->published;
-    for (size_t v = 0; v < snapshot->view_count && !wants; v++)
-        for (size_t i = 0; i < collection->index_count && !wants; i++)
-            wants = growth_due(&snapshot->views[v], &collection->indexes[i], &pending) != GROW_NOT && pending >= GROW_STEP;
+    for (size_t i = 0; i < collection->index_count; i++) {
+        size_t rows = 0, pending;
+        for (size_t v = 0; v < snapshot->view_count; v++)
+            if (growth_due(&snapshot->views[v], &collection->indexes[i], &pending) != GROW_NOT)
+                rows += pending;
+        if (rows > most)
+            most = rows;
+    }
     pthread_mutex_unlock(&collection->snapshot_lock);
-    return wants;
+    return most;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+void collection_note_search(struct collection *collection)
+{
+    atomic_store_explicit(&collection->searched, now_ms(), memory_order_relaxed);
+}
+
+/* Whether writers are to wait for the indexes: somebody searches, and there is hope. */
+static bool is_behind(struct collection *collection, uint64_t now)
+{
+    return now - atomic_load_explicit(&collection->searched, memory_order_relaxed) <= LATELY_MS &&
+           !atomic_load_explicit(&collection->growth_failed, memory_order_relaxed) &&
+           fresh_rows(collection) > collection->database->fresh_rows;
+}
+
+void collection_keep_pace(struct collection *collection, size_t row_count)
+{
+    struct upkeep *upkeep = collection->database->upkeep;
+    uint64_t start, patience = row_count * WAIT_ROW_MS < WAIT_MS ? row_count * WAIT_ROW_MS : WAIT_MS;
+    size_t fresh = upkeep ? fresh_rows(collection) : 0;
+
+    if (fresh < GROW_STEP)
+        return;
+    upkeep_poke(upkeep);
+    start = now_ms();
+    if (fresh <= collection->database->fresh_rows || !is_behind(collection, start))
+        return;
+    upkeep_hurry(upkeep);
+    for (uint64_t now = start; now - start < patience && is_behind(collection, now); now = now_ms())
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 /* Which rows have a value; the bitmap stays with the index. */
@@ -69,7 +116,7 @@ static vecdb_status mark_present(struct index_ref *ref, const struct field *fiel
 static vecdb_status add_chunk(struct collection *collection, const struct snapshot *snapshot, const struct segment_view *view,
                               struct index_ref *ref, vecdb_progress progress, void *context)
 {
-    struct index_build_context build = {.pool = collection->database->pool,
+    struct index_build_context build = {.pool = database_pool(collection->database),
                                         .seed = view->segment->id,
                                         .progress = progress,
                                         .progress_context = context};

@@ -251,7 +251,7 @@ vecdb_status collection_build_index(struct collection *collection, const struct 
 {
     size_t field = schema_find(snapshot->schema, definition->field, strlen(definition->field));
     const struct index_ops *ops = definition->ops;
-    struct index_build_context context = {.pool = collection->database->pool,
+    struct index_build_context context = {.pool = database_pool(collection->database),
                                           .seed = view->segment->id,
                                           .progress = options ? options->progress : NULL,
                                           .progress_context = options ? options->context : NULL};

@@ -17,6 +17,7 @@
 
 struct upkeep {
     struct database *database;
+    struct pool *pool; /* what it builds with: threads that give way to the program's */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -24,6 +25,10 @@ struct upkeep {
     atomic_bool cancel;   /* the same as stopping, for work in progress */
     atomic_bool idle;     /* sleeping for long: a write that waits for a sync has to wake it */
 };
+
+static _Thread_local struct pool *background_pool; /* of a database's upkeep thread, while it is one */
+
+struct pool *database_pool(const struct database *database) { return background_pool ? background_pool : database->pool; }
 
 static bool go_on(void *context, const char *stage, uint64_t done, uint64_t total)
 {
@@ -113,6 +118,7 @@ static vecdb_status grow(struct upkeep *upkeep, struct collection *collection)
 {
     vecdb_status status = collection_grow_indexes(collection, go_on, upkeep);
 
+    atomic_store_explicit(&collection->growth_failed, status != VECDB_OK, memory_order_relaxed);
     return status == VECDB_ERR_NO_SUCH ? VECDB_OK : status; /* dropped meanwhile */
 }
 
@@ -139,6 +145,8 @@ static void *upkeep_main(void *context)
     uint64_t next_look = now_ms() + LOOK_MS, next_growth = 0, last_lsn = 0;
 
     mem_account_enter(upkeep->database->account);
+    thread_in_background();
+    background_pool = upkeep->pool;
     for (;;) {
         uint64_t lsn;
         bool busy;
@@ -171,6 +179,11 @@ vecdb_status upkeep_start(struct database *database)
     if (!upkeep)
         return error_nomem("database");
     upkeep->database = database;
+    if (pool_create(pool_threads(database->pool), &upkeep->pool) != VECDB_OK) {
+        mem_free(upkeep);
+        return VECDB_ERR_NOMEM;
+    }
+    pool_in_background(upkeep->pool);
     pthread_mutex_init(&upkeep->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -186,14 +199,19 @@ vecdb_status upkeep_start(struct database *database)
     }
     pthread_cond_destroy(&upkeep->wake);
     pthread_mutex_destroy(&upkeep->lock);
+    pool_free(upkeep->pool);
     mem_free(upkeep);
     return error_set_system(VECDB_ERR_NOMEM, result, "cannot start a thread");
 }
 
 void upkeep_poke(struct upkeep *upkeep)
 {
-    if (!upkeep || !atomic_exchange(&upkeep->idle, false))
-        return;
+    if (upkeep && atomic_exchange(&upkeep->idle, false))
+        upkeep_hurry(upkeep);
+}
+
+void upkeep_hurry(struct upkeep *upkeep)
+{
     pthread_mutex_lock(&upkeep->lock);
     upkeep->poked = true;
     pthread_cond_signal(&upkeep->wake);
@@ -212,5 +230,6 @@ void upkeep_stop(struct upkeep *upkeep)
     pthread_join(upkeep->thread, NULL);
     pthread_cond_destroy(&upkeep->wake);
     pthread_mutex_destroy(&upkeep->lock);
+    pool_free(upkeep->pool);
     mem_free(upkeep);
 }

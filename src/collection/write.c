@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "collection/database.h"
+#include "query/fresh.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
 
@@ -216,6 +217,17 @@ static vecdb_status growing_view(struct collection *collection, struct snapshot 
     return VECDB_OK;
 }
 
+/* Vectors of fields with an index are scanned as codes until it takes them in. */
+static void code_vectors(const struct collection *collection, struct segment_view *view)
+{
+    for (size_t i = 0; i < collection->index_count; i++) {
+        const struct index_definition *definition = &collection->indexes[i];
+        size_t field = schema_find(view->segment->schema, definition->field, strlen(definition->field));
+        if (!definition->scalar && field != SCHEMA_NONE)
+            fresh_code(view, field, definition->metric);
+    }
+}
+
 /* Runs of rows that are not superseded go to growing segments. */
 static vecdb_status append_rows(struct collection *collection, struct snapshot **next, uint32_t partition,
                                 const struct rows *rows, const uint64_t *superseded)
@@ -242,6 +254,7 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
         TRY(growing_append(view->segment, rows, row, count));
         view->row_count += count;
         view->keys_ascend = view->segment->keys_ascend;
+        code_vectors(collection, view);
         row += count;
     }
     return VECDB_OK;
@@ -409,7 +422,9 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
     }
     result->first_auto_id = first;
     pthread_mutex_unlock(&collection->write_lock);
-    return staged ? collection_commit(collection, staged, durability) : status;
+    if (staged && (status = collection_commit(collection, staged, durability)) == VECDB_OK)
+        collection_keep_pace(collection, (size_t)result->affected);
+    return status;
 }
 
 /* ---- delete ---- */

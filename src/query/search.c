@@ -4,6 +4,7 @@
 #include "filter/values.h"
 #include "index/flat.h"
 #include "index/topk.h"
+#include "query/fresh.h"
 #include "query/view_source.h"
 #include "schema/rows.h"
 #include "simd/kernels.h"
@@ -386,6 +387,7 @@ struct view_search {
     const struct snapshot *snapshot;
     size_t view;
     const struct search *search;
+    size_t field;         /* of the segment's schema */
     struct vectors vectors;
     uint64_t *allowed;    /* NULL: all rows */
     size_t allowed_count;
@@ -415,7 +417,8 @@ static vecdb_status scan_view(struct view_search *task, const struct index_ref *
         status = ref->index->ops->search(ref->index, asked, part->hits, part->counts, &counters->index);
         asked->params = NULL;
     } else {
-        status = flat_search(&task->vectors, task->search->metric, asked, part->hits, part->counts, &counters->index);
+        status = fresh_search(&task->snapshot->views[task->view], task->field, &task->vectors, 0, task->search->metric, asked,
+                              part->hits, part->counts, &counters->index);
     }
     for (size_t q = 0; by_key && q < asked->query_count && status == VECDB_OK; q++)
         status = choose_among_ties(task->snapshot, task->view, &task->vectors, task->search, asked, q,
@@ -423,29 +426,21 @@ static vecdb_status scan_view(struct view_search *task, const struct index_ref *
     return status;
 }
 
-/* Bits from .. to - 1 of the allowed rows, in a bitmap as long as the segment has room; *count receives how many. */
-static vecdb_status allowed_between(const struct view_search *task, size_t from, size_t to, uint64_t **out,
-                                    size_t *count)
+/* The allowed rows before `end`, in a bitmap as long as the segment has room. */
+static vecdb_status allowed_before(const struct view_search *task, size_t end, uint64_t **out)
 {
-    size_t room = task->snapshot->views[task->view].segment->row_count, words = bitmap_words(room);
-    uint64_t *rows = mem_zalloc(words * 8);
+    size_t room = task->snapshot->views[task->view].segment->row_count;
+    uint64_t *rows = mem_zalloc(bitmap_words(room) * 8);
 
     *out = rows;
     if (!rows)
         return error_nomem("search");
     if (task->allowed)
-        memcpy(rows, task->allowed, bitmap_words(task->vectors.row_count) * 8);
+        memcpy(rows, task->allowed, bitmap_words(end) * 8);
     else
-        bitmap_fill(rows, task->vectors.row_count);
-    memset(rows, 0, from / 64 * 8);
-    if (from % 64)
-        rows[from / 64] &= ~0ull << (from % 64);
-    if (to < room) {
-        rows[to / 64] &= to % 64 ? (1ull << (to % 64)) - 1 : 0;
-        for (size_t w = to / 64 + 1; w < words; w++)
-            rows[w] = 0;
-    }
-    *count = bitmap_count(rows, room);
+        bitmap_fill(rows, end);
+    if (end % 64)
+        rows[end / 64] &= (1ull << (end % 64)) - 1;
     return VECDB_OK;
 }
 
@@ -458,14 +453,61 @@ static void raise_effort(struct params *params, size_t k)
             params->values[i] = (double)k;
 }
 
+/* Rows from `covered` on that an index came upon while they are being added to it are found by the scan, or not in the view. */
+static void drop_uncovered(struct hit *hits, size_t *count, size_t covered)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < *count; i++)
+        if (hits[i].row < covered)
+            hits[kept++] = hits[i];
+    *count = kept;
+}
+
+/* Search an index for its first `covered` rows. `by_index` has their number for allowed_count. */
+static vecdb_status search_covered(const struct view_search *task, const struct index_ref *ref, size_t covered,
+                                   struct index_search *by_index, struct part *part, struct search_counters *counters)
+{
+    size_t queries = by_index->query_count, k = by_index->k;
+    uint64_t *front = NULL;
+    vecdb_status status;
+
+    by_index->allowed = NULL;
+    if (!task->allowed && k == task->asked.k && !task->asked.has_radius && /* what is dropped makes room for what the scan finds */
+        atomic_load_explicit(&ref->reached, memory_order_acquire) <= task->vectors.row_count) {
+        TRY(ref->index->ops->search(ref->index, by_index, part->hits, part->counts, &counters->index));
+        for (size_t q = 0; q < queries; q++)
+            drop_uncovered(part->hits + q * k, &part->counts[q], covered);
+        /* what was not in the view may have been in the way only if it came meanwhile */
+        if (atomic_load_explicit(&ref->reached, memory_order_acquire) <= task->vectors.row_count)
+            return VECDB_OK;
+    }
+    if (task->allowed && covered == task->vectors.row_count &&
+        atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing)
+        by_index->allowed = task->allowed;
+    else if ((status = allowed_before(task, covered, &front)) == VECDB_OK)
+        by_index->allowed = front;
+    else
+        return status;
+    status = ref->index->ops->search(ref->index, by_index, part->hits, part->counts, &counters->index);
+    mem_free(front);
+    return status;
+}
+
+/* Allowed rows before `covered`, which need not be all that the bitmap is about. */
+static size_t covered_count(const uint64_t *allowed, size_t covered)
+{
+    if (!allowed)
+        return covered;
+    return bitmap_count(allowed, covered / 64 * 64) +
+           (covered % 64 ? (size_t)__builtin_popcountll(allowed[covered / 64] & bitmap_tail(covered)) : 0);
+}
+
 /* Search by an index that has the segment's first `covered` rows, and scan those behind. */
 static vecdb_status index_view(struct view_search *task, const struct index_ref *ref, size_t covered,
                                struct part *part, struct search_counters *counters)
 {
     struct index_search by_index = task->asked, behind = task->asked;
-    bool whole = covered == task->vectors.row_count &&
-                 covered == atomic_load_explicit(&ref->reached, memory_order_acquire);
-    uint64_t *front = NULL, *tail = NULL;
     size_t *tail_counts = NULL;
     struct hit *tail_hits = NULL;
     struct params params;
@@ -478,31 +520,24 @@ static vecdb_status index_view(struct view_search *task, const struct index_ref 
         raise_effort(&params, task->asked.k);
     by_index.params = &params;
     counters->indexed_segments++;
-    status = VECDB_OK;
-    behind.allowed_count = 0;
-    if (!whole) {
-        status = allowed_between(task, 0, covered, &front, &by_index.allowed_count);
-        if (status == VECDB_OK && covered < task->vectors.row_count)
-            status = allowed_between(task, covered, task->vectors.row_count, &tail, &behind.allowed_count);
-        by_index.allowed = front;
-        behind.allowed = tail;
-    }
+    by_index.allowed_count = covered_count(task->allowed, covered);
+    behind.allowed_count = task->allowed_count - by_index.allowed_count;
     by_index.k = by_index.k < by_index.allowed_count ? by_index.k : by_index.allowed_count;
     behind.k = behind.k < behind.allowed_count ? behind.k : behind.allowed_count;
     part->k = by_index.k + behind.k;
     part->sorted = !behind.k;
     part->hits = mem_array_alloc(part->k * task->asked.query_count + 1, sizeof *part->hits);
     part->counts = mem_array_zalloc(task->asked.query_count, sizeof *part->counts);
-    if (status == VECDB_OK && (!part->hits || !part->counts))
-        status = error_nomem("search");
+    status = part->hits && part->counts ? VECDB_OK : error_nomem("search");
     if (status == VECDB_OK && by_index.k)
-        status = ref->index->ops->search(ref->index, &by_index, part->hits, part->counts, &counters->index);
+        status = search_covered(task, ref, covered, &by_index, part, counters);
     if (status == VECDB_OK && behind.k) {
         tail_hits = mem_array_alloc(behind.k * behind.query_count, sizeof *tail_hits);
         tail_counts = mem_array_zalloc(behind.query_count, sizeof *tail_counts);
-        status = tail_hits && tail_counts ? flat_search(&task->vectors, task->search->metric, &behind, tail_hits,
-                                                        tail_counts, &counters->index)
-                                          : error_nomem("search");
+        status = tail_hits && tail_counts
+                     ? fresh_search(&task->snapshot->views[task->view], task->field, &task->vectors, covered,
+                                    task->search->metric, &behind, tail_hits, tail_counts, &counters->index)
+                     : error_nomem("search");
         for (size_t q = behind.query_count; status == VECDB_OK && q-- > 0;) { /* from k a query to part->k, in place */
             memmove(part->hits + q * part->k, part->hits + q * by_index.k, part->counts[q] * sizeof *part->hits);
             memcpy(part->hits + q * part->k + part->counts[q], tail_hits + q * behind.k,
@@ -510,8 +545,6 @@ static vecdb_status index_view(struct view_search *task, const struct index_ref 
             part->counts[q] += tail_counts[q];
         }
     }
-    mem_free(front);
-    mem_free(tail);
     mem_free(tail_hits);
     mem_free(tail_counts);
     return status;
@@ -527,6 +560,7 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
 
     if (!view_vectors(view, snapshot->schema, search->field, &task.vectors))
         return VECDB_OK;
+    task.field = view_field(view, snapshot->schema, search->field);
     if (search->rows) {
         task.allowed = search->rows->bitmaps[view_at];
         task.allowed_count = search->rows->counts[view_at];
@@ -559,7 +593,7 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
             task.asked.radius = distance_of(search->metric, search->radius);
         if (search->has_range_filter) /* the nearest are left out afterwards, so all within the radius are wanted */
             task.asked.k = task.allowed_count;
-        ref = view_index(view, view_field(view, snapshot->schema, search->field));
+        ref = view_index(view, task.field);
         covered = ref ? atomic_load_explicit(&ref->covered, memory_order_acquire) : 0;
         if (covered > task.vectors.row_count)
             covered = task.vectors.row_count;

@@ -52,7 +52,10 @@ static unsigned choose_block_shift(const struct schema *schema)
 static void growing_free(struct segment *segment)
 {
     struct growing *growing = (struct growing *)segment;
+    void *beside = atomic_load(&segment->beside);
 
+    if (beside)
+        segment->beside_free(beside);
     for (size_t f = 0; growing->fields && f < segment->schema->field_count; f++) {
         struct growing_field *field = &growing->fields[f];
         for (size_t b = 0; b < growing->block_count; b++) {

@@ -44,6 +44,8 @@ struct segment {
     bool closed;                 /* growing: takes no more rows, for it is being sealed; for the writer */
     bool keys_ascend;            /* later rows have larger keys, so that row order is key order */
     atomic_uint references;
+    void *_Atomic beside;        /* growing: what the layer above keeps for its rows, or NULL */
+    void (*beside_free)(void *beside);
 };
 
 static inline void segment_retain(struct segment *segment)
