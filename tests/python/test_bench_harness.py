@@ -811,6 +811,11 @@ class Report(Scratch):
             self.assertIn(words, text)
         self.assertNotIn("filtering near at 50 % (recall 0.95 and more) on tiny behind", text)
         self.assertNotIn("slower", text[:text.index("## The machine")])
+        # fewer rows in, and searched: another question
+        record = self.full_record()
+        for r in record["sections"]["insert"]:
+            r["rows"] = 1000 if r["library"] == "vecdb" else 300
+        self.assertNotIn("searching after inserts", report.page([record], {}))
         # the one search curve: behind at the recall where hnswlib has 55 to 50
         self.assertIn("at recall 0.999 behind hnswlib:HNSW", text)
 
