@@ -95,10 +95,13 @@ def _sections(record):
     out += _grouped("Insert", insert, lambda r: (r["durability"], r["batch"]),
                     lambda r: "inserting %d at a time with durability %s on %s" % (r["batch"], r["durability"], data),
                     lambda r: r["rows_per_s"])
+    # a slow loader has fewer rows in when its time is up, and searches those: that is not the same question
+    held = {(r["durability"], r["batch"]): r["rows"] for r in insert if r["library"] == "vecdb"}
     out += _grouped("Search right after insert", insert, lambda r: (r["durability"], r["batch"]),
-                    lambda r: "searching after inserts of %d with durability %s (recall %g and more) on %s" % (
+                    lambda r: "searching after inserts of %d with durability %s (recall %g and more, as many rows) on %s" % (
                         r["batch"], r["durability"], SAME_QUESTION, data),
-                    lambda r: r["after_insert"]["qps"] if r["after_insert"]["recall"] >= SAME_QUESTION else None)
+                    lambda r: r["after_insert"]["qps"] if r["after_insert"]["recall"] >= SAME_QUESTION and
+                    r["rows"] >= held.get((r["durability"], r["batch"]), 0) else None)
     out += _grouped("Open and first query", rows("open", "open"), lambda r: r["cache"],
                     lambda r: "opening and asking once, %s cache, on %s" % (r["cache"], data),
                     lambda r: 1 / (r["open_s"] + r["first_query_us"] / 1e6))

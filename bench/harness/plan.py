@@ -90,7 +90,7 @@ def steps(scale=None, cores=1, effort="normal"):
     add("fashion-mnist-open", DATA[0], OPENED, "open", (600, 100), effort="quick")
     for part, only in LIVING.items():
         add("fashion-mnist-insert-" + part, DATA[0], only, "insert", (2400, 100),
-            *([] if scale is None else ["--seconds", "0.4", "--insert-rows", "10000", "--batches", "1,100,10000"]),
+            *([] if scale is None else ["--seconds", "0.4", "--insert-rows", "10000", "--batches", "1,100,1000"]),
             effort="quick")
     add("fashion-mnist-mixed", DATA[0], ",".join([LIVING["a"], LIVING["b"], LIVING["c"]]), "mixed", (900, 100),
         *([] if scale is None else ["--seconds", "0.7"]), effort="quick")

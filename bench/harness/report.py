@@ -217,6 +217,33 @@ def gather(out):
     return files + full, measured, scaled
 
 
+KEPT = "results.json"
+
+
+def keep(folder, records, measured, scaled):
+    """What the page was made of lies beside it, so that it can be made again where nothing was measured; without the
+    single rounds."""
+    slim = []
+    for r in records:
+        if "sections" in r:
+            r = dict(r, sections={k: v for k, v in r["sections"].items() if k != "search_detail"})
+        slim.append(r)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, KEPT), "w") as f:
+        json.dump({"measured": sorted(measured), "scaled": scaled, "records": slim}, f, separators=(",", ":"))
+        f.write("\n")
+
+
+def kept(folder):
+    """(records, measured, scaled) that keep() wrote; no records where it did not."""
+    try:
+        with open(os.path.join(folder, KEPT)) as f:
+            found = json.load(f)
+        return found["records"], set(found["measured"]), found["scaled"]
+    except (OSError, ValueError, KeyError):
+        return [], set(), {}
+
+
 def draw(records, folder):
     """A picture for every run with curves: {file and data set: its path beside the page}."""
     pictures = {}
@@ -241,21 +268,26 @@ def main(argv=None):
     ap.add_argument("--folder", help="take the results in this folder instead")
     ap.add_argument("--output", default=os.path.join(ROOT, "docs", "benchmarks.md"))
     a = ap.parse_args(argv)
-    not_run = None
+    folder = os.path.splitext(a.output)[0]
     files = a.files or (results_in(a.folder) if a.folder else [])
+    records, measured, scaled = load(files), None, {}
     if not files and not a.folder:
         files, measured, scaled = gather(OUT)
-        not_run = not_run_text(measured, scaled)
-    if not files:
+        records = load(files)
+        if not files:
+            records, measured, scaled = kept(folder)
+    if not records:
         print("bench/report: no results in %s; the page is left as it is" % os.path.relpath(a.folder or OUT),
               file=sys.stderr)
         return 1
-    records = load(files)
-    pictures = draw(records, os.path.splitext(a.output)[0])
+    pictures = draw(records, folder)
     os.makedirs(os.path.dirname(os.path.abspath(a.output)), exist_ok=True)
     with open(a.output, "w") as f:
-        f.write(page(records, pictures, not_run))
-    print("wrote %s from %d result file%s" % (os.path.relpath(a.output), len(files), "" if len(files) == 1 else "s"))
+        f.write(page(records, pictures, None if measured is None else not_run_text(measured, scaled)))
+    if measured is not None:
+        keep(folder, records, measured, scaled)
+    print("wrote %s from %s" % (os.path.relpath(a.output), "%d result file%s" % (
+        len(files), "" if len(files) == 1 else "s") if files else os.path.relpath(os.path.join(folder, KEPT))))
     return 0
 
 

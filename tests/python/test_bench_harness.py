@@ -811,6 +811,11 @@ class Report(Scratch):
             self.assertIn(words, text)
         self.assertNotIn("filtering near at 50 % (recall 0.95 and more) on tiny behind", text)
         self.assertNotIn("slower", text[:text.index("## The machine")])
+        # fewer rows in, and searched: another question
+        record = self.full_record()
+        for r in record["sections"]["insert"]:
+            r["rows"] = 1000 if r["library"] == "vecdb" else 300
+        self.assertNotIn("searching after inserts", report.page([record], {}))
         # the one search curve: behind at the recall where hnswlib has 55 to 50
         self.assertIn("at recall 0.999 behind hnswlib:HNSW", text)
 
@@ -821,6 +826,31 @@ class Report(Scratch):
         self.assertNotIn("`fashion-mnist-graphs`", text)
         everything = {s.name for s in plan.steps(None, 2)}
         self.assertIn("Every step", report.not_run_text(everything, {}))
+
+    def test_the_page_can_be_made_again_from_what_is_kept_beside_it(self):
+        out, page = self.path("out"), self.path("docs/page.md")
+        os.makedirs(os.path.join(out, "full-10000"))
+        record = self.full_record()
+        record["sections"]["search_detail"] = [{"qps": [1, 2, 3]}]
+        for name in (os.path.join(out, "quick"), os.path.join(out, "full-10000", "fashion-mnist-range")):
+            with open(name + ".json", "w") as f:
+                json.dump(record["results"], f)
+            with open(name + ".run.json", "w") as f:
+                json.dump([record], f)
+        old, report.OUT = report.OUT, out
+        self.addCleanup(setattr, report, "OUT", old)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(report.main(["--output", page]), 0)
+            with open(page) as f:
+                first = f.read()
+            self.assertIn("`fashion-mnist-range`: only over the first 10,000 rows", first)
+            shutil.rmtree(out)
+            os.remove(page)
+            self.assertEqual(report.main(["--output", page]), 0)
+        with open(page) as f:
+            self.assertEqual(f.read(), first)
+        with open(self.path("docs/page/results.json")) as f:
+            self.assertNotIn("search_detail", f.read())
 
     def test_whole_runs_stand_before_cut_ones(self):
         for folder, names in (("", ["quick"]), ("full", ["fashion-mnist-range"]),
