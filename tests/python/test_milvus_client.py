@@ -680,6 +680,113 @@ class Upkeep(Facade):
         self.assertIsInstance(job, int)
         self.assertEqual(self.client.get_compaction_state(job), "Completed")
 
+    @needs_call("vecdb_optimize")
+    def test_optimize(self):
+        self.quick(3)
+        done = self.client.optimize("quick", target_size="1GB")
+        self.assertEqual((done.status, done.collection_name, done.progress), ("success", "quick", ["initializing", "compacting"]))
+        task = self.client.optimize("quick", wait=False)
+        self.assertEqual(task.result(60).status, "success")
+        self.assertTrue(task.done())
+        self.assertFalse(task.cancel())
+        self.assertFalse(task.cancelled())
+        self.assertEqual(task.progress(), "compacting")
+        self.assertEqual(task.progress_history(), ["initializing", "compacting"])
+        self.fails(100, lambda: self.client.optimize("none"))
+
+        async def work():
+            client = AsyncMilvusClient(":memory:")
+            task = await client.optimize("quick", wait=False)
+            later = await task.result()
+            await client.close()
+            return later.status
+
+        self.assertEqual(asyncio.run(work()), "success")
+
+    def test_progress_counts_what_waits(self):
+        self.quick(5)
+        about = self.client.describe_index("quick", "vector")
+        self.assertEqual([about[name] for name in ("total_rows", "indexed_rows", "pending_index_rows", "state")], [5, 5, 0, "Finished"])
+        collection = self.client._base.native("quick")
+        facts = {**collection.stats(), "rows": 5, "growing_rows": 1}
+        with mock.patch.object(vecdb.Collection, "stats", lambda self: facts):
+            with mock.patch.object(vecdb.Collection, "index", lambda self, name: {"indexed_rows": 3}):
+                about = self.client.describe_index("quick", "vector")
+        self.assertEqual([about[name] for name in ("total_rows", "indexed_rows", "pending_index_rows", "state")], [5, 4, 1, "InProgress"])
+
+    def test_rename_into_another_database(self):
+        schema = self.client.create_schema(enable_dynamic_field=True)
+        schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=20)
+        schema.add_field("v", DataType.FLOAT_VECTOR, dim=4)
+        schema.add_field("half", DataType.BFLOAT16_VECTOR, dim=4)
+        schema.add_field("bits", DataType.BINARY_VECTOR, dim=16)
+        schema.add_field("tags", DataType.ARRAY, element_type=DataType.INT64, max_capacity=4, nullable=True)
+        params = MilvusClient.prepare_index_params("v", index_type="FLAT", metric_type="L2")
+        params.add_index("half", index_type="FLAT", metric_type="IP", index_name="halves")
+        params.add_index("bits", index_type="BIN_FLAT", metric_type="HAMMING")
+        self.client.create_collection("moving", schema=schema, index_params=params, consistency_level="Strong")
+        self.client.create_partition("moving", "part")
+        rows = [
+            {"key": f"k{i}", "v": vector(i), "half": vector(i), "bits": bytes([i, 255 - i]), "tags": [i] if i % 2 else None, "loose": {"n": i}}
+            for i in range(9)
+        ]
+        self.client.insert("moving", rows[:6])
+        self.client.insert("moving", rows[6:], partition_name="part")
+        self.client.create_alias("moving", "alias")
+        self.client.create_database("other")
+
+        def seen():
+            return [
+                sorted(map(repr, self.client.query("moving", filter="key != ''", output_fields=["*"]))),
+                sorted(row["key"] for row in self.client.query("moving", filter="", partition_names=["part"], limit=10, output_fields=["key"])),
+                self.client.list_partitions("moving"),
+                self.client.list_indexes("moving"),
+                [list(hits) for hits in self.client.search("moving", [vector(3)], limit=4, anns_field="v", output_fields=["loose"])],
+                {**self.client.describe_collection("moving"), "collection_id": 0},
+            ]
+
+        self.fails(65535, lambda: self.client.rename_collection("moving", "moving", "other"))  # it has an alias
+        self.client.drop_alias("alias")
+        before = seen()
+        self.client.rename_collection("moving", "moving", "other")
+        self.assertFalse(self.client.has_collection("moving"))
+        self.client.use_database("other")
+        self.assertEqual(seen(), before)
+        self.client.rename_collection("moving", "back", "default")
+        self.assertEqual(self.client.list_collections(), [])
+        self.client.use_database("default")
+        self.quick(1)
+        self.client.use_database("other")
+        self.quick(1)
+        self.fails(65535, lambda: self.client.rename_collection("quick", "quick", "default"))
+        self.assertEqual(self.client.list_collections(), ["quick"])
+        self.fails(800, lambda: self.client.rename_collection("quick", "quick", "nowhere"))
+
+    def test_keys_as_in_a_filter(self):
+        self.quick(3)
+        self.assertEqual([row["id"] for row in self.client.get("quick", ids=["2", 0])], [2, 0])
+        self.assertEqual(self.client.delete("quick", ids=["1"])["delete_count"], 1)
+        schema = self.client.create_schema()
+        schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=20)
+        schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+        self.client.create_collection("texts", schema=schema, index_params=MilvusClient.prepare_index_params("v", metric_type="L2"))
+        self.client.insert("texts", [{"key": key, "v": [1.0, 2.0]} for key in ("7", "8", "it's")])
+        self.assertEqual([row["key"] for row in self.client.get("texts", ids=[7, "it's"])], ["7", "it's"])
+        self.assertEqual(self.client.delete("texts", ids=[8])["delete_count"], 1)
+        self.assertEqual(self.client.query("texts", ids=[7], output_fields=["count(*)"]), [{"count(*)": 1}])
+
+    def test_what_only_a_server_has_says_so(self):
+        from vecdb.milvus.bulk_writer import LocalBulkWriter, BulkFileType
+        from vecdb.milvus.client.embedding_list import EmbeddingList
+        from vecdb.milvus.client.constants import DEFAULT_RESOURCE_GROUP
+        from vecdb.milvus.client.types import ResourceGroupConfig
+
+        self.assertEqual(DEFAULT_RESOURCE_GROUP, "__default_resource_group")
+        self.assertIn("bulk import", str(self.fails(65535, LocalBulkWriter)))
+        self.assertIn("BulkFileType.JSON", str(self.fails(65535, lambda: BulkFileType.JSON)))
+        self.assertIn("struct fields", str(self.fails(65535, EmbeddingList)))
+        self.assertIn("resource groups", str(self.fails(65535, lambda: ResourceGroupConfig(requests={}))))
+
     def test_databases(self):
         self.assertEqual(self.client.list_databases(), ["default"])
         self.client.create_database("other", properties={"k": 1})

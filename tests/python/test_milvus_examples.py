@@ -29,6 +29,16 @@ def by_key(rows, key="id"):
     return sorted((dict(row) for row in rows), key=lambda row: row[key])
 
 
+def plan(module, client, dynamic=False, metric="L2", **vector):
+    """Schema and index of most programs: a key, a vector, and exact search; more fields are added to the schema."""
+    schema = client.create_schema(enable_dynamic_field=dynamic)
+    schema.add_field("id", module.DataType.INT64, is_primary=True)
+    schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM, **vector)
+    index = client.prepare_index_params()
+    index.add_index("vector", index_type="FLAT", metric_type=metric)
+    return schema, index
+
+
 class Client(BothCase):
     """Programs that use MilvusClient."""
 
@@ -280,13 +290,9 @@ class Client(BothCase):
         v = vectors(6, seed=7)
 
         def program(module, client):
-            schema = client.create_schema(enable_dynamic_field=False)
-            schema.add_field("id", module.DataType.INT64, is_primary=True)
-            schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM)
+            schema, index = plan(module, client)
             schema.add_field("age", module.DataType.INT64, nullable=True)
             schema.add_field("size", module.DataType.INT64, default_value=7)
-            index = client.prepare_index_params()
-            index.add_index("vector", index_type="FLAT", metric_type="L2")
             client.create_collection("null", schema=schema, index_params=index, consistency_level="Strong")
             rows = [{"id": i, "vector": vector, "age": None if i % 2 else i * 10} for i, vector in enumerate(v)]
             rows[4].pop("age")
@@ -306,11 +312,7 @@ class Client(BothCase):
         v = vectors(6, seed=8)
 
         def program(module, client):
-            schema = client.create_schema(enable_dynamic_field=False)
-            schema.add_field("id", module.DataType.INT64, is_primary=True)
-            schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM, nullable=True)
-            index = client.prepare_index_params()
-            index.add_index("vector", index_type="FLAT", metric_type="L2")
+            schema, index = plan(module, client, nullable=True)
 
             def work():
                 client.create_collection("nullvec", schema=schema, index_params=index, consistency_level="Strong")
@@ -331,12 +333,8 @@ class Client(BothCase):
         v = vectors(60, seed=9)
 
         def program(module, client):
-            schema = client.create_schema(enable_dynamic_field=True)
-            schema.add_field("id", module.DataType.INT64, is_primary=True)
-            schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM)
+            schema, index = plan(module, client, dynamic=True, metric="COSINE")
             schema.add_field("doc", module.DataType.INT64)
-            index = client.prepare_index_params()
-            index.add_index("vector", index_type="FLAT", metric_type="COSINE")
             client.create_collection("books", schema=schema, index_params=index, consistency_level="Strong")
             client.insert("books", [{"id": i, "vector": vector, "doc": i % 7, "shelf": i % 3} for i, vector in enumerate(v)])
             plain = client.search("books", [v[3]], limit=5, output_fields=["doc"])
@@ -397,13 +395,9 @@ class Client(BothCase):
         v = vectors(3, seed=12)
 
         def program(module, client):
-            schema = client.create_schema(enable_dynamic_field=False)
-            schema.add_field("id", module.DataType.INT64, is_primary=True)
-            schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM)
+            schema, index = plan(module, client)
             schema.add_field("name", module.DataType.VARCHAR, max_length=20)
             schema.add_field("age", module.DataType.INT64, nullable=True)
-            index = client.prepare_index_params()
-            index.add_index("vector", index_type="FLAT", metric_type="L2")
             client.create_collection("partial", schema=schema, index_params=index, consistency_level="Strong")
             client.insert("partial", [{"id": i, "vector": vector, "name": f"n{i}", "age": i} for i, vector in enumerate(v)])
             out = {"count": client.upsert("partial", [{"id": 1, "age": 50}], partial_update=True)["upsert_count"]}
@@ -418,12 +412,8 @@ class Client(BothCase):
         v = vectors(10, seed=13)
 
         def program(module, client):
-            schema = client.create_schema(enable_dynamic_field=True)
-            schema.add_field("id", module.DataType.INT64, is_primary=True)
-            schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM)
+            schema, index = plan(module, client, dynamic=True)
             schema.add_field("tags", module.DataType.ARRAY, element_type=module.DataType.INT64, max_capacity=8)
-            index = client.prepare_index_params()
-            index.add_index("vector", index_type="FLAT", metric_type="L2")
             client.create_collection("arrays", schema=schema, index_params=index, consistency_level="Strong")
             client.insert("arrays", [{"id": i, "vector": vector, "tags": [i, i + 1], "loose": {"deep": [i]}} for i, vector in enumerate(v)])
 
@@ -480,11 +470,7 @@ class Client(BothCase):
             async def work():
                 asynchronous = module.AsyncMilvusClient(client.path)
                 try:
-                    schema = client.create_schema(enable_dynamic_field=False)
-                    schema.add_field("id", module.DataType.INT64, is_primary=True)
-                    schema.add_field("vector", module.DataType.FLOAT_VECTOR, dim=DIM)
-                    index = client.prepare_index_params()
-                    index.add_index("vector", index_type="FLAT", metric_type="L2")
+                    schema, index = plan(module, client)
                     out = {"index": "made"}
                     try:
                         await asynchronous.create_collection("early", schema=schema, index_params=index)

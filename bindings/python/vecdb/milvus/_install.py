@@ -8,6 +8,8 @@ import sys
 from types import ModuleType
 from typing import Any, Dict
 
+from . import exceptions
+
 _saved: Dict[str, ModuleType] = {}
 
 
@@ -25,11 +27,31 @@ def _module(name: str, source: Any = None, **names: Any) -> ModuleType:
     return module
 
 
+class _Absent:
+    """A name of pymilvus that cannot be here: any use of it says so."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self.__dict__.update(name=name, what=what)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise exceptions.unsupported(f"{self.name} ({self.what})")
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        raise exceptions.unsupported(f"{self.name}.{attribute} ({self.what})")
+
+
+def _absent(module: str, what: str, *names: str) -> ModuleType:
+    """A module that can be imported, so that its use is what fails, by name."""
+    return _module(module, None, **{name: _Absent(name, what) for name in names})
+
+
 def _modules() -> Dict[str, ModuleType]:
     """pymilvus and its submodules, by name."""
     root = importlib.import_module("vecdb.milvus")
     from . import _connections as connections
-    from . import client, db, exceptions, iterators, orm, results, schema, types, utility
+    from . import client, db, iterators, orm, results, schema, types, utility
 
     public = {name: getattr(root, name) for name in root.__all__}
     pymilvus = _module("pymilvus", None, **public)
@@ -44,7 +66,9 @@ def _modules() -> Dict[str, ModuleType]:
         ),
         "pymilvus.settings": _module("pymilvus.settings", None, Config=root.DefaultConfig),
         "pymilvus.client": _module("pymilvus.client", None, __version__=root.__version__),
-        "pymilvus.client.types": _module("pymilvus.client.types", types),
+        "pymilvus.client.types": _module(
+            "pymilvus.client.types", types, ResourceGroupConfig=_Absent("ResourceGroupConfig", "resource groups")
+        ),
         "pymilvus.client.abstract": _module(
             "pymilvus.client.abstract",
             schema,
@@ -55,7 +79,12 @@ def _modules() -> Dict[str, ModuleType]:
         ),
         "pymilvus.client.search_result": _module("pymilvus.client.search_result", results),
         "pymilvus.client.search_iterator": _module("pymilvus.client.search_iterator", iterators),
-        "pymilvus.client.constants": _module("pymilvus.client.constants", None, DEFAULT_CONSISTENCY_LEVEL=types.ConsistencyLevel.Bounded),
+        "pymilvus.client.constants": _module(
+            "pymilvus.client.constants",
+            None,
+            DEFAULT_CONSISTENCY_LEVEL=types.ConsistencyLevel.Bounded,
+            DEFAULT_RESOURCE_GROUP="__default_resource_group",
+        ),
         "pymilvus.client.asynch": _module("pymilvus.client.asynch", results),
         "pymilvus.milvus_client": _module("pymilvus.milvus_client", client, IndexParams=schema.IndexParams),
         "pymilvus.milvus_client.milvus_client": _module("pymilvus.milvus_client.milvus_client", client),
@@ -63,6 +92,16 @@ def _modules() -> Dict[str, ModuleType]:
         "pymilvus.milvus_client.index": _module(
             "pymilvus.milvus_client.index", None, IndexParam=schema.IndexParam, IndexParams=schema.IndexParams
         ),
+        "pymilvus.client.embedding_list": _absent("pymilvus.client.embedding_list", "struct fields", "EmbeddingList"),
+        "pymilvus.bulk_writer": _absent(
+            "pymilvus.bulk_writer", "bulk import", "BulkFileType", "LocalBulkWriter", "RemoteBulkWriter", "VolumeBulkWriter",
+            "VolumeFileManager", "VolumeManager", "bulk_import", "get_import_progress", "list_import_jobs",
+        ),
+        "pymilvus.bulk_writer.constants": _absent("pymilvus.bulk_writer.constants", "bulk import", "ConnectType"),
+        "pymilvus.bulk_writer.volume_file_manager": _absent(
+            "pymilvus.bulk_writer.volume_file_manager", "bulk import", "VolumeFileManager"
+        ),
+        "pymilvus.bulk_writer.volume_manager": _absent("pymilvus.bulk_writer.volume_manager", "bulk import", "VolumeManager"),
         "pymilvus.orm": _module("pymilvus.orm", None),
         "pymilvus.orm.collection": _module("pymilvus.orm.collection", orm, CollectionSchema=schema.CollectionSchema),
         "pymilvus.orm.connections": _module("pymilvus.orm.connections", connections),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar, Union
 
 from . import engine
 from ._connections import Connection, connections
@@ -218,10 +219,8 @@ class MilvusClient:
     def rename_collection(
         self, old_name: str, new_name: str, target_db: str = "", timeout: Optional[float] = None, **kwargs: Any
     ) -> None:
-        """Give a collection another name, within its database."""
-        if target_db and target_db != self._base.name:
-            raise unsupported("renaming a collection into another database")
-        self._base.rename(old_name, new_name)
+        """Give a collection another name; into another database its rows are copied."""
+        self._base.rename(old_name, new_name, target_db)
 
     def get_collection_stats(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> Dict[str, Any]:
         """{"row_count": rows there are now}, exact at any time."""
@@ -654,9 +653,13 @@ class MilvusClient:
         """Always "Completed": compact() has ended when it returns."""
         return "Completed"
 
-    def optimize(self, collection_name: str, *args: Any, **kwargs: Any) -> None:
-        """compact(), under Milvus' newer name."""
-        compact(self._base, collection_name)
+    def optimize(
+        self, collection_name: str, target_size: Any = None, wait: bool = True, timeout: Optional[float] = None, **kwargs: Any
+    ) -> Any:
+        """compact(), under Milvus' newer name. target_size has no effect: vecdb chooses what serves searches best.
+        wait=False gives an OptimizeTask to ask for its result()."""
+        task = OptimizeTask(self._base, collection_name, target_size)
+        return task.result(timeout) if wait else task
 
     def describe_replica(self, collection_name: str, timeout: Optional[float] = None, **kwargs: Any) -> List[Group]:
         """No replicas: one process, one copy."""
@@ -709,6 +712,74 @@ def compact(base: engine.Base, name: str) -> int:
     return _jobs[0]
 
 
+class OptimizeResult(NamedTuple):
+    """What optimize() did."""
+
+    status: str
+    collection_name: str
+    compaction_id: int
+    target_size: Any
+    progress: List[str]
+
+
+class OptimizeTask:
+    """optimize() in a thread of its own. What is under way cannot be taken back, so cancel() says False once it began."""
+
+    def __init__(self, base: engine.Base, collection_name: str, target_size: Any) -> None:
+        base.require(collection_name)
+        self._stages = ["initializing"]
+
+        def work() -> OptimizeResult:
+            self._stages.append("compacting")
+            return OptimizeResult("success", collection_name, compact(base, collection_name), target_size, list(self._stages))
+
+        pool = concurrent.futures.ThreadPoolExecutor(1, "vecdb-optimize")
+        self._future = pool.submit(work)
+        pool.shutdown(wait=False)
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._future.done()
+
+    def cancel(self) -> bool:
+        """Whether it was stopped before it began."""
+        return self._future.cancel()
+
+    def cancelled(self) -> bool:
+        """Whether cancel() stopped it."""
+        return self._future.cancelled()
+
+    def progress(self) -> str:
+        """The stage it is in."""
+        return self._stages[-1]
+
+    def progress_history(self) -> List[str]:
+        """All stages so far."""
+        return list(self._stages)
+
+    def result(self, timeout: Optional[float] = None) -> OptimizeResult:
+        """Wait for the end."""
+        try:
+            return self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            raise MilvusException(1, f"optimize has not ended in {timeout} seconds, and goes on") from None
+        except concurrent.futures.CancelledError:
+            raise MilvusException(1, "Optimization task was cancelled") from None
+
+
+class AsyncOptimizeTask:
+    """OptimizeTask whose result is awaited."""
+
+    def __init__(self, task: OptimizeTask) -> None:
+        self._task = task
+        self.done, self.cancel, self.cancelled = task.done, task.cancel, task.cancelled
+        self.progress, self.progress_history = task.progress, task.progress_history
+
+    async def result(self, timeout: Optional[float] = None) -> OptimizeResult:
+        """Wait for the end."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._task.result, timeout)
+
+
 def order_text(order: Any) -> Optional[str]:
     """Milvus' order_by_fields as text: [{"field": "year", "order": "desc"}], ["year:desc"] or a text already."""
     if not order:
@@ -753,6 +824,13 @@ class AsyncMilvusClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def optimize(
+        self, collection_name: str, target_size: Any = None, wait: bool = True, timeout: Optional[float] = None, **kwargs: Any
+    ) -> Any:
+        """MilvusClient.optimize; wait=False gives a task whose result() is awaited."""
+        task = AsyncOptimizeTask(self._client.optimize(collection_name, target_size, wait=False))
+        return await task.result(timeout) if wait else task
 
     create_schema = MilvusClient.create_schema
     create_field_schema = MilvusClient.create_field_schema

@@ -356,9 +356,12 @@ class Base:
         self.meta["collections"].pop(real, None)
         self.save()
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, target_db: str = "") -> None:
         real = self.require(old)
         check_name("collection", new)
+        if target_db and target_db != self.name:
+            self._move(real, new, self.store.base(target_db))
+            return
         if self.real_name(new) is not None:
             raise MilvusException(UNEXPECTED, f"duplicated new collection name {self.name}:{new} with other collection name or alias")
         self._forget(real)
@@ -366,6 +369,44 @@ class Base:
             self.db.rename_collection(real, new)
         self.meta["collections"][new] = self.meta["collections"].pop(real, {})
         self.save()
+
+    def _move(self, real: str, new: str, target: "Base") -> None:
+        """A collection into another database, which is another directory: its rows are copied, on disk, and dropped here."""
+        if target.real_name(new) is not None:
+            raise MilvusException(UNEXPECTED, f"duplicated new collection name {target.name}:{new} with other collection name or alias")
+        if self.db.aliases(real):
+            raise MilvusException(UNEXPECTED, f"fail to rename db name, must drop all aliases of {real} before rename db name")
+        source = self.native(real)
+        facts = json.loads(json.dumps(self.about(real)))
+        wanted = {name: facts["indexes"][name] for name in facts["indexes"]}
+        with translated():
+            copy = target.db.create_collection(new, source.schema)
+        try:
+            with translated():
+                keyed = any(field.partition_key for field in source.schema.fields)
+                for partition in [None] if keyed else source.partitions():
+                    if partition is not None and partition not in copy.partitions():
+                        copy.create_partition(partition)
+                    chosen = None if partition is None else [partition]
+                    with source.query_iterator(None, ["*"], 10000, partitions=chosen) as pages:
+                        for rows in pages:
+                            copy.upsert(rows, partition=partition)
+            target._handles[new] = copy
+            target.meta["collections"][new] = {**facts, "indexes": {}}
+            target.meta["collections"][new].pop("id")
+            target.about(new)
+            for index in wanted.values():
+                target.create_index(new, index["field"], {**index["params"], "index_type": index["index_type"], "metric_type": index["metric_type"]}, index["name"])
+            target.save()
+            with translated():
+                target.db.sync()
+        except BaseException:
+            target.meta["collections"].pop(new, None)
+            target._handles.pop(new, None)
+            copy.close()
+            target.db.drop_collection(new)
+            raise
+        self.drop(real)
 
     def schema(self, name: str) -> CollectionSchema:
         real = self.require(name)
@@ -591,13 +632,15 @@ class Base:
         partition: Optional[str] = None,
     ) -> int:
         collection = self.native(name)
+        if ids is not None:
+            ids = primary_keys(collection.schema, ids)
         with translated():
             if partition:
                 chosen = self._partition(collection, partition)
                 primary = collection.schema.primary
                 assert primary is not None
                 if ids is not None:
-                    wanted = set(ids if isinstance(ids, (list, tuple, set)) else [ids])
+                    wanted = set(ids)
                     rows = collection.query(None, [primary.name], partitions=[chosen or ""])
                     ids = [row[primary.name] for row in rows if row[primary.name] in wanted]
                 else:
@@ -651,7 +694,7 @@ class Base:
                 raise MilvusException(UNEXPECTED, "count entities with pagination is not allowed")
             with translated():
                 if ids is not None:
-                    total = len(collection.get(ids, [self._key(collection)]))
+                    total = len(collection.get(primary_keys(collection.schema, ids), [self._key(collection)]))
                 elif partitions:
                     total = len(collection.query(filter or None, [self._key(collection)], filter_params=filter_params, partitions=list(partitions)))
                 else:
@@ -660,7 +703,7 @@ class Base:
         output = self._output(collection, output_fields or ["*"])
         with translated():
             if ids is not None:
-                rows = collection.get(ids, output)
+                rows = collection.get(primary_keys(collection.schema, ids), output)
                 if partitions:
                     inside = collection.query(None, [self._key(collection)], partitions=list(partitions))
                     keys = {row[self._key(collection)] for row in inside}
@@ -994,8 +1037,23 @@ class Base:
         return found[0] if found else None
 
     def index_progress(self, name: str, index: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
-        total = self.native(name).count()
-        return {"total_rows": total, "indexed_rows": total, "pending_index_rows": 0, "state": "Finished"}
+        """Rows and how many are indexed. As in Milvus only sealed rows wait for an index: programs wait until none does."""
+        collection = self.native(name)
+        with translated():
+            facts = collection.stats()
+            pending = 0
+            if index is not None:
+                try:
+                    sealed = facts["rows"] - facts.get("growing_rows", 0)
+                    pending = max(0, sealed - collection.index(index["name"]).get("indexed_rows", sealed))
+                except native.NotFoundError:
+                    pass
+        return {
+            "total_rows": facts["rows"],
+            "indexed_rows": facts["rows"] - pending,
+            "pending_index_rows": pending,
+            "state": "InProgress" if pending else "Finished",
+        }
 
     def drop_index(self, name: str, index_name: str) -> None:
         real = self.require(name)
@@ -1119,6 +1177,16 @@ def check_name(what: str, name: Any) -> None:
         )
 
 
+def primary_keys(schema: vecdb.Schema, ids: Any) -> Any:
+    """Keys for the library. Milvus makes a filter's text of them, so there 7 finds the key "7", and "7" the key 7."""
+    primary = schema.primary
+    assert primary is not None
+    keys = list(ids) if isinstance(ids, (list, tuple, set)) or hasattr(ids, "tolist") else [ids]
+    if primary.type == vecdb.DataType.VARCHAR:
+        return [str(key) if isinstance(key, int) and not isinstance(key, bool) else key for key in keys]
+    return [int(key) if isinstance(key, str) and re.fullmatch(r"\s*[+-]?\d+\s*", key) else key for key in keys]
+
+
 def check_limit(limit: Any) -> int:
     if isinstance(limit, bool) or not hasattr(limit, "__index__") or int(limit) <= 0:
         raise ParamError(message=f"`limit` value {limit} is illegal")
@@ -1210,6 +1278,8 @@ def native_field(field: FieldSchema) -> vecdb.Field:
     """A field for vecdb. Types it does not have are refused by name."""
     if field.dtype in (DataType.SPARSE_FLOAT_VECTOR, DataType.GEOMETRY, DataType.TEXT, DataType.TIMESTAMPTZ, DataType.STRUCT, DataType.STRING):
         raise unsupported(f"field {field.name!r}: type {field.dtype.name}")
+    if field.element_type == DataType.STRUCT:
+        raise unsupported(f"field {field.name!r}: an array of structs")
     params = field.params
     if field.dtype in VECTOR_TYPES and not params.get("dim"):
         raise ParamError(message=f"dim is not set for vector field {field.name!r}")

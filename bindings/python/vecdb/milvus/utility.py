@@ -38,10 +38,8 @@ def truncate_collection(collection_name: str, timeout: Optional[float] = None, u
 def rename_collection(
     old_collection_name: str, new_collection_name: str, new_db_name: str = "", timeout: Optional[float] = None, using: str = "default"
 ) -> None:
-    base = _base(using)
-    if new_db_name and new_db_name != base.name:
-        raise unsupported("renaming a collection into another database")
-    base.rename(old_collection_name, new_collection_name)
+    """Give a collection another name; into another database its rows are copied."""
+    _base(using).rename(old_collection_name, new_collection_name, new_db_name)
 
 
 def has_partition(collection_name: str, partition_name: str, using: str = "default", timeout: Optional[float] = None) -> bool:
