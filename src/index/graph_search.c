@@ -52,6 +52,7 @@ void graph_scratch_free(struct graph_scratch *scratch)
     mem_free(scratch->list_floats);
     mem_free(scratch->list_scores);
     mem_free(scratch->list_heap);
+    mem_free(scratch->list_bits);
     mem_free(scratch->gathered);
     mem_free(scratch->distances);
     mem_free(scratch);
@@ -701,7 +702,6 @@ static vecdb_status scan_lists(const struct search_task *task, struct graph_scra
 
     if (scan.miss < MISS_LEAST)
         scan.miss = MISS_LEAST;
-    TRY(graph_scratch_pool(scratch, want));
     return graph_lists_scan(&scan, scratch, counters);
 }
 
