@@ -349,7 +349,7 @@ static vecdb_status divide(const struct graph_state *state, uint64_t seed, struc
         return VECDB_OK;
     count = (size_t)(LISTS_FACTOR * sqrt((double)n));
     input.node_count = n;
-    input.leaf_rows = n / (count < GRAPH_LISTS_MAX / 2 ? count : GRAPH_LISTS_MAX / 2);
+    input.leaf_rows = n / (count < GRAPH_LISTS_MOST ? count : GRAPH_LISTS_MOST);
     TRY(cluster_create(&input, pool, &cluster));
     status = graph_lists_alloc(codec, cluster.leaf_count, n, out);
     if (status == VECDB_OK) {

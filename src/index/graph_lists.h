@@ -14,7 +14,7 @@
 #include "index/graph_search.h"
 
 #define GRAPH_LISTS_MIN_ROWS 8192 /* fewer rows are scanned one by one */
-#define GRAPH_LISTS_MAX 65536
+#define GRAPH_LISTS_MOST 32768    /* lists wished for */
 #define GRAPH_TAILS 4             /* for queries at so many distances from a list */
 #define GRAPH_TAIL_STEPS 128      /* of each: a 16th of a spread each, */
 #define GRAPH_TAIL_FROM -6.0f     /* beginning here */
@@ -52,6 +52,17 @@ static inline size_t graph_tail_of(float apart, float beyond)
 void graph_lists_offset(const struct graph_codec *codec, float *out);
 void graph_lists_free(struct graph_lists *lists);
 size_t graph_lists_memory(const struct graph_lists *lists, const struct graph_codec *codec);
+
+/** The arrays, to the end of a graph's file (graph_lists_file.c). */
+vecdb_status graph_lists_save(const struct graph_lists *lists, const struct graph_codec *codec, struct buf *out);
+struct graph_lists_sizes {
+    uint32_t count, row_limit, row_count, rows; /* rows: that the graph has */
+};
+/** From what save wrote, `size` bytes. *out is NULL, and no error, when memory is wanting. What it holds is not checked yet. */
+vecdb_status graph_lists_read(const struct graph_lists_sizes *sizes, const struct graph_codec *codec, const uint8_t *data,
+                              size_t size, struct graph_lists **out);
+/** Every invariant. */
+vecdb_status graph_lists_check(const struct graph_lists *lists, const struct graph_state *state);
 
 /** A scan: the `want` best rows that search->allowed has, into scratch->pool. It ends when fewer than `miss` of the nearest k
  * are expected to be elsewhere. scratch->floats are as graph_codec_query left them, and are overwritten. */
