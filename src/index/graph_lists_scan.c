@@ -158,6 +158,7 @@ static size_t choose_rows(struct list_scan *work, uint32_t *out)
             const struct pending *pending = &work->pending[at + i];
             float beyond;
             links[i] = GRAPH_NONE;
+            a[i] = b[i] = 0;
             if (at + i >= work->pending_count)
                 continue;
             links[i] = pending->row;
