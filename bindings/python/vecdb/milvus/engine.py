@@ -313,6 +313,7 @@ class Base:
             raise unsupported(f"function {function.name!r} ({function.type.name})")
         if self.real_name(name) is not None:
             raise MilvusException(UNEXPECTED, f"create duplicate collection with different parameters, collection: {name}")
+        check_properties(properties or {})
         schema.verify()
         level = ConsistencyLevel.of(consistency_level)
         fields = [native_field(field) for field in schema.fields]
@@ -1150,6 +1151,7 @@ class Base:
     def set_properties(self, name: str, properties: Mapping[str, Any]) -> None:
         real = self.require(name)
         facts = self.about(real)
+        check_properties(properties)
         facts["properties"].update({key: str(value) for key, value in properties.items()})
         facts["updated"] = int(time.time() * 1000)
         self.save()
@@ -1272,6 +1274,17 @@ def changed_array(schema: vecdb.Schema, name: str, before: Optional[Sequence[Any
     if op == FieldOpType.ARRAY_APPEND:
         return [*(before or ()), *values]
     return [value for value in before or () if value not in values]
+
+
+def check_properties(properties: Mapping[str, Any]) -> None:
+    """Refuse what would be kept without effect: rows do not know when they were written."""
+    seconds = properties.get("collection.ttl.seconds")
+    try:
+        expires = seconds is not None and float(seconds) > 0
+    except (TypeError, ValueError):
+        expires = True
+    if expires:
+        raise unsupported(f"collection.ttl.seconds = {seconds!r} (ttl_field names an INT64 field with the second when a row expires)")
 
 
 def native_field(field: FieldSchema) -> vecdb.Field:
