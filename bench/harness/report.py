@@ -108,8 +108,8 @@ def not_run_text(measured, scaled):
     missing = [s for s in plan.steps(None, 2) if s.name not in measured]
     if not missing:
         return "Every step of `make bench-full` was measured over whole data sets."
-    lines = ["Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own guess): "
-             "nothing above says how they would come out." % (
+    lines = ["Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own "
+             "guess): nothing here says how they would come out." % (
                  len(plan.steps(None, 2)), len(missing), duration(sum(s.seconds for s in missing))), ""]
     for s in missing:
         lines.append("- `%s`: %s" % (s.name, "only over the first %s rows" % format(scaled[s.name], ",")
