@@ -108,13 +108,14 @@ def not_run_text(measured, scaled):
     missing = [s for s in plan.steps(None, 2) if s.name not in measured]
     if not missing:
         return "Every step of `make bench-full` was measured over whole data sets."
-    lines = ["Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own "
-             "guess): nothing here says how they would come out." % (
-                 len(plan.steps(None, 2)), len(missing), duration(sum(s.seconds for s in missing))), ""]
-    for s in missing:
-        lines.append("- `%s`: %s" % (s.name, "only over the first %s rows" % format(scaled[s.name], ",")
-                                     if s.name in scaled else "not at all"))
-    return "\n".join(lines)
+    text = "Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own guess): " \
+        "nothing here says how they would come out." % (
+            len(plan.steps(None, 2)), len(missing), duration(sum(s.seconds for s in missing)))
+    for rows in sorted(set(scaled.values()), reverse=True):
+        text += "\n\nOnly over the first %s rows of their data sets: %s." % (format(rows, ","), ", ".join(
+            "`%s`" % s.name for s in missing if scaled.get(s.name) == rows))
+    nothing = ["`%s`" % s.name for s in missing if s.name not in scaled]
+    return text + ("\n\nNot at all: %s." % ", ".join(nothing) if nothing else "")
 
 
 def title(record):

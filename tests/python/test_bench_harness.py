@@ -835,8 +835,10 @@ class Report(Scratch):
 
     def test_what_was_not_run_is_said(self):
         text = report.not_run_text({"fashion-mnist-graphs"}, {"fashion-mnist-range": 20000})
-        self.assertIn("`fashion-mnist-range`: only over the first 20,000 rows", text)
-        self.assertIn("`hog1m-range`: not at all", text)
+        cut, nothing = text.split("Not at all: ")
+        self.assertIn("Only over the first 20,000 rows of their data sets: `fashion-mnist-range`.", cut)
+        self.assertIn("`hog1m-range`", nothing)
+        self.assertNotIn("`fashion-mnist-range`", nothing)
         self.assertNotIn("`fashion-mnist-graphs`", text)
         everything = {s.name for s in plan.steps(None, 2)}
         self.assertIn("Every step", report.not_run_text(everything, {}))
@@ -857,7 +859,7 @@ class Report(Scratch):
             self.assertEqual(report.main(["--output", page]), 0)
             with open(page) as f:
                 first = f.read()
-            self.assertIn("`fashion-mnist-range`: only over the first 10,000 rows", first)
+            self.assertIn("Only over the first 10,000 rows of their data sets: `fashion-mnist-range`.", first)
             shutil.rmtree(out)
             os.remove(page)
             self.assertEqual(report.main(["--output", page]), 0)
