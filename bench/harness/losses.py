@@ -132,13 +132,13 @@ def questions(records):
 def paragraph(records):
     """Plain words first, then every case."""
     asked, unreached = questions(records)
-    if not any(x["library"] == "vecdb" for r in records for rows in [r.get("results") or [], *r.get("sections", {}).values()]
-               for x in rows):
+    if not any(x["library"] == "vecdb" for r in records
+               for rows in [r.get("results") or [], *r.get("sections", {}).values()] for x in rows):
         return "vecdb was not in these runs, so nothing can be said of where it loses."
     lost = [q for q in asked if q.ahead()]
     if not lost and not unreached:
-        return "In these runs no rival was faster than vecdb's best index at recall 0.90, 0.95, 0.99 or 0.999, and none was " \
-               "ahead in another workload: %d comparisons." % len(asked)
+        return "In these runs no rival was faster than vecdb's best index at recall 0.90, 0.95, 0.99 or 0.999, and none " \
+               "was ahead in another workload: %d comparisons." % len(asked)
     sentences = ["Of %d comparisons in these runs vecdb is behind a rival in %d." % (len(asked), len(lost))]
     whole = []
     for workload in dict.fromkeys(q.workload for q in asked):

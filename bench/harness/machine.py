@@ -3,6 +3,7 @@ import datetime
 import json
 import os
 import platform
+import resource
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -53,6 +54,15 @@ def _caches():
 
 def load():
     return [round(x, 2) for x in os.getloadavg()]
+
+
+def busy_seconds():
+    """Processor seconds that all programs have used, and those of them that this one and its ended children did."""
+    with open("/proc/stat") as f:
+        spent = [int(x) for x in f.readline().split()[1:9]]
+    everybody = (sum(spent) - spent[3] - spent[4]) / os.sysconf("SC_CLK_TCK")      # not idle, not waiting for a disk
+    mine = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return everybody, mine
 
 
 def record():

@@ -80,8 +80,8 @@ def steps(scale=None, cores=1, effort="normal"):
         for part, only in DATABASES.items():
             add("%s-databases-%s" % (data, part), data, only, "search,build", (1800, 120), "--threads", "1")
     for data in DATA[:1] if scale else DATA[:2]:
-        only = FILTERS + (FILTERS_SLOW if data == DATA[0] else "")
         for kind in KINDS:
+            only = FILTERS + (FILTERS_SLOW if data == DATA[0] and (scale is None or kind == KINDS[0]) else "")
             add("%s-filter-%s" % (data, kind), data, only, "filter", (1500 if data == DATA[0] else 3600, 100),
                 "--filter-kinds", kind, *([] if scale is None else ["--settings", "1"]), effort="quick",
                 point="4" if scale is None else "0.2")

@@ -108,13 +108,14 @@ def not_run_text(measured, scaled):
     missing = [s for s in plan.steps(None, 2) if s.name not in measured]
     if not missing:
         return "Every step of `make bench-full` was measured over whole data sets."
-    lines = ["Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own guess): "
-             "nothing above says how they would come out." % (
-                 len(plan.steps(None, 2)), len(missing), duration(sum(s.seconds for s in missing))), ""]
-    for s in missing:
-        lines.append("- `%s`: %s" % (s.name, "only over the first %s rows" % format(scaled[s.name], ",")
-                                     if s.name in scaled else "not at all"))
-    return "\n".join(lines)
+    text = "Of the %d steps of `make bench-full`, %d were not run over whole data sets (about %s by the suite's own guess): " \
+        "nothing here says how they would come out." % (
+            len(plan.steps(None, 2)), len(missing), duration(sum(s.seconds for s in missing)))
+    for rows in sorted(set(scaled.values()), reverse=True):
+        text += "\n\nOnly over the first %s rows of their data sets: %s." % (format(rows, ","), ", ".join(
+            "`%s`" % s.name for s in missing if scaled.get(s.name) == rows))
+    nothing = ["`%s`" % s.name for s in missing if s.name not in scaled]
+    return text + ("\n\nNot at all: %s." % ", ".join(nothing) if nothing else "")
 
 
 def title(record):
@@ -124,14 +125,31 @@ def title(record):
                                           os.path.splitext(os.path.basename(record["file"]))[0])
 
 
+def busy(record):
+    """Whether other programs wanted the cores too; in records that do not say, the lower of both loads tells."""
+    m = record["machine"]
+    if "other_cores" in m:
+        return m["other_cores"] > 0.25
+    return min(m["load_at_start"][0], m["load_at_end"][0]) > m["cores"]
+
+
+def busy_text(records):
+    names = ["%s%s" % (os.path.splitext(os.path.basename(r["file"]))[0], " (%.1f cores)" % r["machine"]["other_cores"]
+                       if "other_cores" in r["machine"] else "") for r in records if busy(r)]
+    return "Other programs kept the machine busy during these runs, so their times are longer than they would be alone " \
+           "(libraries still took turns): %s." % ", ".join(names) if names else ""
+
+
 def run_text(record, picture):
     """One run: its curves, limits and other workloads."""
     rows = record["results"]
     out = ["## " + title(record), "",
-           "From `%s`: %s, commit %s%s, %s, load %s at the start and %s at the end." % (
+           "From `%s`: %s, commit %s%s, %s, load %s at the start and %s at the end%s." % (
                record["file"], record["machine"]["date"], record["machine"]["commit"],
                " with local changes" if record["machine"].get("dirty") else "", duration(record["seconds"]),
-               record["machine"]["load_at_start"][0], record["machine"]["load_at_end"][0]), ""]
+               record["machine"]["load_at_start"][0], record["machine"]["load_at_end"][0],
+               ", %.1f cores taken by other programs" % record["machine"]["other_cores"]
+               if busy(record) and "other_cores" in record["machine"] else ""), ""]
     if picture:
         out += ["![recall against QPS](%s)" % picture, ""]
     for threads, batched in sorted({(x["threads"], x["batch"] > 1) for x in rows}):
@@ -162,6 +180,8 @@ def page(records, pictures, not_run=None):
     if not good:
         return "\n".join(out + ["There are no results yet: run `make bench` or `make bench-full`.", ""])
     out += ["## Where vecdb loses", "", losses.paragraph(good), ""]
+    if busy_text(good):
+        out += [busy_text(good), ""]
     if not_run:
         out += ["## What was not run", "", not_run, ""]
     out += ["## The machine", "", machine_text(good[0]), ""]

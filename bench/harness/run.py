@@ -110,7 +110,7 @@ class Run:
         os.makedirs(self.scratch, exist_ok=True)
         _sweep(self.scratch)
         self.answers = tempfile.mkdtemp(prefix="answers-%d-" % os.getpid(), dir=self.scratch)
-        self.started = time.time()
+        self.started, self.busy = time.time(), machine.busy_seconds()
 
     # -- saying and noting
 
@@ -502,8 +502,15 @@ class Run:
 
     # -- the record
 
+    def other_cores(self):
+        """How many cores other programs kept busy on the average; ask when the workers have ended."""
+        everybody, mine = machine.busy_seconds()
+        spent = time.time() - self.started
+        return round(max(0.0, everybody - self.busy[0] - (mine - self.busy[1])) / max(spent, 0.01), 2)
+
     def record(self):
-        return {"machine": dict(self.machine, load_at_end=machine.load()), "probe": self.probe,
+        return {"machine": dict(self.machine, load_at_end=machine.load(), other_cores=self.other_cores()),
+                "probe": self.probe,
                 "settings": {"dataset": self.dataset.name, "rows": len(self.dataset.base),
                              "dim": int(self.dataset.base.shape[1]), "metric": self.dataset.metric, "k": self.k,
                              "threads": self.threads_list, "queries": self.queries, "rounds": self.rounds,

@@ -129,7 +129,7 @@ def section_tables(sections, style=aligned):
             ("recall after", lambda r: "%.4f" % r["after_optimize"]["recall"] if "after_optimize" in r else "-"),
             ("p50 us after", lambda r: r.get("after_optimize", {}).get("p50_us"))], style)))
     for kind in dict.fromkeys(r["kind"] for r in sections.get("filter", [])):
-        out.append(("Filtered search, %s: QPS (recall, share of queries that got all k) by share of rows that pass" % kind,
+        out.append(("Filtered search, %s: QPS (recall, share of queries that got all k) by the share that passes" % kind,
                     filter_grid([r for r in sections["filter"] if r["kind"] == kind], style)))
     if sections.get("open"):
         out.append(("Opening, and the first query", plain_rows(sections["open"], [
@@ -138,7 +138,8 @@ def section_tables(sections, style=aligned):
     if sections.get("mixed"):
         out.append(("A reader beside a writer", plain_rows(sections["mixed"], [
             ("library:index", name), ("durability", lambda r: r.get("durability", "-")), ("reads/s", "reads_per_s"),
-            ("read p50 us", "read_p50_us"), ("read p99 us", "read_p99_us"), ("rows/s", "rows_per_s"), ("reads/s alone", "alone_reads_per_s"),
+            ("read p50 us", "read_p50_us"), ("read p99 us", "read_p99_us"), ("rows/s", "rows_per_s"),
+            ("reads/s alone", "alone_reads_per_s"),
             ("p99 us alone", "alone_p99_us")], style)))
     if sections.get("range"):
         out.append(("Range search", plain_rows(sections["range"], [

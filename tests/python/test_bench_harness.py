@@ -435,6 +435,8 @@ class Record(Scratch):
             self.assertTrue(record["machine"][key], key)
         for key in ("load_at_start", "load_at_end"):
             self.assertEqual(len(record["machine"][key]), 3)
+        self.assertGreaterEqual(record["machine"]["other_cores"], 0)
+        self.assertLessEqual(record["machine"]["other_cores"], record["machine"]["cores"] + 0.5)
         for key in ("probe", "settings", "seconds", "absent", "failed", "caught", "results", "sections"):
             self.assertIn(key, record)
         for key in ("dataset", "rows", "dim", "metric", "k", "threads", "queries", "rounds"):
@@ -819,10 +821,24 @@ class Report(Scratch):
         # the one search curve: behind at the recall where hnswlib has 55 to 50
         self.assertIn("at recall 0.999 behind hnswlib:HNSW", text)
 
+    def test_a_busy_machine_is_said(self):
+        record = self.full_record()
+        self.assertNotIn("Other programs kept", report.page([record], {}))
+        record["machine"].update(load_at_start=[6.5, 3, 2], load_at_end=[1.5, 3, 2])
+        self.assertNotIn("Other programs kept", report.page([record], {}))
+        record["machine"]["load_at_end"] = [5.5, 3, 2]
+        self.assertIn("Other programs kept the machine busy", report.page([record], {}))
+        record["machine"]["other_cores"] = 0.1
+        self.assertNotIn("Other programs kept", report.page([record], {}))
+        record["machine"]["other_cores"] = 1.5
+        self.assertIn("alone (libraries still took turns): a (1.5 cores).", report.page([record], {}))
+
     def test_what_was_not_run_is_said(self):
         text = report.not_run_text({"fashion-mnist-graphs"}, {"fashion-mnist-range": 20000})
-        self.assertIn("`fashion-mnist-range`: only over the first 20,000 rows", text)
-        self.assertIn("`hog1m-range`: not at all", text)
+        cut, nothing = text.split("Not at all: ")
+        self.assertIn("Only over the first 20,000 rows of their data sets: `fashion-mnist-range`.", cut)
+        self.assertIn("`hog1m-range`", nothing)
+        self.assertNotIn("`fashion-mnist-range`", nothing)
         self.assertNotIn("`fashion-mnist-graphs`", text)
         everything = {s.name for s in plan.steps(None, 2)}
         self.assertIn("Every step", report.not_run_text(everything, {}))
@@ -843,7 +859,7 @@ class Report(Scratch):
             self.assertEqual(report.main(["--output", page]), 0)
             with open(page) as f:
                 first = f.read()
-            self.assertIn("`fashion-mnist-range`: only over the first 10,000 rows", first)
+            self.assertIn("Only over the first 10,000 rows of their data sets: `fashion-mnist-range`.", first)
             shutil.rmtree(out)
             os.remove(page)
             self.assertEqual(report.main(["--output", page]), 0)
