@@ -1221,7 +1221,7 @@ def as_rows(data: Any) -> List[Dict[str, Any]]:
         data = [data]
     if not isinstance(data, list):
         raise TypeError("wrong type of argument 'data',expected 'Dict' or list of 'Dict', got '" + type(data).__name__ + "'")
-    for row in data:
+    for row in data if set(map(type, data)) - {dict} else ():
         if not isinstance(row, dict):
             raise TypeError("wrong type of argument 'data',expected 'Dict' or list of 'Dict', got a list of '" + type(row).__name__ + "'")
     return data
