@@ -347,6 +347,10 @@ def _bad_elements(field: Field, rows: Sequence[Any], problem: Exception) -> Fiel
                 return FieldTypeError(
                     f"field {field.name!r}, row {i}: a vector element is {type(value).__name__}: {value!r}", row=i
                 )
+            try:
+                float(value)
+            except OverflowError:
+                return FieldTypeError(f"field {field.name!r}, row {i}: a vector element is too great for a float", row=i)
     return FieldTypeError(f"field {field.name!r}: {problem}")
 
 
