@@ -114,8 +114,11 @@ class Loading(unittest.TestCase):
         self.assertEqual(done.stdout.strip(), "False False", done.stderr)
 
     def test_import_is_quick(self):
-        done = self.run_python("import time; a = time.perf_counter(); import vecdb; print(time.perf_counter() - a)")
-        self.assertLess(float(done.stdout), 0.5)  # 50 ms on a quiet machine; tests share theirs
+        times = []
+        while not times or (min(times) >= 0.05 and len(times) < 40):  # tests share their machine
+            done = self.run_python("import time; a = time.perf_counter(); import vecdb; print(time.perf_counter() - a)")
+            times.append(float(done.stdout))
+        self.assertLess(min(times), 0.05)
 
 
 class Facts(unittest.TestCase):
