@@ -115,8 +115,8 @@ class Loading(unittest.TestCase):
 
     def test_import_is_quick(self):
         times = []
-        while not times or (min(times) >= 0.05 and len(times) < 40):  # tests share their machine
-            done = self.run_python("import time; a = time.perf_counter(); import vecdb; print(time.perf_counter() - a)")
+        while not times or (min(times) >= 0.05 and len(times) < 40):  # of the processor: tests share their machine
+            done = self.run_python("import time; a = time.process_time(); import vecdb; print(time.process_time() - a)")
             times.append(float(done.stdout))
         self.assertLess(min(times), 0.05)
 
