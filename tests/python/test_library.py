@@ -114,8 +114,15 @@ class Loading(unittest.TestCase):
         self.assertEqual(done.stdout.strip(), "False False", done.stderr)
 
     def test_import_is_quick(self):
-        done = self.run_python("import time; a = time.perf_counter(); import vecdb; print(time.perf_counter() - a)")
-        self.assertLess(float(done.stdout), 0.5)  # 50 ms on a quiet machine; tests share theirs
+        import tempfile
+
+        code = "import time; a = time.process_time(); import vecdb; print(time.process_time() - a)"
+        times = []
+        with tempfile.TemporaryDirectory() as compiled:  # as pip leaves a package: compiled
+            while len(times) < 2 or (min(times) >= 0.05 and len(times) < 40):  # of the processor: tests share their machine
+                done = self.run_python(code, PYTHONPYCACHEPREFIX=compiled, PYTHONDONTWRITEBYTECODE="")
+                times.append(float(done.stdout))
+        self.assertLess(min(times), 0.05)
 
 
 class Facts(unittest.TestCase):

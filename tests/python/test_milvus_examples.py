@@ -10,7 +10,7 @@ import threading
 import unittest
 
 from both import BothCase
-from support import SEED, np
+from support import SEED, np, score
 
 DIM = 8
 
@@ -331,6 +331,7 @@ class Client(BothCase):
 
     def test_search_group_by(self):
         v = vectors(60, seed=9)
+        pairs = {}
 
         def program(module, client):
             schema, index = plan(module, client, dynamic=True, metric="COSINE")
@@ -339,15 +340,19 @@ class Client(BothCase):
             client.insert("books", [{"id": i, "vector": vector, "doc": i % 7, "shelf": i % 3} for i, vector in enumerate(v)])
             plain = client.search("books", [v[3]], limit=5, output_fields=["doc"])
             grouped = client.search("books", [v[3]], limit=5, group_by_field="doc", output_fields=["doc"])
-            pairs = client.search("books", [v[3]], limit=3, group_by_field="doc", group_size=2, strict_group_size=True, output_fields=["doc"])
+            pairs[module.__name__] = client.search("books", [v[3]], limit=3, group_by_field="doc", group_size=2, strict_group_size=True, output_fields=["doc"])
             return {
                 "plain": hits(plain, "doc"),
                 "one of each": hits(grouped, "doc"),
                 "different": len({hit["entity"]["doc"] for hit in grouped[0]}),
-                "two of each": sorted(hit["entity"]["doc"] for hit in pairs[0]),
             }
 
         self.same(program)
+        # Now and then milvus-lite takes another last group than the nearest when each has two, so this is compared with all rows.
+        nearest = sorted(range(60), key=lambda i: -score("COSINE", v[3], v[i]))
+        docs = list(dict.fromkeys(i % 7 for i in nearest))[:3]
+        wanted = sorted(i for doc in docs for i in [i for i in nearest if i % 7 == doc][:2])
+        self.assertEqual(sorted(hit["id"] for hit in pairs["vecdb.milvus"][0]), wanted, f"VECDB_TEST_SEED={SEED}")
 
     def test_search_with_template_expression(self):
         v = vectors(30, seed=10)
