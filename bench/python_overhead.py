@@ -113,7 +113,7 @@ def searches(library, collection, queries, options):
     assert (collection.search(queries[0], limit=options.limit, **search).ids[0] == keys[0]).all()
     return [
         ("single", *in_turn(options.rounds, c_single, python_single)),
-        ("batch", *in_turn(3 * options.rounds, c_batch, python_batch)),  # short rounds, so more of them
+        ("batch", *in_turn(20 * options.rounds, c_batch, python_batch)),  # short rounds, so more of them
     ]
 
 

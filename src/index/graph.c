@@ -131,7 +131,7 @@ size_t graph_memory(const struct index *index)
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
     size_t bytes = sizeof *graph + graph_fused_memory(atomic_load_explicit(&graph->fused, memory_order_acquire));
 
-    bytes += graph_lists_memory(atomic_load_explicit(&graph->lists, memory_order_acquire), state->codec.stride);
+    bytes += graph_lists_memory(atomic_load_explicit(&graph->lists, memory_order_acquire), &state->codec);
     for (; state; state = state->retired) {
         bytes += sizeof *state + state->codec.code_dim * sizeof(float);
         for (unsigned e = 0; e < GRAPH_LAYERS; e++) {

@@ -7,10 +7,12 @@
  *    72 f32 step             76 f32 radius                80 u32 rows the codec was trained on
  *    84 u32 layers           88 u32 code stride           92 u32 calibration queries
  *    96 12 x {f32 ef, f32 recall}                        192 6 x {u32 nodes, u32 degree}
- *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}      344 zeros
+ *   344 u32 entry beam         348 u32 lists                352 u32 rows below are in lists     356 u32 rows in lists
+ *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}      360 zeros
  *   512 mean: f32 x code dim (byte codes)    signs: code dim / 2 bytes (rotated ones)
  *       of each layer: codes, nodes x stride; links, nodes x degree x u32; lower, nodes x u32 (not of the base)
  *       chains: u32 per row, when there are equal codes
+ *       lists, when there are any: graph_lists_file.c
  *
  * The hash covers the header only: the segment's file keeps checksums of the rest, and every number in it is checked here for
  * what a search relies on: a link is GRAPH_NONE or below the layer's nodes, nothing follows a GRAPH_NONE,
@@ -21,6 +23,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "index/graph_fused.h"
+#include "index/graph_lists.h"
 
 #include <math.h>
 
@@ -51,7 +54,7 @@ static uint64_t header_hash(const uint8_t *header)
     return XXH3_64bits(copy, sizeof copy);
 }
 
-static void fill_header(const struct graph *graph, const struct graph_state *state, uint8_t *h)
+static void fill_header(const struct graph *graph, const struct graph_state *state, const struct graph_lists *lists, uint8_t *h)
 {
     const struct graph_codec *codec = &state->codec;
     uint32_t flags = (codec->lossless ? FLAG_LOSSLESS : 0) | (codec->rotate ? FLAG_ROTATE : 0) |
@@ -80,6 +83,11 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     store_u32(h + 88, (uint32_t)codec->stride);
     store_u32(h + 92, graph->calibration.query_count);
     store_u32(h + 344, state->entry_beam);
+    if (lists) {
+        store_u32(h + 348, lists->count);
+        store_u32(h + 352, lists->row_limit);
+        store_u32(h + 356, lists->row_count);
+    }
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
         store_f32(h + 96 + 8 * i, graph->calibration.ef[i].effort);
         store_f32(h + 100 + 8 * i, graph->calibration.ef[i].recall);
@@ -101,12 +109,16 @@ static vecdb_status append(struct buf *out, size_t start, const void *data, size
 vecdb_status graph_save(const struct index *index, struct buf *out)
 {
     const struct graph *graph = (const struct graph *)index;
+    /* before the state, which must have their rows */
+    const struct graph_lists *lists = atomic_load_explicit(&graph->lists, memory_order_acquire);
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
     const struct graph_codec *codec = &state->codec;
     uint8_t header[HEADER_SIZE];
     size_t start = out->size;
 
-    fill_header(graph, state, header);
+    if (lists && lists->codes != state->recoded)
+        lists = NULL;
+    fill_header(graph, state, lists, header);
     TRY(buf_append(out, header, sizeof header));
     if (codec->mean)
         TRY(append(out, start, codec->mean, codec->code_dim * sizeof *codec->mean));
@@ -123,6 +135,8 @@ vecdb_status graph_save(const struct index *index, struct buf *out)
     }
     if (state->dup_next)
         TRY(append(out, start, state->dup_next, state->layers[0].count * sizeof *state->dup_next));
+    if (lists)
+        TRY(graph_lists_save(lists, codec, out));
     store_u64(out->data + start + 8, out->size - start);
     store_u64(out->data + start + HASH_AT, header_hash(out->data + start));
     return VECDB_OK;
@@ -178,7 +192,7 @@ static vecdb_status check_header(const uint8_t *h, size_t size, const struct vec
         return CORRUPT("%u layers, expected %d", load_u32(h + 84), GRAPH_LAYERS);
     if (load_u32(h + 344) > GRAPH_ENTRY_BEAM_MAX)
         return CORRUPT("entry beam %u, at most %d", load_u32(h + 344), GRAPH_ENTRY_BEAM_MAX);
-    for (size_t i = 348; i < HEADER_SIZE; i++)
+    for (size_t i = load_u32(h + 348) ? 360 : 352; i < HEADER_SIZE; i++)
         if (h[i])
             return CORRUPT("header: byte %zu is %u, not zero", i, (unsigned)h[i]);
     return VECDB_OK;
@@ -326,9 +340,18 @@ static vecdb_status check_chains(const struct graph_state *state, uint64_t *in)
     return met == members ? VECDB_OK : CORRUPT("chain: %zu rows in a ring", members - met);
 }
 
+/* Against the state there is now: a graph that grows may have had lists made since. */
+static vecdb_status check_lists(const struct graph *graph)
+{
+    const struct graph_lists *lists = atomic_load_explicit(&graph->lists, memory_order_acquire);
+
+    return graph_lists_check(lists, atomic_load_explicit(&graph->state, memory_order_acquire));
+}
+
 static vecdb_status check_parts(const struct graph *graph, const struct graph_state *state)
 {
     TRY(check_layer_sizes(graph, state));
+    TRY(check_lists(graph));
     for (unsigned e = 0; e < GRAPH_LAYERS; e++)
         TRY(check_layer(graph, state, e));
     if (graph->first != GRAPH_NONE && !has_value(state, graph->first))
@@ -433,6 +456,13 @@ static vecdb_status read_parts(struct graph *graph, struct graph_state *state, c
     if (flags & FLAG_CHAINS) {
         TRY(take(&reader, state->layers[0].count, sizeof *state->dup_next, "chains", &part));
         state->dup_next = (uint32_t *)(void *)part;
+    }
+    if (load_u32(h + 348)) {
+        struct graph_lists_sizes sizes = {load_u32(h + 348), load_u32(h + 352), load_u32(h + 356), state->layers[0].count};
+        struct graph_lists *lists;
+        TRY(graph_lists_read(&sizes, codec, h + reader.at, size - reader.at, &lists));
+        atomic_store_explicit(&graph->lists, lists, memory_order_release);
+        reader.at = size;
     }
     if (reader.at != size)
         return CORRUPT("%zu bytes after its end", size - reader.at);

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/cluster.h"
+#include "simd/graph.h"
+#include "simd/kernels.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #define SAMPLED_LISTS 192  /* others looked at for queries at all distances, */
 #define QUERIES 12         /* of which so many serve, */
 #define MEMBERS 16         /* each for so many members */
+#define TAIL_LEAST 2000    /* deviations that a tail is taken from */
 
 void graph_lists_free(struct graph_lists *lists)
 {
@@ -22,6 +25,9 @@ void graph_lists_free(struct graph_lists *lists)
         mem_free(lists->beyond);
         mem_free(lists->spread);
         mem_free(lists->tail);
+        mem_free(lists->signs);
+        mem_free(lists->center);
+        mem_free(lists->sketches);
         mem_free(lists->offsets);
         mem_free(lists->rows);
         mem_free(lists);
@@ -29,7 +35,7 @@ void graph_lists_free(struct graph_lists *lists)
     }
 }
 
-vecdb_status graph_lists_alloc(size_t count, size_t row_count, size_t stride, struct graph_lists **out)
+vecdb_status graph_lists_alloc(const struct graph_codec *codec, size_t count, size_t row_count, struct graph_lists **out)
 {
     struct graph_lists *lists = mem_zalloc(sizeof *lists);
     size_t size;
@@ -39,13 +45,17 @@ vecdb_status graph_lists_alloc(size_t count, size_t row_count, size_t stride, st
         return error_nomem("graph lists");
     lists->count = (uint32_t)count;
     lists->row_count = (uint32_t)row_count;
-    lists->centroids = mem_array_size(count, stride, &size) ? mem_aligned_alloc(64, size + 64) : NULL;
+    lists->centroids = mem_array_size(count, codec->stride, &size) ? mem_aligned_alloc(64, size + 64) : NULL;
     lists->beyond = mem_array_alloc(count, sizeof *lists->beyond);
     lists->spread = mem_array_alloc(count, sizeof *lists->spread);
-    lists->tail = mem_array_alloc(GRAPH_TAIL_STEPS, sizeof *lists->tail);
+    lists->tail = mem_array_alloc(GRAPH_TAILS * GRAPH_TAIL_STEPS, sizeof *lists->tail);
+    lists->signs = mem_alloc(codec->code_dim / 2);
+    lists->center = mem_array_zalloc(codec->code_dim, sizeof *lists->center);
+    lists->sketches = graph_array(row_count, graph_sketch_size(codec));
     lists->offsets = mem_array_alloc(count + 1, sizeof *lists->offsets);
     lists->rows = mem_array_alloc(row_count + 1, sizeof *lists->rows);
-    if (!lists->centroids || !lists->beyond || !lists->spread || !lists->tail || !lists->offsets || !lists->rows) {
+    if (!lists->centroids || !lists->beyond || !lists->spread || !lists->tail || !lists->signs || !lists->center ||
+        !lists->sketches || !lists->offsets || !lists->rows) {
         graph_lists_free(lists);
         return error_nomem("graph lists");
     }
@@ -53,13 +63,20 @@ vecdb_status graph_lists_alloc(size_t count, size_t row_count, size_t stride, st
     return VECDB_OK;
 }
 
-size_t graph_lists_memory(const struct graph_lists *lists, size_t stride)
+void graph_lists_offset(const struct graph_codec *codec, float *out)
+{
+    for (size_t d = 0; d < codec->code_dim; d++)
+        out[d] = codec->mean[d] / codec->step - 128;
+}
+
+size_t graph_lists_memory(const struct graph_lists *lists, const struct graph_codec *codec)
 {
     size_t bytes = 0;
 
     for (; lists; lists = lists->retired)
-        bytes += sizeof *lists + lists->count * (stride + 3 * sizeof(float)) + GRAPH_TAIL_STEPS * sizeof(float) +
-                 lists->row_count * sizeof *lists->rows;
+        bytes += sizeof *lists + lists->count * (codec->stride + 3 * sizeof(float)) +
+                 GRAPH_TAILS * GRAPH_TAIL_STEPS * sizeof(float) + codec->code_dim * (sizeof(float) + 1) +
+                 lists->row_count * (sizeof *lists->rows + graph_sketch_size(codec));
     return bytes;
 }
 
@@ -69,6 +86,8 @@ struct survey {
     const struct graph_state *state;
     struct graph_lists *lists;
     float *deviations; /* count x QUERIES x MEMBERS, in distances of the query to the centroid; NAN where there is none */
+    uint8_t *tails;    /* count x QUERIES: which tail they belong to */
+    float *offset;     /* what makes a code the vector it stands for, in steps; NULL under L2 */
     uint64_t seed;
 };
 
@@ -155,9 +174,10 @@ static vecdb_status spread_task(void *context, size_t list, unsigned worker)
         deviations[i] = NAN;
     lists->spread[list] = 0;
     graph_codec_self(codec, centroid, &self);
-    for (size_t i = 0; i < SAMPLED_LISTS; i++) {
+    others[other_count++] = (uint32_t)list; /* queries within the list too */
+    for (size_t i = 1; i < SAMPLED_LISTS; i++) {
         size_t other = rng_below(&rng, lists->count);
-        if (other != list && list_size(lists, other))
+        if (list_size(lists, other))
             others[other_count++] = (uint32_t)other;
     }
     graph_scores(&self, lists->centroids, others, other_count, distances);
@@ -172,7 +192,10 @@ static vecdb_status spread_task(void *context, size_t list, unsigned worker)
         graph_scores(&self, centroid, &zero, 1, &to_centroid);
         graph_scores(&self, codes, members, n, scores);
         apart = sqrt(to_centroid > 1 ? (double)to_centroid : 1);
+        survey->tails[list * QUERIES + q] = (uint8_t)graph_tail_of((float)to_centroid, lists->beyond[list]);
         for (size_t i = 0; i < n; i++) {
+            if (members[i] == row)
+                continue;
             double deviation = ((double)scores[i] - to_centroid - lists->beyond[list]) / apart;
             deviations[q * MEMBERS + i] = (float)deviation;
             squares += deviation * deviation;
@@ -184,26 +207,111 @@ static vecdb_status spread_task(void *context, size_t list, unsigned worker)
     return VECDB_OK;
 }
 
-/* Shares of deviations below so many spreads, of all lists together. */
+/* Shares of deviations below so many spreads, of all lists together; where queries at a distance were few, of all queries. */
 static void find_tail(const struct survey *survey)
 {
     struct graph_lists *lists = survey->lists;
-    size_t counts[GRAPH_TAIL_STEPS] = {0}, total = 0, sum = 0;
+    size_t counts[GRAPH_TAILS + 1][GRAPH_TAIL_STEPS] = {{0}}, totals[GRAPH_TAILS + 1] = {0};
 
     for (size_t list = 0; list < lists->count; list++)
         for (size_t i = 0; i < QUERIES * MEMBERS; i++) {
+            size_t tail = survey->tails[list * QUERIES + i / MEMBERS], step;
             float z = survey->deviations[list * QUERIES * MEMBERS + i] / lists->spread[list], at;
             if (!(lists->spread[list] > 0) || !(z == z))
                 continue;
             at = ceilf((z - GRAPH_TAIL_FROM) * GRAPH_TAIL_PER);
-            total++;
-            if (at < GRAPH_TAIL_STEPS)
-                counts[at > 0 ? (size_t)at : 0]++;
+            step = at > 0 ? at < GRAPH_TAIL_STEPS ? (size_t)at : GRAPH_TAIL_STEPS : 0;
+            totals[tail]++;
+            totals[GRAPH_TAILS]++;
+            if (step < GRAPH_TAIL_STEPS) {
+                counts[tail][step]++;
+                counts[GRAPH_TAILS][step]++;
+            }
         }
-    for (size_t i = 0; i < GRAPH_TAIL_STEPS; i++) {
-        sum += counts[i];
-        lists->tail[i] = total ? (float)((double)sum / (double)total) : 1;
+    for (size_t tail = 0; tail < GRAPH_TAILS; tail++) {
+        size_t from = totals[tail] < TAIL_LEAST ? GRAPH_TAILS : tail, sum = 0;
+        for (size_t i = 0; i < GRAPH_TAIL_STEPS; i++) {
+            sum += counts[from][i];
+            lists->tail[tail * GRAPH_TAIL_STEPS + i] = totals[from] ? (float)((double)sum / (double)totals[from]) : 1;
+        }
     }
+}
+
+/* ---- sketches ---- */
+
+static void load_code(const struct survey *survey, const uint8_t *code, float *out)
+{
+    size_t dim = survey->state->codec.code_dim;
+
+    for (size_t d = 0; d < dim; d++)
+        out[d] = code[d];
+}
+
+/* Squared length of what a code stands for, in steps. */
+static float squared_length(const struct survey *survey, const uint8_t *code, float *x)
+{
+    size_t dim = survey->state->codec.code_dim;
+
+    load_code(survey, code, x);
+    for (size_t d = 0; d < dim; d++)
+        x[d] += survey->offset[d];
+    return simd_codes()->sumsq_f32(x, dim);
+}
+
+static vecdb_status sketch_task(void *context, size_t list, unsigned worker)
+{
+    const struct survey *survey = context;
+    const struct graph_codec *codec = &survey->state->codec;
+    struct graph_lists *lists = survey->lists;
+    const uint8_t *centroid = lists->centroids + list * codec->stride;
+    size_t dim = codec->code_dim;
+    float *rotated = mem_array_alloc(2 * dim, sizeof *rotated), *way = rotated + dim, length = 0;
+
+    if (!rotated)
+        return error_nomem("graph lists");
+    if (survey->offset)
+        length = squared_length(survey, centroid, way);
+    load_code(survey, centroid, rotated);
+    for (size_t d = 0; d < dim; d++)
+        rotated[d] -= lists->center[d];
+    simd_codes()->rotate(rotated, dim, lists->signs);
+    for (size_t i = lists->offsets[list]; i < lists->offsets[list + 1]; i++) {
+        const uint8_t *code = graph_code(&survey->state->layers[0], codec->stride, lists->rows[i]);
+        uint8_t *sketch = lists->sketches + i * graph_sketch_size(codec);
+        float numbers[2], square, size, along, longer = survey->offset ? squared_length(survey, code, way) - length : 0;
+        for (size_t d = 0; d < dim; d++)
+            way[d] = (float)((int)code[d] - (int)centroid[d]);
+        square = simd_codes()->sumsq_f32(way, dim);
+        simd_codes()->rotate(way, dim, lists->signs);
+        simd_graph()->sketch_signs(way, rotated, dim, 1, (uint64_t *)(void *)(sketch + 8), &size, &along);
+        numbers[1] = size > 0 ? 2 * square / size : 0;
+        numbers[0] = square + numbers[1] * along - longer;
+        memcpy(sketch, numbers, sizeof numbers);
+    }
+    mem_free(rotated);
+    return VECDB_OK;
+}
+
+static vecdb_status make_sketches(struct survey *survey, struct pool *pool)
+{
+    const struct graph_codec *codec = &survey->state->codec;
+    struct graph_lists *lists = survey->lists;
+    struct rng rng = rng_seeded(survey->seed ^ 0x6C69737473ull);
+    vecdb_status status;
+
+    for (size_t i = 0; i < codec->code_dim / 2; i++)
+        lists->signs[i] = (uint8_t)rng_next(&rng);
+    for (size_t list = 0; list < lists->count; list++)
+        for (size_t d = 0; d < codec->code_dim; d++)
+            lists->center[d] += (float)lists->centroids[list * codec->stride + d] / (float)lists->count;
+    if (codec->kind == GRAPH_CODE_DOT) {
+        if (!(survey->offset = mem_array_alloc(codec->code_dim, sizeof *survey->offset)))
+            return error_nomem("graph lists");
+        graph_lists_offset(codec, survey->offset);
+    }
+    status = pool_run(pool, lists->count, sketch_task, survey);
+    mem_free(survey->offset);
+    return status;
 }
 
 static vecdb_status learn(struct survey *survey, struct pool *pool)
@@ -213,11 +321,13 @@ static vecdb_status learn(struct survey *survey, struct pool *pool)
 
     TRY(pool_run(pool, lists->count, centroid_task, survey));
     survey->deviations = mem_array_alloc((size_t)lists->count * QUERIES * MEMBERS, sizeof *survey->deviations);
-    status = survey->deviations ? pool_run(pool, lists->count, spread_task, survey) : error_nomem("graph lists");
+    survey->tails = mem_array_zalloc((size_t)lists->count * QUERIES, sizeof *survey->tails);
+    status = survey->deviations && survey->tails ? pool_run(pool, lists->count, spread_task, survey) : error_nomem("graph lists");
     if (status == VECDB_OK)
         find_tail(survey);
     mem_free(survey->deviations);
-    return status;
+    mem_free(survey->tails);
+    return status == VECDB_OK ? make_sketches(survey, pool) : status;
 }
 
 /* ---- making them ---- */
@@ -239,9 +349,9 @@ static vecdb_status divide(const struct graph_state *state, uint64_t seed, struc
         return VECDB_OK;
     count = (size_t)(LISTS_FACTOR * sqrt((double)n));
     input.node_count = n;
-    input.leaf_rows = n / (count < GRAPH_LISTS_MAX / 2 ? count : GRAPH_LISTS_MAX / 2);
+    input.leaf_rows = n / (count < GRAPH_LISTS_MOST ? count : GRAPH_LISTS_MOST);
     TRY(cluster_create(&input, pool, &cluster));
-    status = graph_lists_alloc(cluster.leaf_count, n, codec->stride, out);
+    status = graph_lists_alloc(codec, cluster.leaf_count, n, out);
     if (status == VECDB_OK) {
         (*out)->row_limit = (uint32_t)rows;
         memcpy((*out)->rows, cluster.members, n * sizeof *cluster.members);

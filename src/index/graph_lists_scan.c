@@ -7,27 +7,40 @@
 #include "index/graph_lists.h"
 
 #include "base/mem.h"
+#include "simd/graph.h"
 #include "simd/kernels.h"
 
 #include <math.h>
 
-#define BATCH 64          /* rows scored together */
+#define BATCH 64          /* rows looked at together */
+#define ERRORS 2.0f       /* how far below its estimate a distance may be, in standard deviations of it: */
+#define ERROR 0.603f      /* sqrt(1 - 2 / pi), in units of b times the query's distance from the centroid */
+#define NEAREST_LEAST 12  /* of fewer, too little is known to tell when to end */
 #define OPTIMISM 2.0f     /* lists come by the distance that few of their rows are below: so many spreads */
-#define FIRST_CHECK 24    /* rows scored before it is asked whether to go on; then now and then: */
+#define FIRST_CHECK 48    /* rows scored before it is asked whether to go on; then now and then: */
 #define CHECK_MORE 16
-#define CHECK_SHARE 6     /* each time a sixth more */
+#define CHECK_SHARE 5     /* each time a fifth more */
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
+#define LANES 32          /* sketches compared together */
 #define DEADLINE_LISTS 64
+
+/* A row to be looked at. */
+struct pending {
+    uint32_t row, list;
+    const uint8_t *sketch;
+};
 
 struct list_scan {
     const struct graph_lists_scan *scan;
     struct graph_scratch *scratch;
     float *centre, *slope;    /* per list: where distances lie, and 1 / how they spread */
+    uint32_t *tail;           /* where its list's begins */
     float *ahead, *behind;    /* rows that may pass, and passing rows that were looked at; 0 in the other state */
     uint64_t *heap;           /* lists to come, the next first */
     size_t heap_count;
-    uint32_t *rows, *scores;
-    size_t pending, passed, looked_at, next_check;
+    struct pending *pending;
+    size_t pending_count, passed, looked_at, next_check, nearest;
+    float step, across, scale; /* of the query's planes: a level's size, what they give for a way across, a score's unit */
     double recent_passed, recent_rows;
     float unit;               /* of the scores, in distances of codes */
     int64_t zero;             /* the score of no distance */
@@ -77,6 +90,28 @@ static void choose_unit(struct list_scan *work)
     }
 }
 
+/* The query as planes of bits, into the space of the sketches. */
+static void prepare_planes(struct list_scan *work)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    const struct graph_query *query = work->scan->query;
+    const struct graph_codec *codec = query->codec;
+    float *x = work->scratch->floats;
+
+    work->scale = 1;
+    if (query->kind == GRAPH_CODE_DOT) {
+        float to_steps = query->length > 0 ? codec->radius / (query->length * codec->step) : 0;
+        work->scale = 0.5f * query->length * codec->step / (codec->radius * query->step);
+        for (size_t d = 0; d < codec->code_dim; d++)
+            x[d] = x[d] * to_steps - (codec->mean[d] / codec->step - 128) - lists->center[d];
+    } else
+        for (size_t d = 0; d < codec->code_dim; d++)
+            x[d] = (float)((const uint8_t *)query->code)[d] - lists->center[d];
+    simd_codes()->rotate(x, codec->code_dim, lists->signs);
+    work->step = simd_graph()->sketch_query(x, codec->code_dim, work->scratch->planes);
+    work->across = 7.5f * (float)codec->code_dim * work->step;
+}
+
 static void order_lists(struct list_scan *work)
 {
     const struct graph_lists *lists = work->scan->lists;
@@ -92,6 +127,7 @@ static void order_lists(struct list_scan *work)
         apart = dot ? distance - lists->beyond[i] : distance;
         spread = lists->spread[i] * sqrtf(apart > 1 ? apart : 1);
         work->centre[i] = dot ? distance : distance + lists->beyond[i];
+        work->tail[i] = (uint32_t)(GRAPH_TAIL_STEPS * graph_tail_of(apart, lists->beyond[i]));
         work->slope[i] = GRAPH_TAIL_PER / (spread > 1e-3f ? spread : 1e-3f);
         work->ahead[i] = (float)rows;
         work->behind[i] = 0;
@@ -107,15 +143,56 @@ static void order_lists(struct list_scan *work)
 
 /* ---- rows ---- */
 
+/* The pending rows that may be nearer than the worst found, by their sketches. */
+static size_t choose_rows(struct list_scan *work, uint32_t *out)
+{
+    const struct graph_codec *codec = work->scan->query->codec;
+    size_t words = codec->code_dim / 64, n = 0;
+    const struct graph_pool *pool = &work->scratch->pool;
+    uint32_t *centroids = work->scratch->list_scores, links[LANES], worst = graph_key_score(pool->keys[pool->count - 1]);
+    float a[LANES], b[LANES], room = (float)((int64_t)worst - work->zero) / work->scale;
+
+    for (size_t at = 0; at < work->pending_count; at += LANES) {
+        uint64_t *bits = work->scratch->list_bits;
+        for (size_t i = 0; i < LANES; i++) {
+            const struct pending *pending = &work->pending[at + i];
+            float beyond;
+            links[i] = GRAPH_NONE;
+            a[i] = b[i] = 0;
+            if (at + i >= work->pending_count)
+                continue;
+            links[i] = pending->row;
+            beyond = (float)((int64_t)centroids[pending->list] - work->zero) / work->scale;
+            memcpy(&a[i], pending->sketch, sizeof *a);
+            memcpy(&b[i], pending->sketch + sizeof *a, sizeof *b);
+            a[i] += beyond - b[i] * ERRORS * ERROR * sqrtf(beyond > 0 ? beyond : 0);
+            for (size_t w = 0; w < words; w++)
+                memcpy(&bits[w * LANES + i], pending->sketch + 8 + 8 * w, 8);
+        }
+        n += simd_graph()->sketch_choose(work->scratch->planes, words, links, a, b, bits, LANES, work->step, work->across, room,
+                                         out + n);
+    }
+    return n;
+}
+
 static void score_pending(struct list_scan *work, struct index_counters *counters)
 {
     struct graph_pool *pool = &work->scratch->pool;
+    uint32_t rows[BATCH + 16], scores[BATCH];
+    size_t n = 0;
 
-    graph_scores_ahead(work->scan->query, work->scan->state->layers[0].codes, work->rows, work->pending, work->scores);
-    counters->rows_scored += work->pending;
-    for (size_t i = 0; i < work->pending; i++)
-        graph_pool_insert(pool, graph_key(work->scores[i], work->rows[i]));
-    work->pending = 0;
+    if (!work->pending_count)
+        return;
+    if (pool->count == pool->capacity && work->pending[0].sketch)
+        n = choose_rows(work, rows);
+    else
+        for (; n < work->pending_count; n++)
+            rows[n] = work->pending[n].row;
+    graph_scores_ahead(work->scan->query, work->scan->state->layers[0].codes, rows, n, scores);
+    counters->rows_scored += n;
+    for (size_t i = 0; i < n; i++)
+        graph_pool_insert(pool, graph_key(scores[i], rows[i]));
+    work->pending_count = 0;
 }
 
 /* Rows that came after the lists. */
@@ -125,8 +202,8 @@ static vecdb_status scan_newer(struct list_scan *work, struct index_counters *co
     size_t count = __atomic_load_n(&work->scan->state->layers[0].count, __ATOMIC_ACQUIRE), row = work->scan->lists->row_limit;
 
     for (; (row = bitmap_next(search->allowed, count, row)) < count; row++) {
-        work->rows[work->pending++] = (uint32_t)row;
-        if (work->pending == BATCH) {
+        work->pending[work->pending_count++] = (struct pending){(uint32_t)row, 0, NULL};
+        if (work->pending_count == BATCH) {
             score_pending(work, counters);
             TRY(deadline_check(search->deadline));
         }
@@ -139,14 +216,17 @@ static void scan_list(struct list_scan *work, size_t list, struct index_counters
 {
     const struct graph_lists *lists = work->scan->lists;
     const uint64_t *allowed = work->scan->search->allowed;
+    size_t size = graph_sketch_size(work->scan->query->codec);
     size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
 
     for (size_t i = from; i < to; i++) {
-        work->rows[work->pending] = lists->rows[i];
+        const uint8_t *sketch = lists->sketches + i * size;
         if (!bitmap_get(allowed, lists->rows[i]))
             continue;
         passed++;
-        if (++work->pending == BATCH)
+        simd_prefetch(sketch, size);
+        work->pending[work->pending_count++] = (struct pending){lists->rows[i], (uint32_t)list, sketch};
+        if (work->pending_count == BATCH)
             score_pending(work, counters);
     }
     work->ahead[list] = 0;
@@ -165,21 +245,20 @@ static double expected_ahead(const struct list_scan *work)
 {
     const struct graph_lists *lists = work->scan->lists;
     const struct index_search *search = work->scan->search;
-    const float *tail = lists->tail;
     double left = (double)search->allowed_count - (double)work->passed, rows = (double)lists->row_count - (double)work->looked_at;
     double share = rows > 0 && left > 0 ? left / rows : 0, recent = work->recent_passed / (work->recent_rows + 1);
-    int64_t worst = graph_key_score(work->scratch->pool.keys[search->k - 1]);
+    int64_t worst = graph_key_score(work->scratch->pool.keys[work->nearest - 1]);
     float kth = (float)(worst - work->zero) * work->unit, ahead = 0, behind = 0;
 
     for (size_t i = 0; i < lists->count; i++) {
         float at = (kth - work->centre[i]) * work->slope[i] - GRAPH_TAIL_FROM * GRAPH_TAIL_PER, expected;
         at = at < 0 ? 0 : at > GRAPH_TAIL_STEPS - 1 ? GRAPH_TAIL_STEPS - 1 : at;
-        expected = tail[(size_t)at];
+        expected = lists->tail[work->tail[i] + (size_t)at];
         ahead += work->ahead[i] * expected;
         behind += work->behind[i] * expected;
     }
     share = share > recent ? share : recent < 1 ? recent : 1;
-    return share * (double)ahead * ((double)search->k + 1) / ((double)behind + 1) / (double)search->k;
+    return share * (double)ahead * ((double)work->nearest + 1) / ((double)behind + 1) / (double)work->nearest;
 }
 
 static bool enough(struct list_scan *work, struct index_counters *counters)
@@ -188,10 +267,10 @@ static bool enough(struct list_scan *work, struct index_counters *counters)
         return false;
     score_pending(work, counters);
     work->next_check = work->passed + work->passed / CHECK_SHARE + CHECK_MORE;
-    return work->scratch->pool.count >= work->scan->search->k && expected_ahead(work) <= work->scan->miss;
+    return work->scratch->pool.count >= work->nearest && expected_ahead(work) <= work->scan->miss;
 }
 
-static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists)
+static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_t words)
 {
     if (scratch->list_room >= lists)
         return VECDB_OK;
@@ -199,10 +278,12 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists)
     mem_free(scratch->list_floats);
     mem_free(scratch->list_scores);
     mem_free(scratch->list_heap);
+    mem_free(scratch->list_bits);
     scratch->list_floats = mem_array_alloc(lists, 4 * sizeof *scratch->list_floats);
-    scratch->list_scores = mem_array_alloc(lists, sizeof *scratch->list_scores);
+    scratch->list_scores = mem_array_alloc(lists, 2 * sizeof *scratch->list_scores);
     scratch->list_heap = mem_array_alloc(lists, sizeof *scratch->list_heap);
-    if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap)
+    scratch->list_bits = mem_aligned_alloc(64, LANES * words * sizeof *scratch->list_bits);
+    if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap || !scratch->list_bits)
         return error_nomem("graph search");
     scratch->list_room = lists;
     return VECDB_OK;
@@ -211,20 +292,24 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists)
 vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch,
                               struct index_counters *counters)
 {
-    size_t count = scan->lists->count, lists = 0;
-    uint32_t rows[BATCH], scores[BATCH];
-    struct list_scan work = {.scan = scan, .scratch = scratch, .rows = rows, .scores = scores, .next_check = FIRST_CHECK};
+    size_t count = scan->lists->count, lists = 0, k = scan->search->k;
+    struct pending pending[BATCH + LANES];
+    struct list_scan work = {.scan = scan, .scratch = scratch, .pending = pending, .next_check = FIRST_CHECK};
 
-    TRY(scan_room(scratch, count));
+    TRY(scan_room(scratch, count, scan->query->codec->code_dim / 64));
+    work.nearest = k > NEAREST_LEAST ? k : NEAREST_LEAST;
+    TRY(graph_scratch_pool(scratch, work.nearest > scan->want ? work.nearest : scan->want));
     work.centre = scratch->list_floats;
     work.slope = work.centre + count;
     work.ahead = work.slope + count;
     work.behind = work.ahead + count;
+    work.tail = scratch->list_scores + count;
     work.heap = scratch->list_heap;
     scratch->pool.count = scratch->pool.cursor = 0;
-    scratch->pool.capacity = scan->want;
+    scratch->pool.capacity = work.nearest > scan->want ? work.nearest : scan->want;
     choose_unit(&work);
     order_lists(&work);
+    prepare_planes(&work);
     counters->rows_scored += count;
     TRY(scan_newer(&work, counters));
     while (work.heap_count && !enough(&work, counters)) {
@@ -233,5 +318,7 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
             TRY(deadline_check(scan->search->deadline));
     }
     score_pending(&work, counters);
+    if (scratch->pool.count > scan->want)
+        scratch->pool.count = scan->want;
     return VECDB_OK;
 }

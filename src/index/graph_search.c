@@ -26,7 +26,8 @@
 #define POOL_FACTOR 4      /* candidates kept, in multiples of ef, as most need not pass */
 #define POOL_MORE 4096     /* but no more than so many beyond ef: inserting takes as long as the pool */
 #define LISTS_LEAST 1000   /* passing rows from which on lists are scanned rather than all of them */
-#define MISS_FACTOR 2      /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
+#define LISTS_SHARE 0.5    /* share of passing rows, of all or near the query, from which on a plain walk is cheaper than lists */
+#define MISS_FACTOR 1.4    /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
 #define MISS_LEAST 0.002
 #define SCAN_BLOCK 256
 #define SCAN_AHEAD 8       /* rows fetched before they are scored */
@@ -52,6 +53,7 @@ void graph_scratch_free(struct graph_scratch *scratch)
     mem_free(scratch->list_floats);
     mem_free(scratch->list_scores);
     mem_free(scratch->list_heap);
+    mem_free(scratch->list_bits);
     mem_free(scratch->gathered);
     mem_free(scratch->distances);
     mem_free(scratch);
@@ -594,15 +596,17 @@ static enum engine choose_engine(const struct search_task *task, const struct gr
         passing += node_passes(task, graph_key_node(pool->keys[i]));
     local = (double)passing / (double)nearest;
     walk = plain / (local > 1.0 / 64 ? local : 1.0 / 64);
-    stepping = STEPPING_COST * plain;
+    stepping = task->lists ? INFINITY : STEPPING_COST * plain;
     if (local < 0.5 * allowed / (double)(layer_count(&task->state->layers[0]) + 1))
         stepping = INFINITY;
-    *budget = scored + (walk > scan ? walk : scan);
+    *budget = scored + (walk > scan || task->lists ? walk : scan);
     counters->probes++;
     counters->near_share += local;
     counters->plain_cost += walk;
     counters->stepping_cost += stepping < INFINITY ? stepping : 0;
     counters->scan_cost += scan;
+    if (task->lists)
+        return local >= LISTS_SHARE ? PLAIN_WALK : LISTS;
     return walk <= stepping && walk <= scan ? PLAIN_WALK : stepping <= scan ? STEPPING_WALK : SCAN;
 }
 
@@ -648,7 +652,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
         if (hops == PROBE_HOPS)
             *engine = choose_engine(task, pool, scored, &budget, counters);
         if (scored > budget)
-            *engine = SCAN;
+            *engine = task->lists ? LISTS : SCAN;
         if (*engine != PLAIN_WALK)
             return VECDB_OK;
         pool->keys[pool->cursor++] |= 1;
@@ -682,7 +686,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
         }
     }
     if (dropped || passing->count < keep) /* it ended without having seen what it needs */
-        *engine = SCAN;
+        *engine = task->lists ? LISTS : SCAN;
     return VECDB_OK;
 }
 
@@ -701,7 +705,6 @@ static vecdb_status scan_lists(const struct search_task *task, struct graph_scra
 
     if (scan.miss < MISS_LEAST)
         scan.miss = MISS_LEAST;
-    TRY(graph_scratch_pool(scratch, want));
     return graph_lists_scan(&scan, scratch, counters);
 }
 
@@ -712,9 +715,9 @@ static vecdb_status search_filtered(const struct search_task *task, struct graph
     const struct graph_pool *pool = &scratch->pool;
     enum engine engine = SCAN;
 
-    if (task->lists && (double)task->search->allowed_count > LISTS_LEAST) {
+    if (task->lists && task->search->allowed_count > LISTS_LEAST &&
+        (double)task->search->allowed_count < LISTS_SHARE * (double)layer_count(&task->state->layers[0])) {
         engine = LISTS;
-        TRY(scan_lists(task, scratch, query, want, counters));
     } else if (!better_scanned(task)) {
         TRY(graph_scratch_pool(scratch, plain_pool(task->ef)));
         TRY(walk_plain(task, scratch, query, want, &engine, counters));
@@ -731,7 +734,9 @@ static vecdb_status search_filtered(const struct search_task *task, struct graph
         *count = unroll(task, &scratch->passing, want, scratch->hits);
         return VECDB_OK;
     }
-    if (engine == SCAN)
+    if (engine == LISTS)
+        TRY(scan_lists(task, scratch, query, want, counters));
+    else
         TRY(scan_codes(task, scratch, query, want, counters));
     for (*count = 0; *count < pool->count; ++*count)
         scratch->hits[*count] = (struct hit){graph_codec_distance(&task->state->codec, graph_key_score(pool->keys[*count])),

@@ -36,7 +36,7 @@ struct graph_scratch {
     size_t hit_room;
     float *list_floats;  /* of a scan of lists: four per list */
     uint32_t *list_scores;
-    uint64_t *list_heap;
+    uint64_t *list_heap, *list_bits;
     size_t list_room;
     uint32_t *gathered;  /* rows to score exactly, as many as hits */
     float *distances;

@@ -464,6 +464,24 @@ static void drop_uncovered(struct hit *hits, size_t *count, size_t covered)
     *count = kept;
 }
 
+/* An index finds the nearest, or nearly so; that it found all within a radius it cannot know. So where it found fewer than
+ * were asked for, the rows are scanned. */
+static vecdb_status complete_range(const struct view_search *task, const struct index_search *by_index, struct part *part,
+                                   struct search_counters *counters)
+{
+    struct index_search one = *by_index;
+
+    one.query_count = 1;
+    one.params = NULL;
+    for (size_t q = 0; q < by_index->query_count; q++) {
+        one.queries = (const uint8_t *)by_index->queries + q * by_index->query_stride;
+        if (part->counts[q] < by_index->k) /* hits of by_index->k a query still */
+            TRY(flat_search(&task->vectors, task->search->metric, &one, part->hits + q * by_index->k, &part->counts[q],
+                            &counters->index));
+    }
+    return VECDB_OK;
+}
+
 /* Search an index for its first `covered` rows. `by_index` has their number for allowed_count. */
 static vecdb_status search_covered(const struct view_search *task, const struct index_ref *ref, size_t covered,
                                    struct index_search *by_index, struct part *part, struct search_counters *counters)
@@ -490,6 +508,8 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
     else
         return status;
     status = ref->index->ops->search(ref->index, by_index, part->hits, part->counts, &counters->index);
+    if (status == VECDB_OK && by_index->has_radius)
+        status = complete_range(task, by_index, part, counters);
     mem_free(front);
     return status;
 }

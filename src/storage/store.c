@@ -2,25 +2,17 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "storage/file_list.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define LOCK_NAME "LOCK"
 #define REFRESH_TRIES 20 /* readers: how often the writer may overtake one opening */
-
-struct names { /* of files to remove: kind and id of each */
-    struct {
-        enum file_kind kind;
-        uint64_t id;
-    } *items;
-    size_t count, room;
-};
 
 struct store {
     struct dir dir;
@@ -44,99 +36,13 @@ struct store {
 
     pthread_mutex_t files_lock;
     unsigned holds;              /* files_lock */
-    struct names kept;           /* files_lock: to remove when nobody holds */
+    struct file_list kept;           /* files_lock: to remove when nobody holds */
 
     struct buf listing;          /* names found by opening, until recovery is done */
     bool copy_missing;           /* of the manifest: publish anew */
     struct store_recovery recovery;
     uint64_t follow_id, follow_offset, follow_lsn; /* readers: where store_follow() goes on */
 };
-
-/* -- names to remove */
-
-static vecdb_status names_reserve(struct names *names, size_t extra)
-{
-    size_t bytes;
-    void *grown;
-
-    if (names->count + extra <= names->room)
-        return VECDB_OK;
-    if (!mem_array_size(names->count + extra, sizeof *names->items, &bytes) ||
-        !(grown = mem_realloc(names->items, bytes)))
-        return error_nomem("list of files");
-    names->items = grown;
-    names->room = names->count + extra;
-    return VECDB_OK;
-}
-
-static vecdb_status names_add(void *context, enum file_kind kind, const struct manifest_file *file)
-{
-    struct names *names = context;
-
-    TRY(names_reserve(names, 1));
-    names->items[names->count].kind = kind;
-    names->items[names->count++].id = file->id;
-    return VECDB_OK;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    uint64_t x = ((const uint64_t *)a)[1], y = ((const uint64_t *)b)[1]; /* the id follows the kind */
-
-    return x < y ? -1 : x > y;
-}
-
-static bool names_has(const struct names *sorted, uint64_t id)
-{
-    size_t low = 0, high = sorted->count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (sorted->items[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < sorted->count && sorted->items[low].id == id;
-}
-
-/* Ids of all files that a manifest names, sorted. */
-static vecdb_status names_of(const struct manifest *manifest, struct names *out)
-{
-    _Static_assert(sizeof *out->items == 16, "compare_names() looks at the second half");
-    vecdb_status status = manifest_each_file(manifest, names_add, out);
-
-    if (status == VECDB_OK && out->count)
-        qsort(out->items, out->count, sizeof *out->items, compare_names);
-    return status;
-}
-
-/* Files that `from` names and `to` does not. */
-static vecdb_status names_dropped(const struct manifest *from, const struct manifest *to, struct names *out)
-{
-    struct names before = {0}, after = {0};
-    vecdb_status status = names_of(from, &before);
-
-    if (status == VECDB_OK)
-        status = names_of(to, &after);
-    for (size_t i = 0; i < before.count && status == VECDB_OK; i++)
-        if (!names_has(&after, before.items[i].id))
-            status = names_add(out, before.items[i].kind, &(struct manifest_file){.id = before.items[i].id});
-    mem_free(before.items);
-    mem_free(after.items);
-    return status;
-}
-
-static void remove_names(struct store *store, struct names *names)
-{
-    char name[FILE_NAME_SIZE];
-
-    for (size_t i = 0; i < names->count; i++) {
-        format_file_name(names->items[i].kind, names->items[i].id, name);
-        (void)dir_unlink(&store->dir, name); /* what stays is removed by the next opening */
-    }
-    names->count = 0;
-}
 
 /* -- manifests on disk */
 
@@ -231,7 +137,7 @@ static vecdb_status write_copy(struct store *store, uint64_t generation, char co
 static vecdb_status publish(struct store *store, struct manifest *draft)
 {
     struct buf bytes = {0};
-    struct names dropped = {0};
+    struct file_list dropped = {0};
     char name[FILE_NAME_SIZE];
     vecdb_status status;
     uint64_t old = store->current.generation;
@@ -250,13 +156,13 @@ static vecdb_status publish(struct store *store, struct manifest *draft)
     if (status == VECDB_OK)
         status = manifest_encode(draft, &bytes);
     if (status == VECDB_OK)
-        status = names_dropped(&store->current, draft, &dropped);
+        status = file_list_dropped(&store->current, draft, &dropped);
     pthread_mutex_lock(&store->files_lock);
     if (status == VECDB_OK)
-        status = names_reserve(&store->kept, dropped.count); /* so that nothing can fail once it is published */
+        status = file_list_reserve(&store->kept, dropped.count); /* so that nothing can fail once it is published */
     pthread_mutex_unlock(&store->files_lock);
     if (status == VECDB_OK && (PLANTED(3) || PLANTED(4)))
-        remove_names(store, &dropped);
+        file_list_remove(&store->dir, &dropped);
     if (status == VECDB_OK && !PLANTED(2))
         status = sync_directory(store);
     if (status == VECDB_OK)
@@ -293,7 +199,7 @@ static vecdb_status publish(struct store *store, struct manifest *draft)
         memcpy(store->kept.items + store->kept.count, dropped.items, dropped.count * sizeof *dropped.items);
         store->kept.count += dropped.count;
     } else {
-        remove_names(store, &dropped);
+        file_list_remove(&store->dir, &dropped);
     }
     pthread_mutex_unlock(&store->files_lock);
 out:
@@ -609,8 +515,8 @@ static vecdb_status replay_logs(struct store *store, struct replay *replay, uint
 /* Whether the directory holds files of ours that the manifest does not name. */
 static vecdb_status find_orphans(struct store *store, bool remove, size_t *count)
 {
-    struct names live = {0};
-    vecdb_status status = names_of(&store->current, &live);
+    struct file_list live = {0};
+    vecdb_status status = file_list_of(&store->current, &live);
 
     *count = 0;
     if (status == VECDB_OK)
@@ -623,7 +529,7 @@ static vecdb_status find_orphans(struct store *store, bool remove, size_t *count
             if (manifest_file_parse(name, &id, &copy, &temporary))
                 orphan = temporary || (id != store->current.generation && id != store->previous_generation);
             else
-                orphan = format_file_parse(name, &kind, &id) && !names_has(&live, id);
+                orphan = format_file_parse(name, &kind, &id) && !file_list_has(&live, id);
             if (!orphan)
                 continue;
             if (!remove || dir_unlink(&store->dir, name) == VECDB_OK)
@@ -893,7 +799,7 @@ void store_let_files_go(struct store *store)
 {
     pthread_mutex_lock(&store->files_lock);
     if (--store->holds == 0)
-        remove_names(store, &store->kept);
+        file_list_remove(&store->dir, &store->kept);
     pthread_mutex_unlock(&store->files_lock);
 }
 

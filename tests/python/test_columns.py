@@ -371,15 +371,38 @@ class NumpyVectors(unittest.TestCase):
         for view in (matrix, matrix[2:], matrix[::2], matrix[3:4]):  # whole, a slice, every other row, one
             self.assertEqual(encode_vectors(self.field, view).address, view.ctypes.data)
 
+    def test_lists_that_are_no_numbers(self):
+        for row, message in (
+            ([1.0, None, 2.0, 3.0], "a vector element is NoneType: None"),
+            ([1.0, "2", 3.0, 4.0], "a vector element is str: '2'"),
+            ([1.0, 10**400, 3.0, 4.0], "a vector element is too great for a float"),
+        ):
+            with self.assertRaises(vecdb.FieldTypeError) as caught:
+                encode_vectors(self.field, [[1, 2, 3, 4], row])
+            self.assertIn(f"row 1: {message}", str(caught.exception))
+            self.assertEqual(caught.exception.row, 1)
+        packed = encode_vectors(self.field, [[1, True, np.float32(2.5), np.int64(7)], (0.1, 1e300, float("nan"), -0.0)])
+        self.assertEqual(packed.keep[0].tolist(), [1.0, 1.0, 2.5, 7.0])
+        self.assertTrue(np.array_equal(packed.keep[1], np.array([0.1, np.inf, np.nan, -0.0], np.float32), equal_nan=True))
+        mixed = encode_vectors(self.field, [[1, 2, 3, 4], np.array([5, 6, 7, 8])])
+        self.assertEqual(mixed.keep.tolist(), [[1, 2, 3, 4], [5, 6, 7, 8]])
+
     def test_torch(self):
         try:
             import torch
-        except ImportError:
-            self.skipTest("torch is not installed")
+        except Exception as problem:  # also when it is there and lacks the libraries of its GPU
+            self.skipTest("torch is not installed" if isinstance(problem, ImportError) else f"torch cannot be loaded: {problem}")
         tensor = torch.arange(8, dtype=torch.float32).reshape(2, 4)
         self.assertEqual(encode_vectors(self.field, tensor).address, tensor.data_ptr())
         field = Field("v", "BFLOAT16_VECTOR", dim=4)
         self.assertEqual(np.array(round_trip(field, tensor.to(torch.bfloat16))).tolist(), tensor.tolist())
+        wide = torch.nn.functional.normalize(torch.randn(100, 16), dim=1)
+        with vecdb.open() as db:
+            c = db.create_collection("t", [Field("id", "INT64", primary_key=True), Field("v", "FLOAT_VECTOR", dim=16)])
+            c.insert({"id": torch.arange(100), "v": wide})
+            c.create_index("v", "FLAT", metric_type="COSINE")
+            self.assertEqual(c.search(wide[:20], 1).ids[:, 0].tolist(), list(range(20)))
+            self.assertEqual(c.search(wide[7].requires_grad_(True), 1)[0][0].id, 7)
 
 
 class Batches(unittest.TestCase):

@@ -90,7 +90,7 @@ class Quick(Facade):
         self.fails(1100, lambda: self.client.create_collection("1 bad", dimension=4))
         self.fails(1100, lambda: self.client.create_collection("a", dimension=-4) if False else self.client.create_collection("a", dimension=40000))
         self.quick(0)
-        self.fails(65535, lambda: self.quick(0))
+        self.fails(65535, lambda: self.client.create_collection("quick", dimension=5))
 
     def test_metric(self):
         self.quick(5, metric_type="L2")

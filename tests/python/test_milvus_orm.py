@@ -223,8 +223,12 @@ class Collections(Orm):
     def test_upkeep(self):
         collection = self.words(3)
         collection.flush()
-        collection.set_properties({"collection.ttl.seconds": 60})
-        self.assertEqual(collection.describe()["properties"], {"collection.ttl.seconds": "60"})
+        collection.set_properties({"mmap.enabled": True, "collection.ttl.seconds": 0})
+        self.assertEqual(collection.describe()["properties"], {"mmap.enabled": "True", "collection.ttl.seconds": "0"})
+        for seconds in (60, "60", "soon"):
+            with self.assertRaisesRegex(MilvusException, "collection.ttl.seconds"):
+                collection.set_properties({"collection.ttl.seconds": seconds})
+        self.assertEqual(collection.describe()["properties"]["collection.ttl.seconds"], "0")
         self.assertEqual(len(collection.get_replicas().groups), 1)
         with self.assertRaises(MilvusException):
             collection.load(replica_number=2)

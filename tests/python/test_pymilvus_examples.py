@@ -29,7 +29,6 @@ TEXT_MATCH = "there are no text indexes", r"text_match needs a text index"
 IMPORT = "bulk import needs a server", r"bulk import|TEXTEMBEDDING\): not supported|No module named '(minio|pytz|tensorflow|examples)'"
 MODEL = "pymilvus.model is a package of its own", r"No module named '[\w.]*\.model'"
 GPU = "there is no GPU", r"index type GPU_\w+ is unknown"
-TIMES = "TIMESTAMPTZ is not there", r"TIMESTAMPTZ: not supported by vecdb|No module named 'pytz'"
 
 #: Example: (why it cannot end well, what it must say).
 CANNOT = {
@@ -87,17 +86,14 @@ CANNOT = {
     "struct_example.py": ("struct fields are not there", r"structs?\b.*not supported by vecdb"),
     "text_embedding.py": FUNCTIONS,
     "text_match.py": TEXT_MATCH,
-    "timestamptz.py": TIMES,
-    "timestamptz_insert.py": TIMES,
-    "timestamptz_meta.py": TIMES,
-    "timestamptz_search_query.py": TIMES,
 }
 
 #: Examples that this package promises to run: never in CANNOT, but for what is said there of nullable_vector.
 PROMISED = (
     "simple simple_auto_id customize_schema customize_schema_auto_id customize_schema_id index index_params hybrid_search "
     "iterator/iterator partition alias orm/hello_milvus search_group_by search_with_template_expression non_ascii_encode "
-    "database compact flush simple_async simple_async2 simple_partial_update test_bitmap_index orm/collection"
+    "database compact flush simple_async simple_async2 simple_partial_update test_bitmap_index orm/collection timestamptz "
+    "timestamptz_insert timestamptz_meta timestamptz_search_query"
 ).split()
 
 

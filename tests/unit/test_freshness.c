@@ -316,12 +316,58 @@ static void test_together_on_disk(void **state)
     remove_directory(directory);
 }
 
+/* ---- writers keep pace with the indexes, while somebody searches ---- */
+
+static void *keep_searching(void *context)
+{
+    float query[DIM] = {0};
+    int64_t found[10];
+
+    while (!atomic_load(&over))
+        (void)search(shared, query, "ef=16", false, found);
+    return NULL;
+}
+
+/* How many of some batches were all taken in, but for fresh_rows, when their insert returned. */
+static size_t kept_pace(uint32_t fresh_rows)
+{
+    vecdb_open_options options = VECDB_OPEN_OPTIONS_INIT;
+    size_t kept = 0;
+    pthread_t thread;
+    vecdb_db *db;
+
+    options.fresh_rows = fresh_rows;
+    assert_done(vecdb_open(NULL, &options, &db));
+    shared = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+    create_index(shared, "HNSW");
+    assert_done(insert(shared, 0, 8 * BATCH));
+    wait_until_indexed(shared, 8 * BATCH);
+    atomic_store(&over, false);
+    assert_int_equal(pthread_create(&thread, NULL, keep_searching, NULL), 0);
+    usleep(20000);
+    for (int64_t i = 0; i < 10; i++) {
+        assert_done(insert(shared, (8 + i) * BATCH, BATCH));
+        kept += stat_of(shared, "rows") - stat_of(shared, "indexed_rows") <= 500;
+    }
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    assert_done(vecdb_collection_close(&shared));
+    assert_done(vecdb_close(&db));
+    return kept;
+}
+
+static void test_pace(void **state)
+{
+    assert_true(kept_pace(500) > 0); /* not all: a wait has its end, which a slow machine may come to */
+    (void)kept_pace(UINT32_MAX); /* nobody waits; what was taken in meanwhile is not to be told */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_on_disk),
         cmocka_unit_test(test_lists),          cmocka_unit_test(test_together_in_memory),
-        cmocka_unit_test(test_together_on_disk),
+        cmocka_unit_test(test_together_on_disk), cmocka_unit_test(test_pace),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,9 +189,10 @@ static void test_each_field_broken(void **state)
     BREAK32(232, 50, "50 nodes in layer 5");
     BREAK32(236, 9, "degree 9 in layer 5");
     BREAK32(344, 65, "entry beam 65");
-    data[348] = 1;
+    BREAK32(348, 1, "lists");
+    data[352] = 1;
     fix_hash(data);
-    expect_corrupt(&f, data, "byte 348", __LINE__);
+    expect_corrupt(&f, data, "byte 352", __LINE__);
     data[511] = 255;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 511", __LINE__);

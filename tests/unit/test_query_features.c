@@ -583,8 +583,11 @@ static void test_choice(void **state)
         const char *filter, *chosen;
     } cases[] = {{NULL, "plain_walks"},
                  {"id % 2 == 0", "plain_walks"},
-                 {"id < 6000", "plain_walks"},    /* all the near ones pass */
-                 {"id >= 14000", "code_scans"},   /* none of them */
+                 {"id < 14000", "plain_walks"},   /* all the near ones pass */
+                 {"id >= 6000", "list_scans"},    /* none of them, though most others do */
+                 {"id < 6000", "list_scans"},
+                 {"id >= 14000", "list_scans"},
+                 {"id % 10 == 0", "list_scans"},
                  {"id % 20 == 0", "code_scans"},  /* few */
                  {"id == 7", "row_scans"}};
     const float query[DIM] = {100, 0, 0, 1};

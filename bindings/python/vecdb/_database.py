@@ -215,6 +215,7 @@ def open(
     create: bool = True,
     in_heap: bool = False,
     lock_timeout: float = 0,
+    fresh_rows: Optional[int] = 0,
 ) -> Database:
     """Open a database, creating its directory when there is none; without a path it lives in memory.
 
@@ -226,6 +227,9 @@ def open(
     create        False: a directory without a database is an error
     in_heap       read files into memory instead of mapping them
     lock_timeout  seconds to wait for another process to let go
+    fresh_rows    rows not in an index yet beside which a search is to find itself at most: inserts wait for the indexes
+                  while there are more and others search, a millisecond a row and a second at most; 0: 16384, None:
+                  never wait
     """
     options = c.OpenOptions()
     options.size = sizeof(c.OpenOptions)
@@ -233,11 +237,14 @@ def open(
         (c.OPEN_READ_ONLY if read_only else 0) | (0 if create else c.OPEN_NO_CREATE) | (c.OPEN_IN_HEAP if in_heap else 0)
     )
     options.durability = durability_code(durability)
-    for what, value in (("threads", threads), ("memory_limit", memory_limit)):
+    if fresh_rows is None:
+        fresh_rows = 2**32 - 1
+    for what, value in (("threads", threads), ("memory_limit", memory_limit), ("fresh_rows", fresh_rows)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise InvalidError(f"{what} is {value!r}; it must be a whole number from 0")
     options.threads = min(threads, 2**32 - 1)
     options.memory_limit = min(memory_limit, 2**64 - 1)
+    options.fresh_rows = min(fresh_rows, 2**32 - 1)
     options.lock_timeout_ms = max(0, min(int(lock_timeout * 1000), 2**32 - 1))
     name = None if path is None else os.fspath(path)
     if name == ":memory:":

@@ -146,6 +146,7 @@ class OpenOptions(Structure):
         ("threads", c_uint32),
         ("memory_limit", c_uint64),
         ("lock_timeout_ms", c_uint32),
+        ("fresh_rows", c_uint32),
     ]
 
 

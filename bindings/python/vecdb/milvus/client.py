@@ -484,6 +484,7 @@ class MilvusClient:
             offset=kwargs.get("offset"),
             filter_params=kwargs.get("filter_params"),
             order_by=order_text(kwargs.get("order_by") or kwargs.get("order_by_fields")),
+            more=kwargs,
         )
 
     def get(
@@ -500,7 +501,7 @@ class MilvusClient:
             ids = [ids]
         if not ids:
             return []
-        return self._base.query(collection_name, "", output_fields, ids=ids, partitions=partition_names)
+        return self._base.query(collection_name, "", output_fields, ids=ids, partitions=partition_names, more=kwargs)
 
     def query_iterator(
         self,
@@ -619,9 +620,7 @@ class MilvusClient:
 
     def alter_database_properties(self, db_name: str, properties: Dict[str, Any], **kwargs: Any) -> None:
         """Keep properties with a database."""
-        base = self._get_connection().store.base(db_name)
-        base.meta["properties"].update(properties)
-        base.save()
+        self._get_connection().store.base(db_name).alter(properties)
 
     def drop_database_properties(self, db_name: str, property_keys: List[str], **kwargs: Any) -> None:
         """Forget properties of a database."""

@@ -24,9 +24,7 @@ def list_database(using: str = "default", timeout: Optional[float] = None) -> Li
 
 
 def set_properties(db_name: str, properties: Dict[str, Any], using: str = "default", timeout: Optional[float] = None) -> None:
-    base = connections.fetch(using).store.base(db_name)
-    base.meta["properties"].update(properties)
-    base.save()
+    connections.fetch(using).store.base(db_name).alter(properties)
 
 
 def describe_database(db_name: str, using: str = "default", timeout: Optional[float] = None) -> Dict[str, Any]:

@@ -7,6 +7,7 @@ vecdb does not (index parameters as given, load state, properties) is in milvus.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -55,6 +56,7 @@ from .schema import (
     WeightedRanker,
     index_config,
 )
+from .times import Times, filter_text, from_micros, to_micros, zone_of
 from .types import VECTOR_TYPES, ConsistencyLevel, DataType, FieldOp, FieldOpType, LoadState
 
 DEFAULT_DB = "default"
@@ -148,6 +150,7 @@ class Store:
         with self._lock:
             if name == DEFAULT_DB or self._exists(name):
                 raise MilvusException(UNEXPECTED, f"database already exist: {name}")
+            zone_of((properties or {}).get("timezone"))
             base = Base(self, name, self._directory(name))
             base.meta["properties"] = dict(properties or {})
             base.save()
@@ -233,6 +236,12 @@ class Base:
                 json.dump(self.meta, file, indent=1)
             os.replace(scratch, path)
 
+    def alter(self, properties: Mapping[str, Any]) -> None:
+        """Keep properties with the database."""
+        zone_of(properties.get("timezone"))
+        self.meta["properties"].update(properties)
+        self.save()
+
     def about(self, name: str) -> Dict[str, Any]:
         """Milvus' facts about a collection."""
         facts: Dict[str, Any] = self.meta["collections"].setdefault(name, {})
@@ -312,10 +321,15 @@ class Base:
         for function in schema.functions:
             raise unsupported(f"function {function.name!r} ({function.type.name})")
         if self.real_name(name) is not None:
+            if name in self.names() and self._same(name, schema):
+                return  # as on a server, the same again is no mistake
             raise MilvusException(UNEXPECTED, f"create duplicate collection with different parameters, collection: {name}")
+        check_properties(properties or {})
         schema.verify()
         level = ConsistencyLevel.of(consistency_level)
-        fields = [native_field(field) for field in schema.fields]
+        zone = (properties or {}).get("timezone") or self.meta["properties"].get("timezone")
+        zone_of(zone)
+        fields = [native_field(field, zone) for field in schema.fields]
         keyed = any(field.is_partition_key for field in schema.fields)
         if num_partitions and not keyed:
             num_partitions = None  # a server ignores it too
@@ -339,8 +353,14 @@ class Base:
             field.name: {key: field.params[key] for key in field.params if key not in ("dim", "max_length", "max_capacity")}
             for field in schema.fields
         }
+        facts["times"] = [field.name for field in schema.fields if field.dtype == DataType.TIMESTAMPTZ]
         facts["created"] = int(time.time() * 1000)
         self.save()
+
+    def _same(self, name: str, schema: CollectionSchema) -> bool:
+        """Whether a collection has this schema."""
+        mine, other = self.schema(name).to_dict(), schema.to_dict()
+        return all(mine.get(key) == other.get(key) for key in ("fields", "enable_dynamic_field"))
 
     def drop(self, name: str) -> None:
         real = self.real_name(name)
@@ -408,10 +428,24 @@ class Base:
             raise
         self.drop(real)
 
+    def times(self, name: str) -> Optional[Times]:
+        """The collection's TIMESTAMPTZ fields; None when there are none, as mostly."""
+        names = self.meta["collections"].get(name, {}).get("times")
+        if not names:
+            return None
+        facts = self.about(name)
+        return Times(names, facts["properties"].get("timezone") or self.meta["properties"].get("timezone"))
+
+    def filter(self, name: str, text: Optional[str]) -> Optional[str]:
+        """A filter as the library takes it."""
+        times = self.times(name) if text and isinstance(text, str) else None
+        return filter_text(text, times.zone) if times is not None else text
+
     def schema(self, name: str) -> CollectionSchema:
         real = self.require(name)
         found = self.native(real).schema
         extra = self.about(real).get("fields", {})
+        times = self.times(real)
         fields = []
         for field in found.fields:
             options: Dict[str, Any] = dict(extra.get(field.name, {}))
@@ -427,10 +461,13 @@ class Base:
             if field.primary_key:
                 options["is_primary"] = True
                 options["auto_id"] = field.auto_id
+            timed = times is not None and field.name in times.names
+            if timed and times is not None and field.default is not None:
+                options["default_value"] = from_micros(field.default, times.zone)
             fields.append(
                 FieldSchema(
                     field.name,
-                    DataType(int(field.type)),
+                    DataType.TIMESTAMPTZ if timed else DataType(int(field.type)),
                     field.description,
                     nullable=field.nullable,
                     is_partition_key=field.partition_key,
@@ -551,7 +588,8 @@ class Base:
     def insert_rows(self, name: str, data: Any, partition: Optional[str] = None) -> List[Any]:
         """Insert as Milvus does: a key that is there already is written over."""
         collection = self.native(name)
-        rows = checked_rows(collection.schema, data)
+        times = self.times(collection.name)
+        rows = checked_rows(collection.schema, times.rows(as_rows(data)) if times else data)
         if not rows:
             return []
         primary = collection.schema.primary
@@ -566,6 +604,9 @@ class Base:
         collection = self.native(name)
         primary = collection.schema.primary
         assert primary is not None
+        times = self.times(collection.name)
+        if times is not None:
+            columns = times.columns(columns)
         with writing(partition, name):
             write = collection.insert if primary.auto_id and primary.name not in columns else collection.upsert
             keys = write(dict(columns), partition=self._partition(collection, partition))
@@ -582,6 +623,9 @@ class Base:
         collection = self.native(name)
         primary = collection.schema.primary
         assert primary is not None
+        times = self.times(collection.name)
+        if times is not None:
+            data = times.rows(as_rows(data))
         rows: Rows
         ops = {field: FieldOp.of(field, op) for field, op in (field_ops or {}).items()}
         if partial or any(ops.values()):
@@ -634,6 +678,7 @@ class Base:
         collection = self.native(name)
         if ids is not None:
             ids = primary_keys(collection.schema, ids)
+        filter = self.filter(collection.name, filter)
         with translated():
             if partition:
                 chosen = self._partition(collection, partition)
@@ -682,12 +727,14 @@ class Base:
         offset: Optional[int] = None,
         filter_params: Optional[Mapping[str, Any]] = None,
         order_by: Optional[str] = None,
+        more: Optional[Mapping[str, Any]] = None,
     ) -> HybridExtraList:
         collection = self.loaded(name)
         if filter is not None and not isinstance(filter, str):
             raise DataTypeNotMatchException(message=ExceptionsMessage.ExprType % type(filter))
         if limit is not None:
             check_limit(limit)
+        filter = self.filter(collection.name, filter)
         self._check_partitions(collection, partitions)
         if output_fields and "count(*)" in output_fields:
             if limit:
@@ -720,18 +767,27 @@ class Base:
                     filter_params=filter_params,
                     partitions=list(partitions) if partitions else None,
                 )
-        return HybridExtraList(self._plain(collection, rows, output))
+        return HybridExtraList(self._plain(collection, rows, output, more))
 
     def _key(self, collection: vecdb.Collection) -> str:
         assert collection.schema.primary is not None
         return collection.schema.primary.name
 
-    def _plain(self, collection: vecdb.Collection, rows: List[Dict[str, Any]], output: Optional[List[str]]) -> List[Dict[str, Any]]:
+    def _plain(
+        self,
+        collection: vecdb.Collection,
+        rows: List[Dict[str, Any]],
+        output: Optional[List[str]],
+        more: Optional[Mapping[str, Any]] = None,
+    ) -> List[Dict[str, Any]]:
         """Rows with vectors as Milvus gives them; dynamic keys that a row lacks are left out."""
         makers = vector_makers(collection.schema)
         schema = collection.schema
         loose = schema.dynamic and output is not None and any(name != "*" and name not in schema for name in output)
+        times = self.times(collection.name)
         for row in rows:
+            if times is not None:
+                times.show(row, more)
             for name, make in makers.items():
                 if row.get(name) is not None:
                     row[name] = make(row[name])
@@ -840,6 +896,7 @@ class Base:
             data = self._vectors_of(collection, target, ids)
         queries = query_vectors(data, target)
         options = self.search_options(real, target.name, param, more or {})
+        filter = self.filter(real, filter)
         self._check_partitions(collection, partitions)
         output = self._output(collection, output_fields)
         with translated():
@@ -854,7 +911,7 @@ class Base:
                 timeout=timeout,
                 **options,
             )
-        return self.shaped(collection, result, output)
+        return self.shaped(collection, result, output, more)
 
     def _vectors_of(self, collection: vecdb.Collection, field: vecdb.Field, ids: Any) -> List[Any]:
         """Search by keys: the vectors of these rows."""
@@ -879,7 +936,9 @@ class Base:
             raise MilvusException(INVALID_PARAMETER, f"field ({name}) to search is not of vector data type")
         return found
 
-    def shaped(self, collection: vecdb.Collection, result: vecdb.Result, output: Optional[List[str]]) -> SearchResult:
+    def shaped(
+        self, collection: vecdb.Collection, result: vecdb.Result, output: Optional[List[str]], more: Optional[Mapping[str, Any]] = None
+    ) -> SearchResult:
         """A native result in pymilvus' shape."""
         key = self._key(collection)
         if not output:
@@ -892,6 +951,7 @@ class Base:
         schema = collection.schema
         makers = vector_makers(schema)
         bare = {field.name for field in schema.vector_fields() if field.type != vecdb.DataType.FLOAT_VECTOR}
+        times = self.times(collection.name)
         found = []
         for hits in result:
             row_hits = []
@@ -906,6 +966,8 @@ class Base:
                         if name in bare:  # bytes as they are in a search, in a list in a query: so pymilvus has it
                             value = value[0]
                     entity[name] = value
+                if times is not None:
+                    times.show(entity, more)
                 row_hits.append(Hit({key: hit.id, "distance": hit.distance, "entity": entity}, key))
             found.append(Hits(row_hits, key))
         return SearchResult(found)
@@ -936,7 +998,7 @@ class Base:
                     query_vectors(request.data, target),
                     check_limit(request.limit),
                     field=target.name,
-                    filter=request.expr or None,
+                    filter=self.filter(collection.name, request.expr) or None,
                     filter_params=request.expr_params or None,
                     **({"partitions": list(partitions)} if partitions else {}),
                     **options,
@@ -972,7 +1034,7 @@ class Base:
                 round_decimal=more["round_decimal"] if more.get("round_decimal") is not None else -1,
                 **fuse,
             )
-        return self.shaped(collection, result, output)
+        return self.shaped(collection, result, output, more)
 
     # -- indexes -------------------------------------------------------------------------------------------------
 
@@ -981,7 +1043,7 @@ class Base:
         collection = self.native(real)
         facts = self.about(real)
         config = index_config(dict(raw))
-        for key in ("field_name", "index_name"):
+        for key in ("collection_name", "field_name", "index_name"):
             config.pop(key, None)
         target = collection.schema.get(field)
         if target is None and not collection.schema.dynamic:
@@ -1144,12 +1206,19 @@ class Base:
         real = self.require(name)
         if not field.nullable and field.default_value is None:
             raise MilvusException(INVALID_PARAMETER, f"added field must be nullable, please check it, field name = {field.name}: invalid parameter")
+        times = self.times(real)
+        native = native_field(field, times.zone if times else self.about(real)["properties"].get("timezone"))
         with translated():
-            self.native(real).add_field(native_field(field))
+            self.native(real).add_field(native)
+        if field.dtype == DataType.TIMESTAMPTZ:
+            self.about(real).setdefault("times", []).append(field.name)
+            self.save()
 
     def set_properties(self, name: str, properties: Mapping[str, Any]) -> None:
         real = self.require(name)
         facts = self.about(real)
+        check_properties(properties)
+        zone_of(properties.get("timezone"))
         facts["properties"].update({key: str(value) for key, value in properties.items()})
         facts["updated"] = int(time.time() * 1000)
         self.save()
@@ -1221,7 +1290,7 @@ def as_rows(data: Any) -> List[Dict[str, Any]]:
         data = [data]
     if not isinstance(data, list):
         raise TypeError("wrong type of argument 'data',expected 'Dict' or list of 'Dict', got '" + type(data).__name__ + "'")
-    for row in data:
+    for row in data if set(map(type, data)) - {dict} else ():
         if not isinstance(row, dict):
             raise TypeError("wrong type of argument 'data',expected 'Dict' or list of 'Dict', got a list of '" + type(row).__name__ + "'")
     return data
@@ -1274,9 +1343,20 @@ def changed_array(schema: vecdb.Schema, name: str, before: Optional[Sequence[Any
     return [value for value in before or () if value not in values]
 
 
-def native_field(field: FieldSchema) -> vecdb.Field:
+def check_properties(properties: Mapping[str, Any]) -> None:
+    """Refuse what would be kept without effect: rows do not know when they were written."""
+    seconds = properties.get("collection.ttl.seconds")
+    try:
+        expires = seconds is not None and float(seconds) > 0
+    except (TypeError, ValueError):
+        expires = True
+    if expires:
+        raise unsupported(f"collection.ttl.seconds = {seconds!r} (ttl_field names an INT64 field with the second when a row expires)")
+
+
+def native_field(field: FieldSchema, zone: Any = None) -> vecdb.Field:
     """A field for vecdb. Types it does not have are refused by name."""
-    if field.dtype in (DataType.SPARSE_FLOAT_VECTOR, DataType.GEOMETRY, DataType.TEXT, DataType.TIMESTAMPTZ, DataType.STRUCT, DataType.STRING):
+    if field.dtype in (DataType.SPARSE_FLOAT_VECTOR, DataType.GEOMETRY, DataType.TEXT, DataType.STRUCT, DataType.STRING):
         raise unsupported(f"field {field.name!r}: type {field.dtype.name}")
     if field.element_type == DataType.STRUCT:
         raise unsupported(f"field {field.name!r}: an array of structs")
@@ -1290,10 +1370,13 @@ def native_field(field: FieldSchema) -> vecdb.Field:
     if field.dtype == DataType.ARRAY and not params.get("max_capacity"):
         raise ParamError(message=f"max_capacity is not set for ARRAY field {field.name!r}")
     default: Any = field.default_value
+    timed = field.dtype == DataType.TIMESTAMPTZ
+    if timed:
+        default = to_micros(field.name, default, zone if isinstance(zone, datetime.tzinfo) else zone_of(zone))
     with translated():
         return vecdb.Field(
             field.name,
-            int(field.dtype),
+            int(DataType.INT64 if timed else field.dtype),
             primary_key=field.is_primary,
             auto_id=field.auto_id,
             nullable=field.nullable,

@@ -45,6 +45,7 @@ class QueryIterator:
         more: Mapping[str, Any],
     ) -> None:
         self._base = base
+        self._more = more
         self._collection = base.loaded(name)
         self._batch = _check_batch(batch_size)
         self._left = _check_limit(limit)
@@ -54,7 +55,7 @@ class QueryIterator:
         if self._left != 0:
             with translated():
                 self._pages = self._collection.query_iterator(
-                    filter or None,
+                    base.filter(self._collection.name, filter) or None,
                     self._output,
                     self._batch,
                     limit=self._left,
@@ -71,7 +72,7 @@ class QueryIterator:
             rows: List[Dict[str, Any]] = next(self._pages, [])
         if not rows:
             self.close()
-        return self._base._plain(self._collection, rows, self._output)
+        return self._base._plain(self._collection, rows, self._output, self._more)
 
     def close(self) -> None:
         """Give the position back before the last page."""
@@ -110,6 +111,7 @@ class SearchIterator:
         from .engine import query_vectors
 
         self._base = base
+        self._more = more
         self._collection = base.loaded(name)
         self._batch = _check_batch(batch_size)
         self._left = _check_limit(limit)
@@ -141,7 +143,7 @@ class SearchIterator:
                     self._batch,
                     limit=None if self._outer else self._left,
                     field=target.name,
-                    filter=filter or None,
+                    filter=base.filter(self._collection.name, filter) or None,
                     filter_params=more.get("filter_params") or more.get("expr_params"),
                     output_fields=self._output,
                     **({"partitions": list(partitions)} if partitions else {}),
@@ -156,7 +158,7 @@ class SearchIterator:
         if hits is None:
             self.close()
             return None
-        return self._base.shaped(self._collection, hits._result, self._output)[0]
+        return self._base.shaped(self._collection, hits._result, self._output, self._more)[0]
 
     def next(self) -> SearchPage:
         """The next page; an empty one after the last."""

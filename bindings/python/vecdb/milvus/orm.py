@@ -356,6 +356,7 @@ class Collection:
             offset=kwargs.get("offset"),
             filter_params=kwargs.get("expr_params"),
             order_by=order_text(kwargs.get("order_by") or kwargs.get("order_by_fields")),
+            more=kwargs,
         )
 
     def query_iterator(

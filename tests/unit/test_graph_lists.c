@@ -1,0 +1,314 @@
+/* Lists beside a graph: searches under filters that lie to the vectors in every way find what they must, by scanning lists; files with
+ * lists, without, and with broken ones; lists of graphs that grow. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <math.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "index/hnsw.h"
+#include "support/neighbours.h"
+
+enum { HEADER = 512, HASH_AT = 240, ROWS = 12000, DIM = 32, K = 10, QUERIES = 20, LISTS_AT = 348 };
+
+struct fixture {
+    struct test_rows rows;
+    struct index *index;
+    vecdb_metric metric;
+};
+
+static void make(struct fixture *f, vecdb_metric metric, enum test_shape shape, bool nulls)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct index_build_context context = {.seed = 9};
+    struct params params;
+
+    f->metric = metric;
+    f->rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, shape, 0, nulls);
+    params_default(hnsw_ops.build_params, &params);
+    params.values[0] = 8;
+    params.values[1] = 60;
+    assert_int_equal(hnsw_ops.build(&f->rows.vectors, metric, &params, &context, &f->index), VECDB_OK);
+    assert_int_equal(hnsw_ops.check(f->index), VECDB_OK);
+}
+
+static void drop(struct fixture *f)
+{
+    hnsw_ops.free(f->index);
+    test_rows_free(&f->rows);
+}
+
+/* The rows nearest to (or farthest from) row 5. */
+static uint64_t *by_distance(const struct fixture *f, double share, bool far, size_t *count)
+{
+    const struct vectors *vectors = &f->rows.vectors;
+    uint64_t *rows = mem_array_zalloc(bitmap_words(ROWS), 8);
+    double *distances = malloc(ROWS * sizeof *distances), low = 0, high = 1e9;
+
+    for (size_t i = 0; i < ROWS; i++)
+        distances[i] = test_distance(f->metric, vectors->type, DIM, vectors_row(vectors, 5), vectors_row(vectors, i));
+    if (f->metric == VECDB_METRIC_IP)
+        low = -1e9;
+    for (int round = 0; round < 80; round++) { /* the distance that the share begins or ends at */
+        double middle = (low + high) / 2;
+        size_t below = 0;
+        for (size_t i = 0; i < ROWS; i++)
+            below += distances[i] < middle;
+        if ((double)below < (far ? 1 - share : share) * ROWS)
+            low = middle;
+        else
+            high = middle;
+    }
+    *count = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        if ((distances[i] >= low) == far && (!vectors->present || bitmap_get(vectors->present, i))) {
+            bitmap_set(rows, i);
+            ++*count;
+        }
+    free(distances);
+    return rows;
+}
+
+static void search_it(const struct fixture *f, const struct index *index, uint64_t *allowed, size_t count, const void *queries,
+                      struct hit *hits, size_t *counts, struct index_counters *counters, double *recall)
+{
+    struct params params;
+    struct index_search search = {.queries = queries, .query_count = QUERIES, .query_stride = f->rows.vectors.stride, .k = K,
+                                  .allowed = allowed, .allowed_count = count, .params = &params};
+
+    params_default(hnsw_ops.search_params, &params);
+    *counters = (struct index_counters){0};
+    assert_int_equal(hnsw_ops.search(index, &search, hits, counts, counters), VECDB_OK);
+    for (size_t q = 0; q < QUERIES; q++) {
+        assert_int_equal(counts[q], K);
+        test_check_sound(&f->rows.vectors, f->metric, &search, q, hits + q * K, counts[q], 1e-3);
+    }
+    *recall = test_recall(&f->rows.vectors, f->metric, &search, hits, counts);
+}
+
+static void test_filters(void **state)
+{
+    static const vecdb_metric metrics[] = {VECDB_METRIC_L2, VECDB_METRIC_COSINE, VECDB_METRIC_IP};
+    static const double shares[] = {0.1, 0.3, 0.45};
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t m = 0; m < 3; m++) {
+        struct fixture f;
+        make(&f, metrics[m], TEST_CLUSTERS, false);
+        for (size_t s = 0; s < 9; s++) {
+            double share = shares[s % 3], recall;
+            size_t count, counts[QUERIES];
+            struct hit hits[QUERIES * K];
+            struct index_counters counters;
+            uint64_t *allowed = s < 3 ? test_bitmap(&rng, ROWS, share, &count) : by_distance(&f, share, s < 6, &count);
+            search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
+            assert_int_equal(counters.list_scans, QUERIES);
+            assert_int_equal(counters.code_scans + counters.row_scans, 0);
+            if (recall < 0.95)
+                fail_msg("metric %d, filter %zu: recall %.3f", (int)metrics[m], s, recall);
+            if (s < 3) /* where rows pass at random, a part of them is enough */
+                assert_true(counters.rows_scored < QUERIES * count * 6 / 10);
+            mem_free(allowed);
+        }
+        drop(&f);
+    }
+}
+
+static void fix_hash(uint8_t *h)
+{
+    memset(h + HASH_AT, 0, 8);
+    store_u64(h + HASH_AT, XXH3_64bits(h, HEADER));
+}
+
+static vecdb_status open_it(const struct fixture *f, const uint8_t *data, size_t size, struct index **index)
+{
+    struct params params;
+
+    params_default(hnsw_ops.build_params, &params);
+    return hnsw_ops.open(data, size, &f->rows.vectors, f->metric, &params, index);
+}
+
+/* Where each array of the lists begins, from the file's end backwards. */
+static void find_arrays(const struct buf *saved, size_t at[9])
+{
+    uint32_t count = load_u32(saved->data + LISTS_AT), rows = load_u32(saved->data + LISTS_AT + 8);
+    uint32_t dim = load_u32(saved->data + 64), stride = load_u32(saved->data + 88);
+    const size_t sizes[9] = {(size_t)count * stride, (size_t)count * 4, (size_t)count * 4, (size_t)4 * 128 * 4, dim / 2, (size_t)dim * 4,
+                             ((size_t)count + 1) * 4, (size_t)rows * 4, (size_t)rows * (8 + dim / 8)};
+    size_t from = saved->size;
+
+    for (size_t i = 9; i-- > 0;)
+        at[i] = from -= align_up(sizes[i], 64);
+}
+
+static void expect_corrupt(const struct fixture *f, uint8_t *data, const struct buf *saved, const char *words, int line)
+{
+    struct index *index = NULL;
+    vecdb_status status;
+
+    fix_hash(data);
+    status = open_it(f, data, saved->size, &index);
+    if (status != VECDB_ERR_CORRUPT || !strstr(error_last()->message, words))
+        fail_msg("line %d: status %d, \"%s\" does not say \"%s\"", line, (int)status, error_last()->message, words);
+    memcpy(data, saved->data, saved->size);
+}
+
+static void store_float(uint8_t *at, float value) { memcpy(at, &value, 4); }
+
+static void test_file(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct hit hits[QUERIES * K], again[QUERIES * K];
+    size_t count, counts[QUERIES], at[9];
+    struct index_counters counters;
+    struct buf saved = {0};
+    struct index *opened;
+    struct fixture f;
+    uint64_t *allowed;
+    uint8_t *data;
+    double recall;
+
+    (void)state;
+    make(&f, VECDB_METRIC_L2, TEST_CLUSTERS, true);
+    assert_int_equal(hnsw_ops.save(f.index, &saved), VECDB_OK);
+    data = mem_aligned_alloc(64, saved.size);
+    memcpy(data, saved.data, saved.size);
+    allowed = by_distance(&f, 0.3, true, &count);
+    search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
+    assert_int_equal(counters.list_scans, QUERIES);
+    assert_int_equal(open_it(&f, data, saved.size, &opened), VECDB_OK);
+    assert_int_equal(hnsw_ops.check(opened), VECDB_OK);
+    search_it(&f, opened, allowed, count, f.rows.data, again, counts, &counters, &recall);
+    assert_int_equal(counters.list_scans, QUERIES);
+    assert_memory_equal(hits, again, sizeof hits);
+    hnsw_ops.free(opened);
+
+    find_arrays(&saved, at);
+    for (size_t round = 0; round < 2; round++) { /* a file from before there were lists */
+        size_t size = at[0];
+        store_u64(data + 8, size);
+        memset(data + LISTS_AT, 0, 12);
+        fix_hash(data);
+        assert_int_equal(open_it(&f, data, size, &opened), VECDB_OK);
+        search_it(&f, opened, allowed, count, f.rows.data, again, counts, &counters, &recall);
+        assert_int_equal(counters.list_scans, 0);
+        assert_true(recall >= 0.95);
+        hnsw_ops.free(opened);
+        memcpy(data, saved.data, saved.size);
+    }
+
+#define BREAK32(offset, value, words)                                                                                  \
+    (store_u32(data + (offset), (value)), expect_corrupt(&f, data, &saved, words, __LINE__))
+#define BREAKF(offset, value, words)                                                                                   \
+    (store_float(data + (offset), (value)), expect_corrupt(&f, data, &saved, words, __LINE__))
+    BREAK32(LISTS_AT, load_u32(data + LISTS_AT) + 1000, "would take");
+    BREAK32(LISTS_AT, UINT32_MAX, "would take");
+    BREAK32(LISTS_AT, 0, "byte 352");
+    BREAK32(LISTS_AT + 4, ROWS + 1, "would take");
+    BREAK32(LISTS_AT + 4, ROWS - 1, "which is not below");
+    BREAK32(LISTS_AT + 8, load_u32(data + LISTS_AT + 8) - 100, "would take");
+    BREAK32(LISTS_AT + 8, UINT32_MAX, "would take");
+    BREAKF(at[1], NAN, "beyond");
+    BREAKF(at[1] + 4, -1, "beyond -1");
+    BREAKF(at[2], INFINITY, "spread inf");
+    BREAKF(at[3], 2, "tail: 2 in step 0");
+    BREAKF(at[3] + 127 * 4, 0, "in step 127");
+    BREAKF(at[3] + 300 * 4, NAN, "in step 300");
+    BREAKF(at[5] + 4, NAN, "center");
+    BREAK32(at[6], 1, "offsets 1");
+    BREAK32(at[6] + 8, UINT32_MAX, "list 2 ends");
+    BREAK32(at[7], ROWS, "row 12000");
+    BREAK32(at[7], load_u32(data + at[7] + 4), "is in two");
+    BREAK32(at[7], 3, "has no value");
+    BREAKF(at[8], NAN, "sketch 0");
+    BREAKF(at[8] + 4 + 16, INFINITY, "sketch 1");
+    mem_free(data);
+    for (size_t round = 0; round < 300; round++) { /* whatever a few flipped bytes do */
+        struct params params;
+        struct index_search search = {.queries = f.rows.data, .query_count = 1, .query_stride = f.rows.vectors.stride, .k = K,
+                                      .allowed = allowed, .allowed_count = count, .params = &params};
+        data = mem_aligned_alloc(64, saved.size);
+        memcpy(data, saved.data, saved.size);
+        for (size_t i = 0; i < 1 + rng_below(&rng, 3); i++)
+            data[at[round % 9] + rng_below(&rng, (round % 9 < 8 ? at[round % 9 + 1] : saved.size) - at[round % 9])] ^=
+                (uint8_t)(1 + rng_below(&rng, 255));
+        params_default(hnsw_ops.search_params, &params);
+        if (open_it(&f, data, saved.size, &opened) == VECDB_OK) {
+            assert_int_equal(hnsw_ops.search(opened, &search, hits, counts, &counters), VECDB_OK);
+            for (size_t i = 0; i < counts[0]; i++)
+                assert_true(hits[i].row < ROWS && bitmap_get(allowed, hits[i].row));
+            hnsw_ops.free(opened);
+        }
+        mem_free(data);
+    }
+    mem_free(allowed);
+    buf_deinit(&saved);
+    drop(&f);
+}
+
+/* Rows that came after the lists are found; lists are made again as rows come. */
+static void test_growing(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct index_build_context context = {.seed = 9};
+    struct hit hits[QUERIES * K];
+    struct index_counters counters;
+    size_t count, counts[QUERIES];
+    struct vectors all, part;
+    struct params params;
+    struct fixture f = {.metric = VECDB_METRIC_L2};
+    uint64_t *allowed;
+    double recall;
+
+    (void)state;
+    f.rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_INTEGERS, 0, false);
+    all = part = f.rows.vectors;
+    params_default(hnsw_ops.build_params, &params);
+    params.values[0] = 8;
+    params.values[1] = 30;
+    part.row_count = 0;
+    assert_int_equal(hnsw_ops.build(&part, f.metric, &params, &context, &f.index), VECDB_OK);
+    for (size_t rows = 9000; rows <= ROWS; rows += 1000) {
+        part.row_count = rows;
+        assert_int_equal(hnsw_ops.add(f.index, &part, &context), VECDB_OK);
+        assert_int_equal(hnsw_ops.check(f.index), VECDB_OK);
+        f.rows.vectors = part;
+        allowed = test_bitmap(&rng, ROWS, 0.4, &count);
+        for (size_t i = rows; i < ROWS; i++)
+            bitmap_clear(allowed, i);
+        for (size_t i = rows - QUERIES; i < rows; i++)
+            bitmap_set(allowed, i);
+        count = bitmap_count(allowed, ROWS);
+        search_it(&f, f.index, allowed, count, f.rows.data + (rows - QUERIES) * all.stride, hits, counts, &counters, &recall);
+        assert_int_equal(counters.list_scans, QUERIES);
+        assert_true(recall >= 0.95);
+        for (size_t q = 0; q < QUERIES; q++) /* itself, or its twin */
+            assert_true(hits[q * K].distance == 0);
+        mem_free(allowed);
+    }
+    f.rows.vectors = all;
+    drop(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_growing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
