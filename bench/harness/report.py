@@ -173,9 +173,9 @@ def run_text(record, picture):
     return out
 
 
-def page(records, pictures, not_run=None):
+def page(records, pictures, not_run=None, heading="Benchmarks"):
     good = [r for r in records if "machine" in r]
-    out = ["# Benchmarks", "", "Made by `bench/report` from the results in `bench/out`; `make bench` and `make bench-full` "
+    out = ["# " + heading, "", "Made by `bench/report` from the results in `bench/out`; `make bench` and `make bench-full` "
            "measure them again.", ""]
     if not good:
         return "\n".join(out + ["There are no results yet: run `make bench` or `make bench-full`.", ""])
@@ -286,11 +286,14 @@ def main(argv=None):
     ap = argparse.ArgumentParser(prog="bench/report", description=__doc__)
     ap.add_argument("files", nargs="*", help="results (default: all in bench/out)")
     ap.add_argument("--folder", help="take the results in this folder instead")
+    ap.add_argument("--title", default="Benchmarks")
     ap.add_argument("--output", default=os.path.join(ROOT, "docs", "benchmarks.md"))
     a = ap.parse_args(argv)
     folder = os.path.splitext(a.output)[0]
     files = a.files or (results_in(a.folder) if a.folder else [])
-    records, measured, scaled = load(files), None, {}
+    records, measured, scaled, rows = load(files), None, {}, (a.folder or "").rstrip(os.sep).rpartition("full-")[2]
+    if rows.isdigit():      # of the suite over cut data sets, and nothing else
+        measured, scaled = set(), {os.path.splitext(os.path.basename(f))[0]: int(rows) for f in files}
     if not files and not a.folder:
         files, measured, scaled = gather(OUT)
         records = load(files)
@@ -303,8 +306,8 @@ def main(argv=None):
     pictures = draw(records, folder)
     os.makedirs(os.path.dirname(os.path.abspath(a.output)), exist_ok=True)
     with open(a.output, "w") as f:
-        f.write(page(records, pictures, None if measured is None else not_run_text(measured, scaled)))
-    if measured is not None:
+        f.write(page(records, pictures, None if measured is None else not_run_text(measured, scaled), a.title))
+    if measured is not None and not a.folder:
         keep(folder, records, measured, scaled)
     print("wrote %s from %s" % (os.path.relpath(a.output), "%d result file%s" % (
         len(files), "" if len(files) == 1 else "s") if files else os.path.relpath(os.path.join(folder, KEPT))))
