@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "index/deadline.h"
+#include "index/ivf_state.h"
 #include "index/topk.h"
 
 #include <math.h>
@@ -754,6 +755,79 @@ static void recall_target_is_met(void **state)
     test_rows_free(&data);
 }
 
+/* Asked for all lists, a search leaves out those that by their radius can hold no hit, and is exact all the same. */
+static void far_lists_are_skipped(void **state)
+{
+    enum { ROWS = 6000, DIM = 40, LISTS = 60, QUERIES = 30 };
+    struct rng rng = rng_seeded(test_seed() + 14);
+
+    for (size_t m = 0; m < 3; m += 2) { /* L2, COSINE */
+        struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+        float *x = (float *)(void *)data.data;
+        for (size_t row = 0; row < ROWS; row++) /* 20 groups far apart */
+            for (size_t i = 0; i < DIM; i++)
+                x[row * DIM + i] = (i == row % 20 ? 50.0f : 0.0f) + (float)rng_normal(&rng);
+        struct index *index = build("IVF_FLAT", "nlist=60", &data.vectors, dense_metrics[m], NULL);
+        struct index_search search = {.queries = data.data, .query_count = QUERIES, .k = 10, .query_stride = DIM * 4};
+        for (int single = 0; single < 2; single++) {
+            uint64_t lists = 0, scored = 0;
+            search.query_count = single ? 1 : QUERIES;
+            for (size_t q = 0; q < (single ? QUERIES : 1); q++) {
+                search.queries = data.data + q * DIM * 4;
+                struct answer answer = ask(index, &search, "nprobe=60");
+                for (size_t i = 0; i < search.query_count; i++)
+                    test_check_exact(&data.vectors, dense_metrics[m], &search, i, answer.hits + i * 10, answer.counts[i]);
+                lists += answer.counters.hops;
+                scored += answer.counters.rows_scored;
+                answer_free(&answer);
+            }
+            assert_true(lists >= QUERIES);
+            if (lists > QUERIES * LISTS / 4 || scored > QUERIES * ROWS / 4)
+                fail_msg("%s: %llu lists and %llu rows for %d queries, of %d and %d", metric_name(dense_metrics[m]),
+                         (unsigned long long)lists, (unsigned long long)scored, QUERIES, LISTS, ROWS);
+        }
+        index->ops->free(index);
+        test_rows_free(&data);
+    }
+}
+
+static double largest_list(const struct index *index)
+{
+    const struct ivf *ivf = (const struct ivf *)index;
+    const struct ivf_view *view = ivf_view(ivf);
+    size_t largest = 0;
+
+    for (size_t list = 0; list < ivf->list_count; list++) {
+        size_t size = 0;
+        for (size_t p = 0; p < view->part_count; p++)
+            size += view->parts[p]->sizes[list];
+        largest = size > largest ? size : largest;
+    }
+    return (double)largest * (double)ivf->list_count / (double)view->row_count;
+}
+
+/* No list is ten times the mean, even where most rows are in one corner. */
+static void lists_are_balanced(void **state)
+{
+    enum { ROWS = 20000, DIM = 24 };
+    struct rng rng = rng_seeded(test_seed() + 15);
+
+    for (int shape = 0; shape < 2; shape++) {
+        struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+        float *x = (float *)(void *)data.data;
+        for (size_t row = 0; row < ROWS && shape; row++) {
+            float spread = row % 50 == 0 ? 31 : 1;
+            for (size_t i = 0; i < DIM; i++)
+                x[row * DIM + i] = spread * (float)rng_normal(&rng);
+        }
+        struct index *index = build("IVF_FLAT", "nlist=100", &data.vectors, VECDB_METRIC_L2, NULL);
+        if (largest_list(index) > 10)
+            fail_msg("shape %d: the largest list is %.1f times the mean", shape, largest_list(index));
+        index->ops->free(index);
+        test_rows_free(&data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -772,6 +846,8 @@ int main(void)
         cmocka_unit_test(grows_while_searched),
         cmocka_unit_test(stored_answers_stay),
         cmocka_unit_test(corruption_is_refused),
+        cmocka_unit_test(far_lists_are_skipped),
+        cmocka_unit_test(lists_are_balanced),
         cmocka_unit_test(recall_target_is_met),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
