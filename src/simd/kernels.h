@@ -130,10 +130,6 @@ struct code_kernels {
     struct scan_f32 dot_u8f32;
     /* [bits], 1..8: rows are packed codes as above, query i8; dim a multiple of 64; exact. [0] is empty. */
     struct scan_i32 dot_code[9];
-    /* Rows of 4-bit numbers, two a byte: byte i of dim bytes holds number i in its low half and number dim + i in its high
-     * half; a number c stands for levels[c]. query: 64 bytes, of which the first 16 are the levels (u8), then 2 * dim
-     * i8. Exact. */
-    struct scan_i32 dot_levels;
     /* rows b1, query four bit planes of dim / 8 bytes each, lowest first: the inner product with a query of
      * 4-bit unsigned values. dim a multiple of 64. */
     struct scan_i32 dot_b1u4;
@@ -144,17 +140,6 @@ struct code_kernels {
      * the padding is written as zero. */
     void (*code_pack)(const uint8_t *values, size_t dim, unsigned bits, uint8_t *code);
     void (*code_unpack)(const uint8_t *code, size_t dim, unsigned bits, uint8_t *values);
-
-    /* dim bytes to the 4-bit numbers of their high and of their low halves, each (dim + 1) / 2 bytes laid out as
-     * for dot_levels, and back. */
-    void (*nibbles_split)(const uint8_t *values, size_t dim, uint8_t *high, uint8_t *low);
-    void (*nibbles_join)(const uint8_t *high, const uint8_t *low, size_t dim, uint8_t *values);
-    /* The i, ascending, of rows that may lie within `radius`, by what is known of their codes: f = factors[i] has the
-     * code's square, less what its lowest `shift` bits hold, from bit 8 on, and below it how far the row may be from its code
-     * in units. Those with base + square - 2 * ip[i] <= (radius + unit * (f & 255))^2, and perhaps some that miss it by a
-     * millionth. */
-    size_t (*within_i32)(const int32_t *ip, const uint32_t *factors, size_t n, int32_t base, unsigned shift,
-                         float radius, float unit, uint32_t *out);
 
     /* n <= 32 rows of `tables` values 0..15, one per byte and stride bytes apart, to one block; the rows
      * missing to 32 are zero. */

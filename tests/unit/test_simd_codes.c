@@ -203,40 +203,6 @@ DOT_CODE(6)
 DOT_CODE(7)
 DOT_CODE(8)
 
-static size_t size_levels(size_t dim)
-{
-    return 64 + 2 * dim;
-}
-
-static void fill_levels(void *query, void *row, size_t dim, unsigned pattern)
-{
-    fill(NULL, 0, row, dim, pattern);
-    if (!query)
-        return;
-    random_bytes(query, 64); /* the levels, and what is not to be looked at */
-    if (pattern)
-        memset(query, pattern % 2 ? 255 : 0, 16);
-    if (pattern)
-        memset((char *)query + 64, extremes[pattern - 1][0], 2 * dim);
-    else
-        random_bytes((char *)query + 64, 2 * dim);
-}
-
-static double define_dot_levels(const void *query, const void *row, size_t dim, double *magnitude)
-{
-    const uint8_t *levels = query, *code = row;
-    const int8_t *q = (const int8_t *)query + 64;
-    double sum = 0;
-
-    *magnitude = 0;
-    for (size_t i = 0; i < 2 * dim; i++) {
-        unsigned number = i < dim ? code[i] % 16 : code[i - dim] / 16;
-        sum += (double)q[i] * levels[number];
-        *magnitude += fabs((double)q[i] * levels[number]);
-    }
-    return sum;
-}
-
 #define CASE(kernel, is_integer, step, query_bytes, row_bytes, n_patterns, filler)                     \
     static const void *find_##kernel(const struct simd_row *row)                                       \
     {                                                                                                  \
@@ -248,76 +214,8 @@ static double define_dot_levels(const void *query, const void *row, size_t dim, 
 CASE(dot_u8s8, true, 1, size_1, size_1, PATTERNS, fill_bytes)
 CASE(dot_u8s8x2, false, 1, size_2, size_1, PATTERNS, fill_bytes_x2)
 CASE(dot_u8f32, false, 1, size_4, size_1, 2, fill_floats)
-CASE(dot_levels, true, 1, size_levels, size_1, PATTERNS, fill_levels)
 CASE(dot_b1u4, true, 64, size_half, size_bits, PATTERNS, fill_planes)
 CASE(pq8, false, 1, size_1024, size_1, 1, fill_tables)
-
-/* ---- bytes in two halves ---- */
-
-static void test_nibbles(void **state)
-{
-    const struct simd_test *test = *state;
-    const struct code_kernels *k = test->row->codes;
-    struct guarded in, out, high_memory, low_memory;
-
-    guarded_init(&in, 1024);
-    guarded_init(&out, 1024);
-    guarded_init(&high_memory, 1024);
-    guarded_init(&low_memory, 1024);
-    for (size_t dim = 1; dim <= 400; dim++) {
-        size_t half = (dim + 1) / 2;
-        uint8_t *values = guarded_end(&in, dim), *joined = guarded_end(&out, dim);
-        uint8_t *high = guarded_end(&high_memory, half), *low = guarded_end(&low_memory, half);
-        random_bytes(values, dim);
-        k->nibbles_split(values, dim, high, low);
-        for (size_t i = 0; i < 2 * half; i++) {
-            uint8_t value = i < dim ? values[i] : 0;
-            assert_int_equal((i < half ? high[i] & 15 : high[i - half] >> 4), value >> 4);
-            assert_int_equal((i < half ? low[i] & 15 : low[i - half] >> 4), value & 15);
-        }
-        memset(joined, 0xee, dim);
-        k->nibbles_join(high, low, dim, joined);
-        assert_memory_equal(joined, values, dim);
-    }
-    guarded_deinit(&in);
-    guarded_deinit(&out);
-    guarded_deinit(&high_memory);
-    guarded_deinit(&low_memory);
-}
-
-/* Nothing within is left out, and nothing that is out by more than a millionth is let in. */
-static void test_within(void **state)
-{
-    const struct simd_test *test = *state;
-    const struct code_kernels *k = test->row->codes;
-
-    for (unsigned round = 0; round < 300; round++) {
-        size_t n = random_u64() % 70, count;
-        unsigned shift = (unsigned)(random_u64() % 4);
-        int32_t base = (int32_t)(random_u64() % 4000000), ip[70];
-        uint32_t factors[70], out[70 + 1];
-        float radius = round % 50 == 0 ? INFINITY : (float)(random_u64() % 3000), unit = 0.01f * (float)(random_u64() % 100);
-        for (size_t i = 0; i < n; i++) {
-            factors[i] = (uint32_t)(random_u64() % ((4000000u >> shift) << 8));
-            ip[i] = (int32_t)(random_u64() % 2000000);
-        }
-        out[n] = 0x5a5a5a5a;
-        count = k->within_i32(ip, factors, n, base, shift, radius, unit, out);
-        assert_int_equal(out[n], 0x5a5a5a5a);
-        for (size_t i = 0, at = 0; i < n; i++) {
-            double square = (double)base + (double)(factors[i] >> 8 << shift) - 2.0 * ip[i];
-            double reach = (double)radius + (double)unit * (factors[i] & 255);
-            bool found = at < count && out[at] == i;
-            if (square <= reach * reach)
-                assert_true(found);
-            if (square > reach * reach * 1.000002)
-                assert_false(found);
-            at += found;
-            if (i + 1 == n)
-                assert_int_equal(at, count);
-        }
-    }
-}
 
 /* ---- packing ---- */
 
@@ -940,14 +838,12 @@ int main(void)
 {
     static const struct scan_case *const cases[] = {
         &case_dot_u8s8,  &case_dot_u8s8x2, &case_dot_u8f32, &case_dot_code1, &case_dot_code2, &case_dot_code3, &case_dot_code4,
-        &case_dot_code5, &case_dot_code6,  &case_dot_code7, &case_dot_code8, &case_dot_levels, &case_dot_b1u4,  &case_pq8,
+        &case_dot_code5, &case_dot_code6,  &case_dot_code7, &case_dot_code8, &case_dot_b1u4,  &case_pq8,
     };
     static const struct {
         const char *name;
         CMUnitTestFunction function;
     } tests[] = {
-        {"nibbles", test_nibbles},
-        {"within", test_within},
         {"code_pack", test_code_pack},
         {"code_unpack", test_code_unpack},
         {"fastscan", test_fastscan},

@@ -227,28 +227,6 @@ SCAN_INLINE planes_x4 dot_b1u4_tail(planes_x4 sum, const char *query, const char
 
 DEFINE_SCAN(dot_b1u4, int32_t, planes_x4, 256, planes_x4_zero(), dim / 8)
 
-/* 32 bytes of 4-bit numbers, which stand for levels. */
-SCAN_INLINE i32x8 add_levels(i32x8 sum, __m256i codes, const char *query, __m256i low, __m256i high)
-{
-    __m256i levels = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)query));
-
-    sum = add_u8s8(sum, _mm256_shuffle_epi8(levels, keep_bits(codes, 4)), low);
-    return add_u8s8(sum, _mm256_shuffle_epi8(levels, keep_bits(_mm256_srli_epi16(codes, 4), 4)), high);
-}
-
-SCAN_INLINE i32x8 dot_levels_step(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)
-{
-    return add_levels(sum, load32(row + i), query, load32(query + 64 + i), load32(query + 64 + dim + i));
-}
-
-SCAN_INLINE i32x8 dot_levels_tail(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)
-{
-    return add_levels(sum, load_last32(row, i, dim), query, load_last32(query + 64, i, dim),
-                      load_last32(query + 64 + dim, i, dim));
-}
-
-DEFINE_SCAN(dot_levels, int32_t, i32x8, 32, i32x8_zero(), dim)
-
 /* ---- packing ---- */
 
 /* bits is 1..7 */
@@ -361,55 +339,6 @@ static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, cons
     if (nq)
         for (size_t b = 0; b < n_blocks; b++)
             fastscan_block(blocks + b * block_size, tables, luts, 1, out + b * 32, out_stride);
-}
-
-/* ---- bytes in two halves ---- */
-
-static void nibbles_join(const uint8_t *high, const uint8_t *low, size_t dim, uint8_t *values)
-{
-    const __m256i nibble = _mm256_set1_epi8(15);
-    size_t half = (dim + 1) / 2, i = 0;
-
-    for (; i + 32 <= dim - half; i += 32) {
-        __m256i h = load32((const char *)high + i), l = load32((const char *)low + i);
-        __m256i first = _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(h, nibble), 4), _mm256_and_si256(l, nibble));
-        __m256i second = _mm256_or_si256(_mm256_andnot_si256(nibble, h),
-                                         _mm256_srli_epi16(_mm256_andnot_si256(nibble, l), 4));
-        _mm256_storeu_si256((__m256i *)(values + i), first);
-        _mm256_storeu_si256((__m256i *)(values + half + i), second);
-    }
-    for (; i < half; i++) {
-        values[i] = (uint8_t)(high[i] << 4 | (low[i] & 15));
-        if (half + i < dim)
-            values[half + i] = (uint8_t)((high[i] & 0xf0) | low[i] >> 4);
-    }
-}
-
-static size_t within_i32(const int32_t *ip, const uint32_t *factors, size_t n, int32_t base, unsigned shift, float radius,
-                         float unit, uint32_t *out)
-{
-    const __m256i base_x8 = _mm256_set1_epi32(base), byte = _mm256_set1_epi32(255);
-    const __m256 radius_x8 = _mm256_set1_ps(radius), unit_x8 = _mm256_set1_ps(unit);
-    const __m256 margin = _mm256_set1_ps(1 + 0x1p-20f);
-    const __m128i shift_by = _mm_cvtsi32_si128((int)shift);
-    size_t count = 0, i = 0, rest;
-
-    for (; i + 8 <= n; i += 8) {
-        __m256i f = _mm256_loadu_si256((const __m256i *)(factors + i));
-        __m256i product = _mm256_loadu_si256((const __m256i *)(ip + i));
-        __m256i square = _mm256_add_epi32(base_x8, _mm256_sll_epi32(_mm256_srli_epi32(f, 8), shift_by));
-        __m256 reach = _mm256_fmadd_ps(unit_x8, _mm256_cvtepi32_ps(_mm256_and_si256(f, byte)), radius_x8);
-        uint32_t mask;
-        square = _mm256_sub_epi32(square, _mm256_slli_epi32(product, 1));
-        reach = _mm256_mul_ps(_mm256_mul_ps(reach, reach), margin);
-        mask = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_cvtepi32_ps(square), reach, _CMP_LE_OQ));
-        for (; mask; mask = _blsr_u32(mask))
-            out[count++] = (uint32_t)i + _tzcnt_u32(mask);
-    }
-    rest = scalar_within_i32(ip + i, factors + i, n - i, base, shift, radius, unit, out + count);
-    for (size_t j = 0; j < rest; j++)
-        out[count + j] += (uint32_t)i;
-    return count + rest;
 }
 
 /* ---- scoring ---- */
@@ -994,14 +923,10 @@ const struct code_kernels AVX2(codes) = {
             [7] = SCAN(dot_code7),
             [8] = SCAN_WIDE(dot_u8s8),
         },
-    .dot_levels = SCAN(dot_levels),
     .dot_b1u4 = SCAN(dot_b1u4),
     .pq8 = SCALAR_SCAN(pq8),
     .code_pack = code_pack,
     .code_unpack = code_unpack,
-    .nibbles_split = scalar_nibbles_split,
-    .nibbles_join = nibbles_join,
-    .within_i32 = within_i32,
     .fastscan_pack = scalar_fastscan_pack,
     .fastscan = fastscan,
     .score_i32 = score_i32,

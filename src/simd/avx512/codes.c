@@ -185,29 +185,6 @@ DOT_CODE(5)
 DOT_CODE(6)
 DOT_CODE(7)
 
-/* 64 bytes of 4-bit numbers, which stand for levels. */
-SCAN_INLINE i32x16 add_levels(i32x16 sum, __m512i codes, const char *query, __m512i low, __m512i high)
-{
-    const __m512i nibble = _mm512_set1_epi8(15);
-    __m512i levels = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)query));
-
-    sum = _mm512_dpbusd_epi32(sum, _mm512_shuffle_epi8(levels, _mm512_and_si512(codes, nibble)), low);
-    codes = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
-    return _mm512_dpbusd_epi32(sum, _mm512_shuffle_epi8(levels, codes), high);
-}
-
-SCAN_INLINE i32x16 dot_levels_step(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)
-{
-    return add_levels(sum, load64(row, i), query, load64(query + 64, i), load64(query + 64 + dim, i));
-}
-
-SCAN_INLINE i32x16 dot_levels_tail(i32x16 sum, const char *query, const char *row, size_t i, size_t dim)
-{
-    return add_levels(sum, tail64(row, i, dim), query, tail64(query + 64, i, dim), tail64(query + 64 + dim, i, dim));
-}
-
-DEFINE_SCAN(dot_levels, int32_t, i32x16, 64, i32x16_zero(), dim)
-
 /* One count per plane of the query. */
 typedef struct {
     __m512i plane[4];
@@ -483,53 +460,6 @@ static void fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, cons
         fastscan_queries(blocks, n_blocks, tables, luts, 2, out, out_stride);
     if (nq)
         fastscan_queries(blocks, n_blocks, tables, luts, 1, out, out_stride);
-}
-
-/* ---- bytes in two halves ---- */
-
-static void nibbles_join(const uint8_t *high, const uint8_t *low, size_t dim, uint8_t *values)
-{
-    const __m512i upper = _mm512_set1_epi8((char)0xf0);
-    size_t half = (dim + 1) / 2;
-
-    for (size_t i = 0; i < half; i += 64) {
-        size_t rest = dim - half - i; /* of the second half */
-        __mmask64 mask = first64(half - i < 64 ? half - i : 64);
-        __m512i h = _mm512_maskz_loadu_epi8(mask, high + i), l = _mm512_maskz_loadu_epi8(mask, low + i);
-        /* each bit from the second or the third as the first has it */
-        __m512i first = _mm512_ternarylogic_epi64(upper, _mm512_slli_epi16(h, 4), l, 0xca);
-        __m512i second = _mm512_ternarylogic_epi64(upper, h, _mm512_srli_epi16(l, 4), 0xca);
-        _mm512_mask_storeu_epi8(values + i, mask, first);
-        _mm512_mask_storeu_epi8(values + half + i, first64(rest < 64 ? rest : 64), second);
-    }
-}
-
-static size_t within_i32(const int32_t *ip, const uint32_t *factors, size_t n, int32_t base, unsigned shift, float radius,
-                         float unit, uint32_t *out)
-{
-    const __m512i base_x16 = _mm512_set1_epi32(base), byte = _mm512_set1_epi32(255);
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512 radius_x16 = _mm512_set1_ps(radius), unit_x16 = _mm512_set1_ps(unit);
-    const __m512 margin = _mm512_set1_ps(1 + 0x1p-20f);
-    const __m128i shift_by = _mm_cvtsi32_si128((int)shift);
-    size_t count = 0;
-
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 some = first16(n - i < 16 ? n - i : 16), mask;
-        __m512i f = _mm512_maskz_loadu_epi32(some, factors + i), product = _mm512_maskz_loadu_epi32(some, ip + i);
-        __m512i square = _mm512_add_epi32(base_x16, _mm512_sll_epi32(_mm512_srli_epi32(f, 8), shift_by));
-        __m512 reach = _mm512_fmadd_ps(unit_x16, _mm512_cvtepi32_ps(_mm512_and_si512(f, byte)), radius_x16);
-        square = _mm512_sub_epi32(square, _mm512_slli_epi32(product, 1));
-        reach = _mm512_mul_ps(_mm512_mul_ps(reach, reach), margin);
-        mask = _mm512_mask_cmp_ps_mask(some, _mm512_cvtepi32_ps(square), reach, _CMP_LE_OQ);
-        if (mask) { /* out has room for n */
-            unsigned found = (unsigned)__builtin_popcount(mask);
-            __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i));
-            _mm512_mask_storeu_epi32(out + count, first16(found), _mm512_maskz_compress_epi32(mask, at));
-            count += found;
-        }
-    }
-    return count;
 }
 
 /* ---- scoring ---- */
@@ -1070,14 +1000,10 @@ const struct code_kernels AVX512(codes) = {
             [7] = SCAN(dot_code7),
             [8] = SCAN_WIDE(dot_u8s8),
         },
-    .dot_levels = SCAN(dot_levels),
     .dot_b1u4 = SCAN(dot_b1u4),
     .pq8 = SCALAR_SCAN(pq8),
     .code_pack = code_pack,
     .code_unpack = code_unpack,
-    .nibbles_split = scalar_nibbles_split,
-    .nibbles_join = nibbles_join,
-    .within_i32 = within_i32,
     .fastscan_pack = scalar_fastscan_pack,
     .fastscan = fastscan,
     .score_i32 = score_i32,

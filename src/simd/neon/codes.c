@@ -234,32 +234,6 @@ SCAN_INLINE planes_x8 dot_b1u4_tail(planes_x8 sum, const char *query, const char
 
 DEFINE_SCAN(dot_b1u4, int32_t, planes_x8, 256, planes_x8_zero(), dim / 8)
 
-/* 32 bytes of 4-bit numbers, which stand for levels, here less 128: so the sums begin with 128 * sum(q). */
-SCAN_INLINE i32x8 add_levels(i32x8 sum, u8x32 codes, const char *query, u8x32 low, u8x32 high)
-{
-    uint8x16_t levels = veorq_u8(vld1q_u8((const uint8_t *)query), vdupq_n_u8(0x80)), nibble = vdupq_n_u8(15);
-    u8x32 a, b;
-
-    for (int i = 0; i < 2; i++) {
-        a.val[i] = vqtbl1q_u8(levels, vandq_u8(codes.val[i], nibble));
-        b.val[i] = vqtbl1q_u8(levels, vshrq_n_u8(codes.val[i], 4));
-    }
-    return add_s8s8_pair(add_s8s8_pair(sum, a, low), b, high);
-}
-
-SCAN_INLINE i32x8 dot_levels_step(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)
-{
-    return add_levels(sum, load32(row + i), query, load32(query + 64 + i), load32(query + 64 + dim + i));
-}
-
-SCAN_INLINE i32x8 dot_levels_tail(i32x8 sum, const char *query, const char *row, size_t i, size_t dim)
-{
-    return add_levels(sum, load_last32(row, i, dim), query, load_last32(query + 64, i, dim),
-                      load_last32(query + 64 + dim, i, dim));
-}
-
-DEFINE_SCAN(dot_levels, int32_t, i32x8, 32, dot_u8s8_start((const char *)query + 64, 2 * dim), dim)
-
 /* ---- FastScan ---- */
 
 /* One table a time: its 16 bytes are looked up 16 at once. Sums are 16-bit, in which the odd bytes ride on the even ones until
@@ -397,14 +371,10 @@ const struct code_kernels NEON(codes) = {
             [7] = SCAN(dot_code7),
             [8] = SCAN(dot_u8s8),
         },
-    .dot_levels = SCAN(dot_levels),
     .dot_b1u4 = SCAN(dot_b1u4),
     .pq8 = SCALAR_SCAN(pq8),
     .code_pack = scalar_code_pack,
     .code_unpack = scalar_code_unpack,
-    .nibbles_split = scalar_nibbles_split,
-    .nibbles_join = scalar_nibbles_join,
-    .within_i32 = scalar_within_i32,
     .fastscan_pack = scalar_fastscan_pack,
     .fastscan = fastscan,
     .score_i32 = scalar_score_i32,

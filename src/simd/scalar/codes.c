@@ -111,17 +111,6 @@ DEFINE_DOT_CODE(5)
 DEFINE_DOT_CODE(6)
 DEFINE_DOT_CODE(7)
 
-int32_t scalar_dot_levels(const void *query, const void *row, size_t dim)
-{
-    const uint8_t *levels = query, *code = row;
-    const int8_t *q = (const int8_t *)query + 64;
-    int32_t sum = 0;
-
-    for (size_t i = 0; i < dim; i++)
-        sum += q[i] * levels[code[i] & 15] + q[dim + i] * levels[code[i] >> 4];
-    return sum;
-}
-
 int32_t scalar_dot_b1u4(const void *query, const void *row, size_t dim)
 {
     const char *plane = query;
@@ -192,7 +181,6 @@ void scalar_pq8_gather(const void *query, const void *base, size_t stride, const
 DEFINE_SCALAR_SCAN(dot_u8s8, int32_t)
 DEFINE_SCALAR_SCAN(dot_u8s8x2, float)
 DEFINE_SCALAR_SCAN(dot_u8f32, float)
-DEFINE_SCALAR_SCAN(dot_levels, int32_t)
 DEFINE_SCALAR_SCAN(dot_b1u4, int32_t)
 
 /* ---- packing ---- */
@@ -248,46 +236,6 @@ void scalar_fastscan(const uint8_t *blocks, size_t n_blocks, size_t tables, cons
                     sums[v + 16] += lut[*code >> 4];
                 }
         }
-}
-
-/* ---- bytes in two halves ---- */
-
-void scalar_nibbles_split(const uint8_t *values, size_t dim, uint8_t *high, uint8_t *low)
-{
-    size_t half = (dim + 1) / 2;
-
-    for (size_t i = 0; i < half; i++) {
-        uint8_t a = values[i], b = half + i < dim ? values[half + i] : 0;
-        high[i] = (uint8_t)(a >> 4 | (b & 0xf0));
-        low[i] = (uint8_t)((a & 15) | b << 4);
-    }
-}
-
-void scalar_nibbles_join(const uint8_t *high, const uint8_t *low, size_t dim, uint8_t *values)
-{
-    size_t half = (dim + 1) / 2;
-
-    for (size_t i = 0; i < half; i++)
-        values[i] = (uint8_t)(high[i] << 4 | (low[i] & 15));
-    for (size_t i = 0; half + i < dim; i++)
-        values[half + i] = (uint8_t)((high[i] & 0xf0) | low[i] >> 4);
-}
-
-/* The squares' rounding is in one part in a million. */
-#define WITHIN_MARGIN (1 + 0x1p-20f)
-
-size_t scalar_within_i32(const int32_t *ip, const uint32_t *factors, size_t n, int32_t base, unsigned shift, float radius,
-                         float unit, uint32_t *out)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        uint32_t square = (uint32_t)base + (factors[i] >> 8 << shift) - 2u * (uint32_t)ip[i];
-        float reach = radius + unit * (float)(factors[i] & 255);
-        out[count] = (uint32_t)i;
-        count += (float)(int32_t)square <= reach * reach * WITHIN_MARGIN;
-    }
-    return count;
 }
 
 /* ---- scoring ---- */
@@ -620,14 +568,10 @@ const struct code_kernels codes_scalar = {
             [7] = SCALAR_SCAN(dot_code7),
             [8] = SCALAR_SCAN(dot_u8s8),
         },
-    .dot_levels = SCALAR_SCAN(dot_levels),
     .dot_b1u4 = SCALAR_SCAN(dot_b1u4),
     .pq8 = SCALAR_SCAN(pq8),
     .code_pack = scalar_code_pack,
     .code_unpack = scalar_code_unpack,
-    .nibbles_split = scalar_nibbles_split,
-    .nibbles_join = scalar_nibbles_join,
-    .within_i32 = scalar_within_i32,
     .fastscan_pack = scalar_fastscan_pack,
     .fastscan = scalar_fastscan,
     .score_i32 = scalar_score_i32,

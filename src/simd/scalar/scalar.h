@@ -174,13 +174,8 @@ DECLARE_SCAN(dot_code4, int32_t)
 DECLARE_SCAN(dot_code5, int32_t)
 DECLARE_SCAN(dot_code6, int32_t)
 DECLARE_SCAN(dot_code7, int32_t)
-DECLARE_SCAN(dot_levels, int32_t)
 DECLARE_SCAN(dot_b1u4, int32_t)
 DECLARE_SCAN(pq8, float)
-void scalar_nibbles_split(const uint8_t *values, size_t dim, uint8_t *high, uint8_t *low);
-void scalar_nibbles_join(const uint8_t *high, const uint8_t *low, size_t dim, uint8_t *values);
-size_t scalar_within_i32(const int32_t *ip, const uint32_t *factors, size_t n, int32_t base, unsigned shift, float radius,
-                         float unit, uint32_t *out);
 
 void scalar_code_pack(const uint8_t *values, size_t dim, unsigned bits, uint8_t *code);
 void scalar_code_unpack(const uint8_t *code, size_t dim, unsigned bits, uint8_t *values);
