@@ -193,6 +193,12 @@ static void test_each_field_broken(void **state)
     data[352] = 1;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 352", __LINE__);
+    BREAK32(364, 1, "but no dims");
+    BREAKF(368, 1, "but no dims");
+    BREAK32(360, 16, "entry by layer 0");
+    data[372] = 1;
+    fix_hash(data);
+    expect_corrupt(&f, data, "byte 372", __LINE__);
     data[511] = 255;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 511", __LINE__);
@@ -254,10 +260,52 @@ static void test_calibration_broken(void **state)
     BREAKF(100, 1.5f, "recall 1.5");
     BREAKF(108, NAN, "recall");
     BREAKF(116, 0, "recall 0 in step 2");
-    BREAKF(248, -1, "gamma -1");
+    BREAKF(248, -2, "gamma -2");
     BREAKF(256, NAN, "gamma");
     BREAKF(264, 0.01f, "gamma 0.01 in step 2");
     BREAKF(252 + 88, 2, "recall 2 in step 11 of gamma");
+    mem_free(data);
+    drop(&f);
+}
+
+/* The table that searches begin by, in an index large enough to have one; and a file from before there was one. */
+static void test_entry_broken(void **state)
+{
+    struct fixture f;
+    uint8_t *data;
+    size_t entry, after;
+
+    (void)state;
+    make(&f, VECDB_TYPE_FLOAT_VECTOR, VECDB_METRIC_L2, 6000, false, false);
+    assert_int_equal(load_u32(f.saved.data + 360), 16);
+    entry = f.codes;
+    for (size_t e = 0; e < 6; e++) {
+        size_t nodes = load_u32(f.saved.data + 192 + 8 * e);
+        entry += align_up(nodes * f.stride, 64) + align_up(nodes * load_u32(f.saved.data + 196 + 8 * e) * 4, 64);
+        entry += e ? align_up(nodes * 4, 64) : 0;
+    }
+    after = entry + 64 + 16 * load_u32(f.saved.data + 64);
+    data = mem_aligned_alloc(64, f.saved.size);
+    memcpy(data, f.saved.data, f.saved.size);
+    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    BREAK32(360, 0, "but no dims");
+    BREAK32(360, 15, "entry of 15 dims");
+    BREAK32(360, 20, "entry of 20 dims");
+    BREAK32(360, UINT32_MAX, "entry of 4294967295 dims");
+    BREAK32(364, 0, "entry by layer 0");
+    BREAK32(364, 6, "entry by layer 6");
+    BREAK32(364, UINT32_MAX, "entry by layer");
+    BREAKF(368, NAN, "entry scale");
+    BREAKF(368, INFINITY, "entry scale inf");
+    BREAKF(entry, NAN, "entry offset");
+    BREAKF(entry + 15 * 4, -INFINITY, "dimension 15");
+    store_u32(data + 360, 0);
+    store_u32(data + 364, 0);
+    store_u32(data + 368, 0);
+    memmove(data + entry, data + after, f.saved.size - after);
+    store_u64(data + 8, f.saved.size - (after - entry));
+    fix_hash(data);
+    assert_int_equal(try_open(&f, data, f.saved.size - (after - entry)), VECDB_OK);
     mem_free(data);
     drop(&f);
 }
@@ -346,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_field_broken),
         cmocka_unit_test(test_calibration_broken),
+        cmocka_unit_test(test_entry_broken),
         cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_legitimate_indexes_are_taken),
     };
