@@ -11,6 +11,8 @@ EFS = [10, 14, 20, 28, 40, 56, 80, 120, 180, 280, 450, 800]
 NPROBES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 # an adaptive stop, with ef as the cap: its own curve beside that of ef
 GAMMAS = [{"ef": 800, "gamma": g} for g in (0.02, 0.05, 0.1, 0.15, 0.2)]
+# below what the smallest ef there is, k, brings
+RECALLS = [{"recall": r} for r in (0.9, 0.93, 0.95)]
 BATCH = 20000
 
 
@@ -25,13 +27,13 @@ class Vecdb(Adapter):
         graph = [{"ef": ef} for ef in EFS]
         probes = [{"nprobe": p} for p in NPROBES if p <= nlist]
         plans = [Plan("FLAT", {}, [{}], exact=True),
-                 Plan("HNSW", {"M": 16, "efConstruction": 200}, graph + GAMMAS)]
+                 Plan("HNSW", {"M": 16, "efConstruction": 200}, graph + GAMMAS + RECALLS)]
         plans.append(Plan("IVF_FLAT", {"nlist": nlist}, probes))
         plans.append(Plan("IVF_RABITQ", {"nlist": nlist}, probes))
         if effort != "quick":
             plans.append(Plan("IVF_SQ8", {"nlist": nlist}, probes))
             plans.append(Plan("IVF_PQ", {"nlist": nlist, "m": _subspaces(dim), "nbits": 4}, probes))
-            plans.append(Plan("NSG", {}, graph))
+            plans.append(Plan("NSG", {}, [{"search_length": ef} for ef in EFS] + RECALLS))
         if effort == "full":
             plans.append(Plan("HNSW", {"M": 32, "efConstruction": 400}, graph))
             plans.append(Plan("ANNOY", {}, [{"search_k": s} for s in (500, 2000, 8000, 32000)]))

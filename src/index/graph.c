@@ -1,6 +1,7 @@
 #include "index/graph.h"
 
 #include "base/mem.h"
+#include "index/graph_entry.h"
 #include "index/graph_fused.h"
 #include "index/graph_lists.h"
 
@@ -76,6 +77,7 @@ void graph_free(struct index *index)
     graph_fused_free(atomic_load_explicit(&graph->fused, memory_order_acquire));
     graph_fused_free(graph->retired_fused);
     graph_lists_free(atomic_load_explicit(&graph->lists, memory_order_acquire));
+    graph_entry_free(graph->entry);
     pthread_mutex_destroy(&graph->lock);
     mem_free(graph);
 }
@@ -129,7 +131,8 @@ size_t graph_memory(const struct index *index)
 {
     const struct graph *graph = (const struct graph *)index;
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_acquire);
-    size_t bytes = sizeof *graph + graph_fused_memory(atomic_load_explicit(&graph->fused, memory_order_acquire));
+    size_t bytes = sizeof *graph + graph_fused_memory(atomic_load_explicit(&graph->fused, memory_order_acquire)) +
+                   graph_entry_memory(graph->entry);
 
     bytes += graph_lists_memory(atomic_load_explicit(&graph->lists, memory_order_acquire), &state->codec);
     for (; state; state = state->retired) {

@@ -48,6 +48,7 @@ struct graph_state {
     void *retired_memory[GRAPH_LAYERS * 3 + 1];
     uint32_t recoded;            /* how often codes were replaced by those of another codec */
     uint32_t entry_beam;         /* candidates kept on the way down; 0: GRAPH_ENTRY */
+    struct graph_entry *entry;   /* the graph's, or NULL when it does not go with these codes */
 };
 
 /* How much effort a recall takes, measured at build time on rows that were not yet in the graph. */
@@ -75,6 +76,7 @@ struct graph_settings {
 struct graph_scratch;
 struct graph_fused;
 struct graph_lists;
+struct graph_entry;
 
 struct graph {
     struct index base;
@@ -84,6 +86,7 @@ struct graph {
     _Atomic(struct graph_fused *) fused; /* or NULL */
     _Atomic(struct graph_lists *) lists; /* or NULL; see graph_lists.h */
     struct graph_fused *retired_fused;   /* given up when the graph began to grow; for those who may still read it */
+    struct graph_entry *entry;           /* or NULL; for as long as the graph */
     uint32_t first; /* the row in every layer; GRAPH_NONE when no row has a value */
     bool growing;   /* add() was called: lists may change under a search */
     size_t repaired; /* rows there were when add() last looked for unreachable ones */

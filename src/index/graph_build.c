@@ -2,6 +2,7 @@
 #include "index/graph_build.h"
 
 #include "base/mem.h"
+#include "index/graph_entry.h"
 #include "index/graph_lists.h"
 
 #define XXH_INLINE_ALL
@@ -158,6 +159,11 @@ vecdb_status graph_link_layers(struct graph *graph, bool base, const uint64_t *p
         node_count = n;
     }
     mem_free(numbers);
+    graph_entry_free(graph->entry);
+    graph->entry = state->entry = NULL;
+    if (status == VECDB_OK)
+        status = graph_entry_create(state, &graph->entry);
+    state->entry = graph->entry;
     return status;
 }
 

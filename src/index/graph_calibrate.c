@@ -18,8 +18,8 @@
 #define REFINE_K 2
 
 static const float ef_ladder[GRAPH_CALIBRATION_STEPS] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 512};
-static const float gamma_ladder[GRAPH_CALIBRATION_STEPS] = {0.01f, 0.02f, 0.035f, 0.05f, 0.075f, 0.1f,
-                                                            0.13f, 0.17f, 0.22f,  0.28f, 0.36f,  0.5f};
+static const float gamma_ladder[GRAPH_CALIBRATION_STEPS] = {-0.2f, -0.1f, -0.05f, -0.02f, 0.01f, 0.035f,
+                                                            0.06f, 0.1f,  0.15f,  0.22f,  0.32f, 0.5f};
 
 struct truth {
     const struct graph_state *state;

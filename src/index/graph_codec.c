@@ -445,6 +445,16 @@ static void choose_gather(struct graph_query *query)
     query->gather = query->kind == GRAPH_CODE_L2 ? kernels->l2sq_u8 : query->kind == GRAPH_CODE_DOT ? kernels->dot_u8s8 : NULL;
 }
 
+/* Whether the codes of x, of step 1, give x back. */
+static bool is_restored(const float *x, const uint8_t *code, size_t dim, float low)
+{
+    int differs = 0;
+
+    for (size_t d = 0; d < dim; d++)
+        differs |= (float)code[d] + low != x[d];
+    return !differs;
+}
+
 void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const void *query, float *scratch, uint8_t *code,
                        struct graph_query *out)
 {
@@ -454,7 +464,7 @@ void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const v
     choose_gather(out);
     if (codec->kind >= GRAPH_CODE_HAMMING || codec->lossless) {
         graph_codec_encode(codec, type, query, scratch, code);
-        out->exact = graph_codec_fits(codec, type, query);
+        out->exact = codec->kind >= GRAPH_CODE_HAMMING || is_restored(scratch, code, codec->dim, codec->mean[0]);
         return;
     }
     transform(codec, type, query, true, scratch);

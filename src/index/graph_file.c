@@ -7,11 +7,13 @@
  *    72 f32 step             76 f32 radius                80 u32 rows the codec was trained on
  *    84 u32 layers           88 u32 code stride           92 u32 calibration queries
  *    96 12 x {f32 ef, f32 recall}                        192 6 x {u32 nodes, u32 degree}
- *   344 u32 entry beam         348 u32 lists                352 u32 rows below are in lists     356 u32 rows in lists
- *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}      360 zeros
+ *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}
+ *   344 u32 entry beam      348 u32 lists               352 u32 rows below are in lists     356 u32 rows in lists
+ *   360 u32 entry dims, 0 for none                      364 u32 entry layer                 368 f32 entry scale     372 zeros
  *   512 mean: f32 x code dim (byte codes)    signs: code dim / 2 bytes (rotated ones)
  *       of each layer: codes, nodes x stride; links, nodes x degree x u32; lower, nodes x u32 (not of the base)
  *       chains: u32 per row, when there are equal codes
+ *       entry (graph_entry.h), when it has dims: offsets, f32 x entry dims; directions, entry dims x code dim, signed bytes
  *       lists, when there are any: graph_lists_file.c
  *
  * The hash covers the header only: the segment's file keeps checksums of the rest, and every number in it is checked here for
@@ -22,6 +24,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "index/graph_entry.h"
 #include "index/graph_fused.h"
 #include "index/graph_lists.h"
 
@@ -52,6 +55,12 @@ static uint64_t header_hash(const uint8_t *header)
     memcpy(copy, header, sizeof copy);
     memset(copy + HASH_AT, 0, 8);
     return XXH3_64bits(copy, sizeof copy);
+}
+
+/* It is opened for the whole layer, which may have grown. */
+static bool keeps_entry(const struct graph_state *state)
+{
+    return state->entry && state->layers[state->entry->layer].count <= GRAPH_ENTRY_NODES;
 }
 
 static void fill_header(const struct graph *graph, const struct graph_state *state, const struct graph_lists *lists, uint8_t *h)
@@ -87,6 +96,11 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
         store_u32(h + 348, lists->count);
         store_u32(h + 352, lists->row_limit);
         store_u32(h + 356, lists->row_count);
+    }
+    if (keeps_entry(state)) {
+        store_u32(h + 360, state->entry->dims);
+        store_u32(h + 364, state->entry->layer);
+        store_f32(h + 368, state->entry->scale);
     }
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
         store_f32(h + 96 + 8 * i, graph->calibration.ef[i].effort);
@@ -135,6 +149,10 @@ vecdb_status graph_save(const struct index *index, struct buf *out)
     }
     if (state->dup_next)
         TRY(append(out, start, state->dup_next, state->layers[0].count * sizeof *state->dup_next));
+    if (keeps_entry(state)) {
+        TRY(append(out, start, state->entry->offsets, state->entry->dims * sizeof *state->entry->offsets));
+        TRY(append(out, start, state->entry->directions, state->entry->dims * state->entry->code_dim));
+    }
     if (lists)
         TRY(graph_lists_save(lists, codec, out));
     store_u64(out->data + start + 8, out->size - start);
@@ -192,7 +210,7 @@ static vecdb_status check_header(const uint8_t *h, size_t size, const struct vec
         return CORRUPT("%u layers, expected %d", load_u32(h + 84), GRAPH_LAYERS);
     if (load_u32(h + 344) > GRAPH_ENTRY_BEAM_MAX)
         return CORRUPT("entry beam %u, at most %d", load_u32(h + 344), GRAPH_ENTRY_BEAM_MAX);
-    for (size_t i = load_u32(h + 348) ? 360 : 352; i < HEADER_SIZE; i++)
+    for (size_t i = load_u32(h + 348) ? 372 : 352; i < HEADER_SIZE; i = i == 359 ? 372 : i + 1)
         if (h[i])
             return CORRUPT("header: byte %zu is %u, not zero", i, (unsigned)h[i]);
     return VECDB_OK;
@@ -264,7 +282,7 @@ static vecdb_status check_calibration(const struct graph_calibration *calibratio
     if (!calibration->query_count)
         return VECDB_OK;
     TRY(check_steps(calibration->ef, 1, 1 << 20, "ef"));
-    return check_steps(calibration->gamma, 0, 100, "gamma");
+    return check_steps(calibration->gamma, -1, 100, "gamma");
 }
 
 static vecdb_status check_layer_sizes(const struct graph *graph, const struct graph_state *state)
@@ -408,6 +426,43 @@ static bool copy_parts(struct graph_state *state)
     return false;
 }
 
+static vecdb_status check_entry(const struct graph_state *state, uint32_t layer, uint32_t dims, float scale)
+{
+    if (state->codec.kind > GRAPH_CODE_DOT)
+        return CORRUPT("an entry, which does not go with bits");
+    if (dims % 4 || dims > GRAPH_ENTRY_DIMS)
+        return CORRUPT("entry of %u dims, not a multiple of 4 up to %d", dims, GRAPH_ENTRY_DIMS);
+    if (layer < 1 || layer >= GRAPH_LAYERS || state->layers[layer].count > GRAPH_ENTRY_NODES || !state->layers[layer].count)
+        return CORRUPT("entry by layer %u, which is none or has not 1 to %d nodes", layer, GRAPH_ENTRY_NODES);
+    if (!isfinite(scale))
+        return CORRUPT("entry scale %g", (double)scale);
+    return VECDB_OK;
+}
+
+/* What a search begins by; the nodes' bytes are made of codes that have been checked. */
+static vecdb_status read_entry(struct graph *graph, struct graph_state *state, const uint8_t *h, struct reader *reader)
+{
+    uint32_t dims = load_u32(h + 360), layer = load_u32(h + 364);
+    float scale = load_f32(h + 368);
+    const uint8_t *offsets, *directions;
+
+    if (!dims) {
+        if (layer || scale != 0)
+            return CORRUPT("entry layer %u, scale %g, but no dims", layer, (double)scale);
+        return VECDB_OK;
+    }
+    TRY(check_entry(state, layer, dims, scale));
+    TRY(take(reader, dims, sizeof(float), "entry offsets", &offsets));
+    TRY(take(reader, dims, state->codec.code_dim, "entry directions", &directions));
+    for (size_t j = 0; j < dims; j++)
+        if (!isfinite(load_f32(offsets + 4 * j)))
+            return CORRUPT("entry offset %g in dimension %zu", (double)load_f32(offsets + 4 * j), j);
+    TRY(graph_entry_restore(state, layer, dims, scale, (const float *)(const void *)offsets, (const int8_t *)directions,
+                            &graph->entry));
+    state->entry = graph->entry;
+    return VECDB_OK;
+}
+
 static vecdb_status read_parts(struct graph *graph, struct graph_state *state, const uint8_t *h, size_t size)
 {
     struct graph_codec *codec = &state->codec;
@@ -457,6 +512,7 @@ static vecdb_status read_parts(struct graph *graph, struct graph_state *state, c
         TRY(take(&reader, state->layers[0].count, sizeof *state->dup_next, "chains", &part));
         state->dup_next = (uint32_t *)(void *)part;
     }
+    TRY(read_entry(graph, state, h, &reader));
     if (load_u32(h + 348)) {
         struct graph_lists_sizes sizes = {load_u32(h + 348), load_u32(h + 352), load_u32(h + 356), state->layers[0].count};
         struct graph_lists *lists;

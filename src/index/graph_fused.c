@@ -274,11 +274,8 @@ void graph_fused_walk(const struct graph_fused *fused, struct graph_scratch *scr
             pool->cursor++;
             continue;
         }
-        if (stop.gamma > 0 && pool->count >= stop.keep) {
-            limit = graph_walk_limit(query, graph_key_score(pool->keys[stop.k - 1]), stop.gamma);
-            if (key > limit && pool->cursor >= stop.k)
-                break;
-        }
+        if (stop.gamma != 0 && pool->count >= stop.keep && graph_walk_ends(pool, query, stop, key, &limit))
+            break;
         pool->keys[pool->cursor++] |= 1;
         counters->hops++;
         bound = pool->count == pool->capacity && pool->keys[pool->count - 1] < limit ? pool->keys[pool->count - 1] : limit;

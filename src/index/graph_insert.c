@@ -416,6 +416,8 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
     memset(next->retired_memory, 0, sizeof next->retired_memory);
     next->vectors = *vectors;
     next->recoded += retrain;
+    if (retrain)
+        next->entry = NULL;
     status = retrain ? graph_codec_train(&next->codec, vectors, graph->base.metric, graph->settings.seed)
                      : graph_codec_copy(&old->codec, &next->codec);
     if (status == VECDB_OK && (!room || retrain)) {

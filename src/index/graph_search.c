@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "index/graph_entry.h"
 #include "index/graph_exact.h"
 #include "index/graph_fused.h"
 #include "index/graph_lists.h"
@@ -56,6 +57,8 @@ void graph_scratch_free(struct graph_scratch *scratch)
     mem_free(scratch->list_bits);
     mem_free(scratch->gathered);
     mem_free(scratch->distances);
+    mem_free(scratch->entry_scores);
+    mem_free(scratch->entry_nodes);
     mem_free(scratch);
 }
 
@@ -101,6 +104,13 @@ static vecdb_status scratch_fit(struct graph_scratch *scratch, const struct grap
         if (!scratch->visited || !grow(&scratch->log, scratch->log_capacity + 1, sizeof *scratch->log))
             return scratch_nomem();
         scratch->node_capacity = nodes;
+    }
+    if (state->entry && scratch->entry_room < state->entry->count) {
+        scratch->entry_room = 0;
+        if (!grow(&scratch->entry_scores, state->entry->count, sizeof(int32_t)) ||
+            !grow(&scratch->entry_nodes, state->entry->count + 16, sizeof(uint32_t)))
+            return scratch_nomem();
+        scratch->entry_room = state->entry->count;
     }
     if (scratch->link_room < links) {
         scratch->link_room = 0;
@@ -212,9 +222,17 @@ uint64_t graph_walk_limit(const struct graph_query *query, uint32_t score, float
     double distance = (double)score - (double)query->zero;
 
     distance = (double)query->zero + (1 + (double)gamma) * (distance > 0 ? distance : 0);
-    if (distance < (double)score)
-        distance = (double)score;
     return distance >= 4294967295.0 ? UINT64_MAX : (uint64_t)distance << 32 | UINT32_MAX;
+}
+
+bool graph_walk_ends(const struct graph_pool *pool, const struct graph_query *query, struct graph_stop stop, uint64_t key,
+                     uint64_t *limit)
+{
+    uint32_t kth = graph_key_score(pool->keys[stop.k - 1]);
+    uint64_t last = graph_walk_limit(query, kth, stop.gamma);
+
+    *limit = stop.gamma > 0 ? last : (uint64_t)kth << 32 | UINT32_MAX;
+    return key > last;
 }
 
 void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
@@ -234,11 +252,8 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
             pool->cursor++;
             continue;
         }
-        if (stop.gamma > 0 && pool->count >= stop.keep) {
-            limit = graph_walk_limit(query, graph_key_score(pool->keys[stop.k - 1]), stop.gamma);
-            if (key > limit && pool->cursor >= stop.k)
-                break;
-        }
+        if (stop.gamma != 0 && pool->count >= stop.keep && graph_walk_ends(pool, query, stop, key, &limit))
+            break;
         pool->keys[pool->cursor++] |= 1;
         counters->hops++;
         links = layer->links + (size_t)graph_key_node(key) * layer->degree;
@@ -266,27 +281,56 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
 
 static uint32_t layer_count(const struct graph_layer *layer) { return __atomic_load_n(&layer->count, __ATOMIC_ACQUIRE); }
 
+/* Into the pool the best nodes of a layer, of which all, or the first, are scored. */
+static void begin_by_scan(const struct graph_layer *layer, struct graph_scratch *scratch, const struct graph_query *query,
+                          struct index_counters *counters)
+{
+    uint32_t scores[GRAPH_SCAN_MAX], count = layer_count(layer);
+
+    if (count > GRAPH_SCAN_MAX)
+        count = GRAPH_SCAN_MAX;
+    graph_scores_rows(query, layer->codes, count, scores);
+    counters->rows_scored += count;
+    for (uint32_t i = 0; i < count; i++)
+        graph_pool_insert(&scratch->pool, graph_key(scores[i], i));
+}
+
+/* The same of a layer that has a table to begin by. */
+static void begin_by_entry(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *query,
+                           size_t beam, struct index_counters *counters)
+{
+    const struct graph_layer *layer = &state->layers[state->entry->layer];
+    uint32_t scores[GRAPH_ENTRY_BEAM_MAX], *nodes = scratch->entry_nodes;
+    size_t tried = beam > GRAPH_ENTRY_TRIED ? beam : GRAPH_ENTRY_TRIED, n;
+
+    n = graph_entry_nearest(state->entry, query, tried, scratch->entry_scores, nodes);
+    for (size_t i = 0; i < n; i++)
+        simd_prefetch(layer->codes + (size_t)nodes[i] * query->codec->stride, query->codec->stride);
+    graph_scores(query, layer->codes, nodes, n, scores);
+    counters->rows_scored += n;
+    for (size_t i = 0; i < n; i++)
+        graph_pool_insert(&scratch->pool, graph_key(scores[i], nodes[i]));
+}
+
 size_t graph_descend(const struct graph_state *state, struct graph_scratch *scratch, const struct graph_query *query,
                      unsigned to_layer, uint32_t seeds[GRAPH_ENTRY], struct index_counters *counters)
 {
     size_t beam = state->entry_beam > GRAPH_ENTRY ? state->entry_beam : GRAPH_ENTRY;
     struct graph_stop stop = {.ef = beam};
-    uint32_t scores[GRAPH_SCAN_MAX], count;
     unsigned e = to_layer > 1 ? to_layer : 1;
     size_t n = 0;
 
-    while (e < GRAPH_LAYERS - 1 && layer_count(&state->layers[e]) > GRAPH_SCAN_MAX)
-        e++;
-    count = layer_count(&state->layers[e]);
-    if (!count)
-        return 0;
     pool_reset(&scratch->pool, GRAPH_ENTRY);
-    if (count > GRAPH_SCAN_MAX)
-        count = GRAPH_SCAN_MAX;
-    graph_scores_rows(query, state->layers[e].codes, count, scores);
-    counters->rows_scored += count;
-    for (uint32_t i = 0; i < count; i++)
-        graph_pool_insert(&scratch->pool, graph_key(scores[i], i));
+    if (state->entry && to_layer < state->entry->layer && graph_entry_serves(state->entry, state)) {
+        e = state->entry->layer;
+        begin_by_entry(state, scratch, query, beam, counters);
+    } else {
+        while (e < GRAPH_LAYERS - 1 && layer_count(&state->layers[e]) > GRAPH_SCAN_MAX)
+            e++;
+        if (!layer_count(&state->layers[e]))
+            return 0;
+        begin_by_scan(&state->layers[e], scratch, query, counters);
+    }
     for (;;) {
         n = scratch->pool.count < GRAPH_ENTRY ? scratch->pool.count : GRAPH_ENTRY;
         for (size_t i = 0; i < n; i++)
@@ -643,8 +687,8 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
             pool->cursor++;
             continue;
         }
-        if (passing->count >= keep && task->gamma > 0)
-            limit = graph_walk_limit(query, graph_key_score(passing->keys[task->gamma_k - 1]), task->gamma);
+        if (passing->count >= keep && task->gamma != 0)
+            limit = graph_walk_limit(query, graph_key_score(passing->keys[task->gamma_k - 1]), task->gamma > 0 ? task->gamma : 0);
         else if (passing->count == passing->capacity)
             limit = passing->keys[passing->count - 1];
         if (key > limit)
@@ -844,7 +888,7 @@ static void settle_effort(const struct graph_calibration *calibration, const str
     task->recall = recall;
     if (effort->ef && !measured)
         task->recall = 1 - 0.05f * EF_UNKNOWN / ((float)effort->ef + EF_UNKNOWN);
-    if (effort->ef && (!measured || effort->gamma > 0)) {
+    if (effort->ef && (!measured || effort->gamma != 0)) {
         task->ef = effort->ef;
         return;
     }
@@ -857,8 +901,10 @@ static void settle_effort(const struct graph_calibration *calibration, const str
         task->recall = recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
     ef = interpolate(calibration->ef, true, recall);
     task->ef = (size_t)ef * CAP_FACTOR + k;
-    if (!(effort->gamma > 0))
+    if (task->gamma == 0)
         task->gamma = interpolate(calibration->gamma, true, recall);
+    if (task->gamma == 0) /* which would be no stop at all */
+        task->gamma = 1e-6f;
 }
 
 vecdb_status graph_effort_read(const struct index *index, const struct index_search *search, const char *ef_name,

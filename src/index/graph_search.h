@@ -38,6 +38,9 @@ struct graph_scratch {
     uint32_t *list_scores;
     uint64_t *list_heap, *list_bits;
     size_t list_room;
+    int32_t *entry_scores; /* of the nodes a search begins by */
+    uint32_t *entry_nodes;
+    size_t entry_room;
     uint32_t *gathered;  /* rows to score exactly, as many as hits */
     float *distances;
 };
@@ -90,7 +93,7 @@ static inline size_t graph_pool_insert(struct graph_pool *pool, uint64_t key)
 }
 
 /** How a walk ends: when the pool of ef holds nothing unexpanded, or the next is farther than (1 + gamma) times the k-th
- * (gamma 0: only the former). */
+ * (gamma 0: only the former; below 0, that is before all k have been expanded). */
 struct graph_stop {
     size_t ef, k, keep; /* gamma counts once there are `keep` candidates, at least k */
     float gamma;
@@ -98,6 +101,9 @@ struct graph_stop {
 
 /** The key of (1 + gamma) times a score's distance. */
 uint64_t graph_walk_limit(const struct graph_query *query, uint32_t score, float gamma);
+/** Whether gamma ends a walk whose next candidate is `key`; *limit receives what need not be kept beyond. */
+bool graph_walk_ends(const struct graph_pool *pool, const struct graph_query *query, struct graph_stop stop, uint64_t key,
+                     uint64_t *limit);
 /** Score a node unless it was, and put it in the pool. */
 void graph_seed(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
                 uint32_t node, struct index_counters *counters);

@@ -36,7 +36,7 @@ static const struct param_spec pq_build_params[] = {
 static const struct param_spec search_params[] = {
     {"ef", 0, 0, 2147483647, "candidates kept while searching; at least k. 0: as the recall asks", NULL, false},
     {"recall", 0.95, 0.5, 1, "recall wished for, when ef is not given", NULL, true},
-    {"gamma", 0, 0, 10, "stop at (1 + gamma) times the k-th distance, even before ef; 0: as calibrated", NULL, true},
+    {"gamma", 0, -0.9, 10, "stop at (1 + gamma) times the k-th distance, even before ef; 0: as calibrated", NULL, true},
     {"refine_k", 2, 1, 1000, "rows scored again on the vectors, as a multiple of k", NULL, true},
     PARAM_END,
 };

@@ -22,6 +22,16 @@
 
 enum { HEADER = 512, HASH_AT = 240 };
 
+static const struct index_ops *kind = &hnsw_ops; /* and then NSG, whose files have the same fields */
+
+static void params_of_degree(uint32_t degree, struct params *params)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, kind == &hnsw_ops ? "M=%u" : "out_degree=%u", kind == &hnsw_ops ? degree / 2 : degree);
+    assert_int_equal(params_parse("index", kind->build_params, NULL, text, params), VECDB_OK);
+}
+
 struct fixture {
     struct test_rows rows;
     vecdb_metric metric;
@@ -53,11 +63,10 @@ static void make(struct fixture *f, vecdb_type type, vecdb_metric metric, size_t
         if (!nulls || (i % 7 != 3 && (i + rows / 2) % 7 != 3))
             memcpy(f->rows.data + (i + rows / 2) * f->rows.vectors.stride, f->rows.data + i * f->rows.vectors.stride,
                    f->rows.vectors.stride);
-    params_default(hnsw_ops.build_params, &params);
-    params.values[0] = 8;
-    assert_int_equal(hnsw_ops.build(&f->rows.vectors, metric, &params, &context, &index), VECDB_OK);
-    assert_int_equal(hnsw_ops.save(index, &f->saved), VECDB_OK);
-    hnsw_ops.free(index);
+    params_of_degree(16, &params);
+    assert_int_equal(kind->build(&f->rows.vectors, metric, &params, &context, &index), VECDB_OK);
+    assert_int_equal(kind->save(index, &f->saved), VECDB_OK);
+    kind->free(index);
     f->degree = load_u32(f->saved.data + 40);
     f->stride = load_u32(f->saved.data + 88);
     f->upper = load_u32(f->saved.data + 200);
@@ -85,10 +94,10 @@ static vecdb_status try_open(const struct fixture *f, const uint8_t *data, size_
     struct index *index = NULL;
     vecdb_status status;
 
-    params_default(hnsw_ops.build_params, &params);
-    status = hnsw_ops.open(data, size, &f->rows.vectors, f->metric, &params, &index);
+    params_default(kind->build_params, &params);
+    status = kind->open(data, size, &f->rows.vectors, f->metric, &params, &index);
     assert_true((status == VECDB_OK) == (index != NULL));
-    hnsw_ops.free(index);
+    kind->free(index);
     return status;
 }
 
@@ -193,6 +202,12 @@ static void test_each_field_broken(void **state)
     data[352] = 1;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 352", __LINE__);
+    BREAK32(364, 1, "but no dims");
+    BREAKF(368, 1, "but no dims");
+    BREAK32(360, 16, "entry by layer 0");
+    data[372] = 1;
+    fix_hash(data);
+    expect_corrupt(&f, data, "byte 372", __LINE__);
     data[511] = 255;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 511", __LINE__);
@@ -254,10 +269,52 @@ static void test_calibration_broken(void **state)
     BREAKF(100, 1.5f, "recall 1.5");
     BREAKF(108, NAN, "recall");
     BREAKF(116, 0, "recall 0 in step 2");
-    BREAKF(248, -1, "gamma -1");
+    BREAKF(248, -2, "gamma -2");
     BREAKF(256, NAN, "gamma");
     BREAKF(264, 0.01f, "gamma 0.01 in step 2");
     BREAKF(252 + 88, 2, "recall 2 in step 11 of gamma");
+    mem_free(data);
+    drop(&f);
+}
+
+/* The table that searches begin by, in an index large enough to have one; and a file from before there was one. */
+static void test_entry_broken(void **state)
+{
+    struct fixture f;
+    uint8_t *data;
+    size_t entry, after;
+
+    (void)state;
+    make(&f, VECDB_TYPE_FLOAT_VECTOR, VECDB_METRIC_L2, 6000, false, false);
+    assert_int_equal(load_u32(f.saved.data + 360), 16);
+    entry = f.codes;
+    for (size_t e = 0; e < 6; e++) {
+        size_t nodes = load_u32(f.saved.data + 192 + 8 * e);
+        entry += align_up(nodes * f.stride, 64) + align_up(nodes * load_u32(f.saved.data + 196 + 8 * e) * 4, 64);
+        entry += e ? align_up(nodes * 4, 64) : 0;
+    }
+    after = entry + 64 + 16 * load_u32(f.saved.data + 64);
+    data = mem_aligned_alloc(64, f.saved.size);
+    memcpy(data, f.saved.data, f.saved.size);
+    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    BREAK32(360, 0, "but no dims");
+    BREAK32(360, 15, "entry of 15 dims");
+    BREAK32(360, 20, "entry of 20 dims");
+    BREAK32(360, UINT32_MAX, "entry of 4294967295 dims");
+    BREAK32(364, 0, "entry by layer 0");
+    BREAK32(364, 6, "entry by layer 6");
+    BREAK32(364, UINT32_MAX, "entry by layer");
+    BREAKF(368, NAN, "entry scale");
+    BREAKF(368, INFINITY, "entry scale inf");
+    BREAKF(entry, NAN, "entry offset");
+    BREAKF(entry + 15 * 4, -INFINITY, "dimension 15");
+    store_u32(data + 360, 0);
+    store_u32(data + 364, 0);
+    store_u32(data + 368, 0);
+    memmove(data + entry, data + after, f.saved.size - after);
+    store_u64(data + 8, f.saved.size - (after - entry));
+    fix_hash(data);
+    assert_int_equal(try_open(&f, data, f.saved.size - (after - entry)), VECDB_OK);
     mem_free(data);
     drop(&f);
 }
@@ -282,19 +339,19 @@ static void test_random_damage(void **state)
             for (size_t i = 0; i < 1 + rng_below(&rng, 3); i++)
                 data[rng_below(&rng, round % 2 ? f.saved.size : HEADER)] ^= (uint8_t)(1 + rng_below(&rng, 255));
             fix_hash(data);
-            params_default(hnsw_ops.build_params, &params);
-            params_default(hnsw_ops.search_params, &search_params);
-            if (hnsw_ops.open(data, f.saved.size, &f.rows.vectors, f.metric, &params, &index) == VECDB_OK) {
+            params_default(kind->build_params, &params);
+            params_default(kind->search_params, &search_params);
+            if (kind->open(data, f.saved.size, &f.rows.vectors, f.metric, &params, &index) == VECDB_OK) {
                 struct hit hits[10];
                 size_t count;
                 struct index_counters counters = {0};
                 struct index_search search = {.queries = f.rows.data, .query_count = 1, .query_stride = f.rows.vectors.stride,
                                               .k = 10, .params = &search_params};
                 opened++;
-                assert_int_equal(hnsw_ops.search(index, &search, hits, &count, &counters), VECDB_OK);
+                assert_int_equal(kind->search(index, &search, hits, &count, &counters), VECDB_OK);
                 for (size_t i = 0; i < count; i++)
                     assert_true(hits[i].row < 300 && bitmap_get(f.rows.vectors.present, hits[i].row));
-                hnsw_ops.free(index);
+                kind->free(index);
             }
         }
         mem_free(data);
@@ -324,21 +381,28 @@ static void test_legitimate_indexes_are_taken(void **state)
         struct index *index = NULL, *opened = NULL;
         struct buf saved = {0};
         uint8_t *data;
-        params_default(hnsw_ops.build_params, &params);
-        params.values[0] = (double)(2 + rng_below(&rng, 40));
-        assert_int_equal(hnsw_ops.build(&rows.vectors, metric, &params, &context, &index), VECDB_OK);
-        if (hnsw_ops.check(index) != VECDB_OK || hnsw_ops.save(index, &saved) != VECDB_OK)
+        params_of_degree(2 * (uint32_t)((kind == &hnsw_ops ? 2 : 3) + rng_below(&rng, 40)), &params);
+        assert_int_equal(kind->build(&rows.vectors, metric, &params, &context, &index), VECDB_OK);
+        if (kind->check(index) != VECDB_OK || kind->save(index, &saved) != VECDB_OK)
             fail_msg("round %zu: %s", round, error_last()->message);
         data = mem_aligned_alloc(64, saved.size);
         memcpy(data, saved.data, saved.size);
-        if (hnsw_ops.open(data, saved.size, &rows.vectors, metric, &params, &opened) != VECDB_OK || hnsw_ops.check(opened) != VECDB_OK)
+        if (kind->open(data, saved.size, &rows.vectors, metric, &params, &opened) != VECDB_OK || kind->check(opened) != VECDB_OK)
             fail_msg("round %zu: %s", round, error_last()->message);
-        hnsw_ops.free(index);
-        hnsw_ops.free(opened);
+        kind->free(index);
+        kind->free(opened);
         mem_free(data);
         buf_deinit(&saved);
         test_rows_free(&rows);
     }
+}
+
+static int use_nsg(void **state)
+{
+    (void)state;
+    kind = &nsg_ops;
+    rejected = 0;
+    return 0;
 }
 
 int main(void)
@@ -346,9 +410,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_field_broken),
         cmocka_unit_test(test_calibration_broken),
+        cmocka_unit_test(test_entry_broken),
         cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_legitimate_indexes_are_taken),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("HNSW", tests, NULL, NULL);
+
+    return failed + cmocka_run_group_tests_name("NSG", tests, use_nsg, NULL);
 }

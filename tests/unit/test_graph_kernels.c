@@ -82,12 +82,12 @@ static void test_smallest(void **state)
     struct rng rng = rng_seeded(test_seed());
     const struct graph_kernels *all[8];
     size_t table_count = tables(all);
-    int32_t values[300];
-    uint32_t out[320];
+    int32_t values[600];
+    uint32_t out[620];
 
     (void)state;
     for (size_t round = 0; round < 3000; round++) {
-        size_t n = rng_below(&rng, 300), k = rng_below(&rng, 60);
+        size_t n = rng_below(&rng, round % 2 ? 300 : 600), k = rng_below(&rng, round % 4 < 2 ? 20 : 60);
         uint64_t spread = round % 3 == 0 ? 5 : round % 3 == 1 ? 1000 : INT32_MAX;
         int32_t limit = round % 4 ? INT32_MAX : (int32_t)rng_below(&rng, spread);
         for (size_t i = 0; i < n; i++)

@@ -4,6 +4,7 @@
 #include "simd/graph_scan.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -227,14 +228,77 @@ static inline size_t count_not_above(const int32_t *values, size_t n, int32_t li
     return count;
 }
 
+/* Positions of values not above `high`. */
+INLINE size_t positions_not_above(const int32_t *values, size_t n, int32_t high, uint32_t *out)
+{
+    __m512i high_i32x16 = _mm512_set1_epi32(high), position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 lanes = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xFFFF;
+        __mmask16 found = _mm512_mask_cmple_epi32_mask(lanes, _mm512_maskz_loadu_epi32(lanes, values + i), high_i32x16);
+        _mm512_storeu_si512(out + count, _mm512_maskz_compress_epi32(
+                                             found, _mm512_add_epi32(position, _mm512_set1_epi32((int32_t)i))));
+        count += (size_t)_mm_popcnt_u32(found);
+    }
+    return count;
+}
+
+#define SORTED_MOST 64
+
+INLINE void sort_few(int32_t *values, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        int32_t value = values[i];
+        size_t at = i;
+        for (; at && values[at - 1] > value; at--)
+            values[at] = values[at - 1];
+        values[at] = value;
+    }
+}
+
+/* At most 16 of many: the k-th smallest of the lanes' minima has k values below or at it, and few more. Returns false when there
+ * are many. */
+static bool few_smallest(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out, size_t *count)
+{
+    __m512i least_i32x16 = _mm512_set1_epi32(INT32_MAX);
+    int32_t sorted[SORTED_MOST], high;
+    size_t found, ties = 0, kept = 0;
+
+    for (size_t i = 0; i + 16 <= n; i += 16)
+        least_i32x16 = _mm512_min_epi32(least_i32x16, _mm512_loadu_si512(values + i));
+    _mm512_storeu_si512(sorted, least_i32x16);
+    sort_few(sorted, 16);
+    high = sorted[k - 1] < limit ? sorted[k - 1] : limit;
+    if (count_not_above(values, n, high) > SORTED_MOST)
+        return false;
+    found = positions_not_above(values, n, high, out);
+    *count = found;
+    if (found <= k)
+        return true;
+    for (size_t i = 0; i < found; i++)
+        sorted[i] = values[out[i]];
+    sort_few(sorted, found);
+    high = sorted[k - 1];
+    for (size_t i = 0; i < k; i++)
+        ties += sorted[i] == high;
+    for (size_t i = 0; i < found; i++)
+        if (values[out[i]] < high || (values[out[i]] == high && ties && ties--))
+            out[kept++] = out[i];
+    *count = kept;
+    return true;
+}
+
 static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out)
 {
     int32_t low = 0, high = limit < INT32_MAX ? limit : INT32_MAX - 1;
-    __m512i high_i32x16, position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     size_t below, count = 0;
 
     if (!k || limit < 0)
         return 0;
+    if (k <= 16 && n >= 256 && few_smallest(values, n, k, high, out, &count))
+        return count;
+    count = 0;
     below = count_not_above(values, n, high);
     if (below > k) {
         int32_t least = INT32_MAX, most = 0; /* bisect between what there is */
@@ -262,7 +326,6 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
         }
         below = count_not_above(values, n, high);
     }
-    high_i32x16 = _mm512_set1_epi32(high);
     if (below > k) { /* equal values across the border: the first of them stay */
         size_t ties = k - (high > 0 ? count_not_above(values, n, high - 1) : 0);
         for (size_t i = 0; i < n; i++)
@@ -270,14 +333,7 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
                 out[count++] = (uint32_t)i;
         return count;
     }
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 lanes = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : 0xFFFF;
-        __mmask16 found = _mm512_mask_cmple_epi32_mask(lanes, _mm512_maskz_loadu_epi32(lanes, values + i), high_i32x16);
-        _mm512_storeu_si512(out + count, _mm512_maskz_compress_epi32(
-                                             found, _mm512_add_epi32(position, _mm512_set1_epi32((int32_t)i))));
-        count += (size_t)_mm_popcnt_u32(found);
-    }
-    return count;
+    return positions_not_above(values, n, high, out);
 }
 
 #ifndef AVX512
