@@ -355,7 +355,7 @@ vecdb_status store_open(const struct vfs *vfs, const char *path, const struct st
 {
     struct store *store = mem_zalloc(sizeof *store);
     vecdb_status status;
-    bool create;
+    bool create, opened;
 
     *out = NULL;
     if (!store)
@@ -371,6 +371,7 @@ vecdb_status store_open(const struct vfs *vfs, const char *path, const struct st
     store->read_only = store->options.flags & STORE_READ_ONLY;
     create = !(store->options.flags & (STORE_READ_ONLY | STORE_NO_CREATE));
     status = dir_open(vfs, path, create, &store->dir);
+    opened = status == VECDB_OK;
     if (status == VECDB_OK && !store->read_only && !create) {
         /* Leave no trace, not even a lock, where there is no database. */
         uint64_t newest, before;
@@ -389,7 +390,7 @@ vecdb_status store_open(const struct vfs *vfs, const char *path, const struct st
         vecdb_error cause = *error_last();
         store_close(store);
         error_adopt(&cause);
-        return error_prefix("%s: ", path);
+        return opened ? error_prefix("%s: ", path) : status; /* dir_open() has named it */
     }
     *out = store;
     return VECDB_OK;
