@@ -22,6 +22,7 @@ RELEASE = "pymilvus-2.6.13"
 SECONDS = 120
 
 USERS = "users and privileges need a server", r"not supported by vecdb"
+EXPIRY = "rows do not know when they were written", r"collection.ttl.seconds = .*not supported by vecdb"
 GROUPS = "resource groups need a server", r"resource_group.*not supported by vecdb|ResourceGroupConfig.*not supported by vecdb"
 FUNCTIONS = "functions (BM25, MinHash, embedding services) are not there", r"function '.*: not supported by vecdb"
 SPARSE = "sparse vectors are not there", r"SPARSE_FLOAT_VECTOR: not supported by vecdb"
@@ -68,13 +69,14 @@ CANNOT = {
         "all its other kinds of vector pass; sparse vectors are not there",
         r"PASSED[\s\S]*Failed: sparse_float_vector, add_col_sparse_float_vector\s*$",
     ),
+    "orm/example.py": EXPIRY,
     "orm/hello_milvus_delete.py": ("the example's own mistake", r"AttributeError: .* object has no attribute 'extend'"),
     "orm/hello_text_embedding.py": FUNCTIONS,
     "orm/hello_text_match.py": TEXT_MATCH,
     "orm/iterator.py": ("expects the collection of an earlier run", r"Collection 'test_iterator' not exist"),
     "orm/partition.py": ("the example's own mistake", r"NameError: name 'num' is not defined"),
     "orm/rbac.py": USERS,
-    "orm/resource_group.py": GROUPS,
+    "orm/resource_group.py": EXPIRY,
     "orm/resource_group_declarative_api.py": GROUPS,
     "orm/role_and_privilege.py": USERS,
     "orm/user.py": USERS,
