@@ -334,23 +334,6 @@ static vecdb_status coded_task(void *context, size_t i, unsigned worker)
     return status;
 }
 
-/* Bring `sources` answers together, which lie query_count x k apart. */
-static void merge(const struct index_search *search, const struct hit *from, const size_t *from_counts, size_t sources,
-                  struct hit *hits, size_t *counts)
-{
-    for (size_t q = 0; q < search->query_count; q++) {
-        struct topk topk;
-        topk_init(&topk, hits + q * search->k, search->k);
-        for (size_t source = 0; source < sources; source++) {
-            size_t at = source * search->query_count + q;
-            for (size_t i = 0; i < from_counts[at]; i++)
-                topk_push(&topk, from[at * search->k + i].distance, from[at * search->k + i].row);
-        }
-        topk_finish(&topk);
-        counts[q] = topk.count;
-    }
-}
-
 static void plan(struct coded_job *job)
 {
     size_t threads = pool_threads(job->search->pool), lists = job->flat->part.list_count, groups;
@@ -392,7 +375,7 @@ static vecdb_status coded_search(const struct flat *flat, const struct vectors *
     }
     if (sources > 1) {
         if (status == VECDB_OK)
-            merge(search, job.hits, job.counts, sources, hits, counts);
+            topk_merge_sources(search, job.hits, job.counts, sources, hits, counts);
         mem_free(job.hits);
         mem_free(job.counts);
     }

@@ -266,23 +266,6 @@ static void plan(struct codes_job *job)
         job->range_count = 1;
 }
 
-/* Bring `sources` answers together, which lie query_count x k apart. */
-static void merge(const struct index_search *search, const struct hit *from, const size_t *from_counts, size_t sources,
-                  struct hit *hits, size_t *counts)
-{
-    for (size_t q = 0; q < search->query_count; q++) {
-        struct topk topk;
-        topk_init(&topk, hits + q * search->k, search->k);
-        for (size_t source = 0; source < sources; source++) {
-            size_t at = source * search->query_count + q;
-            for (size_t i = 0; i < from_counts[at]; i++)
-                topk_push(&topk, from[at * search->k + i].distance, from[at * search->k + i].row);
-        }
-        topk_finish(&topk);
-        counts[q] = topk.count;
-    }
-}
-
 /* Codes of the chunks listed, and the vectors of the rows on both sides of them. */
 static vecdb_status search_chunks(struct codes_job *job, struct hit *hits, size_t *counts, struct index_counters *counters)
 {
@@ -313,7 +296,7 @@ static vecdb_status search_chunks(struct codes_job *job, struct hit *hits, size_
                                   job->hits + at * search->k, job->counts + at, counters);
     }
     if (status == VECDB_OK)
-        merge(search, job->hits, job->counts, sources, hits, counts);
+        topk_merge_sources(search, job->hits, job->counts, sources, hits, counts);
     mem_free(job->hits);
     mem_free(job->counts);
     return status;

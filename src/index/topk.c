@@ -50,3 +50,19 @@ void topk_finish(struct topk *topk)
         sift_down(topk->hits, n - 1, 0);
     }
 }
+
+void topk_merge_sources(const struct index_search *search, const struct hit *from, const size_t *from_counts, size_t sources,
+                        struct hit *hits, size_t *counts)
+{
+    for (size_t q = 0; q < search->query_count; q++) {
+        struct topk topk;
+        topk_init(&topk, hits + q * search->k, search->k);
+        for (size_t source = 0; source < sources; source++) {
+            size_t at = source * search->query_count + q;
+            for (size_t i = 0; i < from_counts[at]; i++)
+                topk_push(&topk, from[at * search->k + i].distance, from[at * search->k + i].row);
+        }
+        topk_finish(&topk);
+        counts[q] = topk.count;
+    }
+}

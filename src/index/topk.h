@@ -30,5 +30,8 @@ static inline void topk_init(struct topk *topk, struct hit *hits, size_t k)
 void topk_push(struct topk *topk, float distance, uint32_t row);
 /** Sort what is there, best first; nothing may be pushed after. */
 void topk_finish(struct topk *topk);
+/** Bring the answers of several sources to one search together. They lie query_count x k apart. */
+void topk_merge_sources(const struct index_search *search, const struct hit *from, const size_t *from_counts, size_t sources,
+                        struct hit *hits, size_t *counts);
 
 #endif
