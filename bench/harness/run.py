@@ -34,6 +34,7 @@ class Candidate:
         self.dead = None            # why it is out
         self.open_s = []
         self.peak_rss = 0
+        self.loaded = 0
         self.faults = []
 
     @property
@@ -327,6 +328,9 @@ class Run:
         for c in self.alive():
             self._check_repeats(c, self.threads_list[0], nq)
             self._count_work(c)
+            self.sections.setdefault("loaded", []).append({
+                "library": c.library, "index": c.plan.index, "build_params": c.plan.build,
+                "vectors_bytes": self.dataset.base.nbytes, "loaded_bytes": c.loaded})
 
     def _search_mode(self, threads, batch, nq, slices, truth):
         samples = {}
@@ -403,7 +407,7 @@ class Run:
             self.catch(c, faults, "search")
         c.peak_rss = max(c.peak_rss, reply["peak_rss_bytes"], w.peak_tree)
         reply.update(recall=verdict.recall, full_share=verdict.full_share, faults=faults)
-        c.search_rss = max(getattr(c, "search_rss", 0), reply["rss_bytes"])
+        c.loaded = max(c.loaded, reply["loaded_bytes"])
         return reply
 
     def _check_repeats(self, c, threads, nq):
@@ -458,7 +462,7 @@ class Run:
             "threads": threads, "batch": batch, "qps": [g["qps"] for g in got],
             "recall": [g["recall"] for g in got], "asked": [g["asked"] for g in got],
             "full_share": min(g["full_share"] for g in got), "build_peak_bytes": c.built["peak_rss_bytes"],
-            "search_rss_bytes": getattr(c, "search_rss", None), "builds": c.built.get("builds")})
+            "builds": c.built.get("builds")})
 
     # -- (e) opening, cold and warm
 

@@ -119,6 +119,11 @@ def section_tables(sections, style=aligned):
             ("of builds", lambda r: str(len(r["builds"]))), ("rows/s", "rows_per_s"),
             ("peak MB", lambda r: megabytes(r["peak_rss_bytes"])), ("disk MB", lambda r: megabytes(r["index_bytes"]))],
             style)))
+    if sections.get("loaded"):
+        out.append(("Memory of a process that searches, more than before it opened the index", plain_rows(sections["loaded"], [
+            ("library:index", name), ("parameters", lambda r: params_text(r["build_params"])),
+            ("loaded MB", lambda r: megabytes(r["loaded_bytes"])),
+            ("of the float32 vectors", lambda r: "%.2f" % (r["loaded_bytes"] / r["vectors_bytes"]))], style)))
     if sections.get("insert"):
         out.append(("Insert, and search right after it", plain_rows(sections["insert"], [
             ("library:index", name), ("durability", "durability"), ("batch", "batch"), ("rows/s", "rows_per_s"),

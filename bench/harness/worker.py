@@ -46,6 +46,7 @@ class Session:
     def __init__(self):
         self.adapter = None
         self.columns = None
+        self.before_open = 0    # resident bytes
 
     # -- life
 
@@ -81,6 +82,7 @@ class Session:
 
     def open(self, threads):
         reset_peak()
+        self.before_open = status_bytes("VmRSS")
         self.adapter.threads = threads
         start = time.perf_counter()
         self.adapter.open()
@@ -129,7 +131,9 @@ class Session:
         has_distances = distances is not None
         if has_distances:
             np.save(out + ".distances.npy", distances)
-        result.update(asked=len(ids), distances=has_distances, rss_bytes=status_bytes("VmRSS"),
+        # what searching keeps in memory: not the interpreter, nor the questions
+        loaded = max(0, status_bytes("VmRSS") - self.before_open - rows.nbytes)
+        result.update(asked=len(ids), distances=has_distances, loaded_bytes=loaded,
                       peak_rss_bytes=status_bytes("VmHWM"), call_s=call_s)
         return result
 
