@@ -1,35 +1,42 @@
 /* Break the database in every way that a disk, a system and an allocator can, and count. `make crash` runs it all,
  * `make crash-check` a minute's worth. Prints one counter a line; the last one must be zero. */
+#include "crash/crew.h"
 #include "crash/db_driver.h"
-#include "crash/harness.h"
+#include "crash/planted.h"
 #include "crash/probes.h"
 #include "crash/scenarios.h"
 #include "crash/store_driver.h"
 
-#include "base/plant.h"
-#include "base/rng.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+/* How much of everything, for one driver. */
 struct plan {
     struct effort states;
-    size_t workloads;    /* for crash states */
+    size_t workloads; /* for crash states */
     size_t fault_runs, fault_steps, oom_runs;
     size_t model_seeds, model_steps;
     size_t kills;
-    size_t flip_seeds;
 };
 
 /* The store alone is fast, so it gets most of the states; the whole library, with everything a user can call, the rest. */
-static const struct plan store_check = {{24, 5, 3, 400, 8}, 3, 1, 15, 1, 20, 300, 10, 1};
-static const struct plan store_full = {{40, 8, 16, 100, 4}, 20, 6, 30, 10, 2000, 500, 100, 4};
-static const struct plan db_check = {{16, 3, 1, 400, 8}, 2, 1, 8, 1, 20, 100, 5, 0};
-static const struct plan db_full = {{40, 6, 6, 100, 4}, 10, 4, 16, 12, 300, 500, 100, 0};
+static const struct plan store_check = {{24, 5, 3, 400, 8}, 3, 1, 15, 1, 20, 300, 10};
+static const struct plan store_full = {{40, 8, 16, 100, 4}, 20, 6, 30, 10, 2000, 500, 100};
+static const struct plan db_check = {{16, 3, 1, 400, 8}, 2, 1, 8, 1, 20, 100, 5};
+static const struct plan db_full = {{40, 6, 6, 100, 4}, 10, 4, 16, 12, 300, 500, 100};
+
+/* What a whole run must come to. */
+static const struct counters required = {.crash_states = 100000, .nested_crashes = 20000, .io_faults = 60000,
+                                         .fsync_faults = 1, .oom_faults = 40000, .byte_flips = 300000, .truncations = 1,
+                                         .kills = 200, .model_ops = 1000000};
+
+#define SHARES 4       /* that a long loop is cut into */
+#define MODEL_SEEDS 50 /* in one task */
+
+static const char *directory; /* for processes that are killed */
 
 static double seconds(void)
 {
@@ -39,228 +46,253 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void run_probes(struct counters *counters)
+/* -- tasks: each a few seconds, so that all processors are busy to the end */
+
+static const struct plan *plan_of(const struct task *task) { return task->plan; }
+
+static void do_probes(const struct task *task, struct counters *counters)
 {
-    probe_full_disk(counters);
-    probe_input(counters);
-    probe_counts(counters);
-    probe_neighbours(counters);
-    probe_swapped_indexes(counters);
-    probe_filters(counters);
-    probe_old_states(counters);
+    store_locking(counters);
+    probe_all(counters);
 }
 
-static void run_driver(const struct driver *driver, const struct plan *plan, uint64_t seed, const char *directory,
-                       struct counters *counters)
+static void do_scenario(const struct task *task, struct counters *counters)
 {
-    for (size_t i = 0; i < plan->workloads; i++)
-        crash_states(driver, seed + i, &plan->states, counters);
-    for (size_t i = 0; i < plan->fault_runs; i++) {
-        crash_io_faults(driver, seed + i, plan->fault_steps, counters);
-        crash_fsync_faults(driver, seed + i, plan->fault_steps, counters);
-        crash_full_disk(driver, seed + i, plan->fault_steps, counters);
-        crash_interruptions(driver, seed + i, plan->fault_steps, counters);
-    }
-    for (size_t i = 0; i < plan->oom_runs; i++)
-        crash_oom(driver, seed + i, plan->fault_steps, counters);
-    for (size_t i = 0; i < plan->model_seeds; i++)
-        crash_model(driver, seed + i, plan->model_steps, counters);
-    if (directory)
-        crash_kills(driver, seed, plan->kills, directory, counters);
+    crash_scenario(task->number, task->seed, task->steps, counters);
 }
 
-#ifdef VECDB_PLANT
-/* Which bug is planted; the library asks through PLANTED(). */
-int planted_bug;
+static void do_store_flips(const struct task *task, struct counters *counters)
+{
+    store_byte_flips(task->seed, task->from, task->steps, counters);
+}
 
-static const struct {
-    int number;
-    enum { PROBE, STORE, WHOLE } where; /* it is to be seen */
-    const char *what;
-} bugs[] = {
-    {1, STORE, "the directory is not synced after the manifest's renaming"},
-    {2, STORE, "the directory is not synced after a new log"},
-    {3, STORE, "files are removed before the manifest that drops them"},
-    {4, STORE, "a log is removed before the segment is synced"},
-    {5, STORE, "appending behind a torn tail"},
-    {6, STORE, "a checksum that skips the length"},
-    {7, STORE, "a short write taken for a whole one"},
-    {8, STORE, "an interrupted call taken for a failed one"},
-    {9, STORE, "a failed sync repeated"},
-    {10, STORE, "acknowledged before the sync"},
-    {11, STORE, "a file id used again after a failure"},
-    {12, WHOLE, "rows deleted during a merge come back"},
-    {13, WHOLE, "an upsert in two steps"},
-    {14, WHOLE, "deleted rows reach the disk after the manifest"},
-    {15, WHOLE, "replaying what the segments hold already"},
-    {16, WHOLE, "a part of a batch stays when memory runs out"},
-    {17, PROBE, "an index of another segment is taken"},
-    {18, PROBE, "a link to one row past the last is taken"},
-    {19, PROBE, "rows times width in 32 bits"},
-    {20, WHOLE, "optimizing after a recovery loses what was replayed"},
-    {21, PROBE, "a state given back while a reader holds it"},
-    {22, STORE, "a lock that the same process takes twice"},
-    {23, PROBE, "NaN passes behind the last whole register"},
-    {24, PROBE, "a filter's tree freed by recursion"},
-    {25, STORE, "the log of an unfinished opening replayed"},
-    {26, STORE, "a torn log hides a newer one"},
-    {27, STORE, "a failed append cut off without syncing the cut"},
+static void do_db_flips(const struct task *task, struct counters *counters)
+{
+    db_byte_flips(task->seed, task->from, task->steps, counters);
+}
+
+static void do_truncations(const struct task *task, struct counters *counters) { store_truncations(task->seed, counters); }
+
+static void do_states(const struct task *task, struct counters *counters)
+{
+    crash_states(task->driver, task->seed, &plan_of(task)->states, counters);
+}
+
+static void do_io(const struct task *task, struct counters *counters)
+{
+    crash_io_faults(task->driver, task->seed, plan_of(task)->fault_steps, task->from, SHARES, counters);
+}
+
+static void do_fsync(const struct task *task, struct counters *counters)
+{
+    crash_fsync_faults(task->driver, task->seed, plan_of(task)->fault_steps, counters);
+}
+
+static void do_full(const struct task *task, struct counters *counters)
+{
+    crash_full_disk(task->driver, task->seed, plan_of(task)->fault_steps, counters);
+    crash_interruptions(task->driver, task->seed, plan_of(task)->fault_steps, counters);
+}
+
+static void do_oom(const struct task *task, struct counters *counters)
+{
+    crash_oom(task->driver, task->seed, plan_of(task)->fault_steps, task->from, SHARES, counters);
+}
+
+static void do_model(const struct task *task, struct counters *counters)
+{
+    size_t left = plan_of(task)->model_seeds - task->from;
+
+    for (size_t i = 0; i < left && i < MODEL_SEEDS; i++)
+        crash_model(task->driver, task->seed + i, plan_of(task)->model_steps, counters);
+}
+
+static void do_kills(const struct task *task, struct counters *counters)
+{
+    crash_kills(task->driver, task->seed, plan_of(task)->kills, directory, counters);
+}
+
+struct list {
+    struct task *tasks;
+    size_t count, room;
+    const char *only; /* stages whose name begins so; NULL: all */
 };
-#define BUG_COUNT (sizeof bugs / sizeof bugs[0])
 
-static void hunt_store(uint64_t seed, struct counters *counters)
+static void add(struct list *list, struct task task)
 {
-    static const struct plan plan = {{24, 4, 4, 300, 4}, 12, 1, 20, 1, 20, 300, 0, 1};
-
-    for (uint64_t round = 0; round < 3 && !counters->violations; round++) {
-        crash_interruptions(&store_driver, seed + round, plan.fault_steps, counters);
-        if (!counters->violations)
-            store_byte_flips(seed + round, counters);
-        for (size_t w = 0; w < plan.workloads && !counters->violations; w++)
-            crash_states(&store_driver, seed + round * 100 + w, &plan.states, counters);
-        if (!counters->violations)
-            crash_fsync_faults(&store_driver, seed + round, plan.fault_steps, counters);
-        if (!counters->violations)
-            crash_full_disk(&store_driver, seed + round, plan.fault_steps, counters);
-        if (!counters->violations)
-            crash_io_faults(&store_driver, seed + round, plan.fault_steps, counters);
+    if (list->only && strncmp(task.stage, list->only, strlen(list->only)) != 0)
+        return;
+    task.number = list->count && strcmp(list->tasks[list->count - 1].stage, task.stage) == 0
+                      ? list->tasks[list->count - 1].number + 1
+                      : 0;
+    if (list->count == list->room) {
+        list->room = list->room * 2 + 64;
+        list->tasks = realloc(list->tasks, list->room * sizeof *list->tasks);
+        if (!list->tasks)
+            abort();
     }
+    list->tasks[list->count++] = task;
 }
 
-static void hunt_whole(uint64_t seed, struct counters *counters)
+/* `count` runs with seeds of their own, each in `shares` parts. */
+static void add_runs(struct list *list, struct task task, size_t count, size_t shares)
 {
-    static const struct effort states = {24, 3, 1, 0, 8};
+    uint64_t seed = task.seed;
 
-    for (uint64_t round = 0; round < 4 && !counters->violations; round++) {
-        for (size_t m = 0; m < 4 && !counters->violations; m++)
-            crash_model(&db_driver, seed + round * 100 + m, 300, counters);
-        for (size_t w = 0; w < 2 && !counters->violations; w++)
-            crash_states(&db_driver, seed + round * 100 + w, &states, counters);
-        if (!counters->violations && round == 0)
-            crash_oom(&db_driver, seed, 24, counters);
-    }
-}
-
-/* Look for a planted bug where it is to be seen; number 0: everywhere, for none. */
-static void hunt(size_t bug, uint64_t seed, struct counters *counters)
-{
-    bool all = bug == BUG_COUNT;
-
-    planted_bug = all ? 0 : bugs[bug].number;
-    if (all || bugs[bug].where == PROBE)
-        run_probes(counters);
-    if (all || bugs[bug].where == STORE) {
-        store_locking(counters);
-        hunt_store(seed, counters);
-    }
-    if (all || bugs[bug].where == WHOLE)
-        hunt_whole(seed, counters);
-}
-
-/* Plant one bug after the other, each in a process of its own: dying is being seen, too. The parent says what was seen. */
-static size_t run_planted(uint64_t seed)
-{
-    struct counters none = {0};
-    size_t caught = 0;
-
-    for (size_t i = 0; i < BUG_COUNT; i++) {
-        const char *only = getenv("PLANT");
-        char reason[200] = "nothing";
-        int result = 0, ends[2];
-        if ((only && atoi(only) != bugs[i].number) || pipe(ends) != 0) /* PLANT=n in the environment: that one only */
-            continue;
-        fflush(stdout);
-        pid_t child = fork();
-        if (child == 0) {
-            struct counters counters = {.quiet = true};
-            if (!freopen("/dev/null", "w", stderr))
-                _exit(0);
-            alarm(300); /* a bug that hangs is seen, too */
-            hunt(i, seed, &counters);
-            if (counters.violations && write(ends[1], counters.first, sizeof counters.first) < 0)
-                _exit(0);
-            _exit(counters.violations != 0);
+    for (size_t i = 0; i < count; i++)
+        for (size_t share = 0; share < shares; share++) {
+            task.seed = seed + i;
+            task.from = share;
+            add(list, task);
         }
-        close(ends[1]);
-        waitpid(child, &result, 0);
-        if (WIFSIGNALED(result))
-            snprintf(reason, sizeof reason, "died of signal %d (%s)", WTERMSIG(result), strsignal(WTERMSIG(result)));
-        else if (read(ends[0], reason, sizeof reason) < 0)
-            reason[0] = '\0';
-        close(ends[0]);
-        bool seen = !WIFEXITED(result) || WEXITSTATUS(result) != 0;
-        caught += seen;
-        printf("planted bug %d (%s): %s: %s\n", bugs[i].number, bugs[i].what, seen ? "caught" : "NOT CAUGHT", reason);
-        fflush(stdout);
-    }
-    if (getenv("PLANT"))
-        return caught;
-    /* And none where there is none, or catching would say nothing. */
-    hunt(BUG_COUNT, seed, &none);
-    if (none.violations) {
-        printf("violations without a planted bug\n");
-        caught = 0;
-    }
-    printf("planted_bugs: %zu\n", BUG_COUNT);
-    return caught;
 }
-#endif
+
+#define STAGE(text) (snprintf(names[stage], sizeof names[stage], "%s %s", driver->name, text), names[stage++])
+
+static void add_driver(struct list *list, const struct driver *driver, const struct plan *plan, uint64_t seed, bool kills)
+{
+    static char names[40][40];
+    static size_t stage;
+    struct task task = {.driver = driver, .plan = plan, .seed = seed};
+
+    task.stage = STAGE("crash states"), task.run = do_states;
+    add_runs(list, task, plan->workloads, 1);
+    task.stage = STAGE("I/O faults"), task.run = do_io;
+    add_runs(list, task, plan->fault_runs, SHARES);
+    task.stage = STAGE("failing syncs"), task.run = do_fsync;
+    add_runs(list, task, plan->fault_runs, 1);
+    task.stage = STAGE("full disk"), task.run = do_full;
+    add_runs(list, task, plan->fault_runs, 1);
+    task.stage = STAGE("no memory"), task.run = do_oom;
+    add_runs(list, task, plan->oom_runs, SHARES);
+    task.stage = STAGE("model"), task.run = do_model;
+    for (size_t i = 0; i < plan->model_seeds; i += MODEL_SEEDS) {
+        task.seed = seed + i;
+        task.from = i;
+        add(list, task);
+    }
+    task.seed = seed;
+    task.from = 0;
+    task.stage = STAGE("kills"), task.run = do_kills;
+    if (kills)
+        add(list, task);
+}
+
+/* Longest stages first, so that what is left at the end is short. */
+static void add_all(struct list *list, bool check, uint64_t seed)
+{
+    struct task probes = {.stage = "probes", .run = do_probes};
+    struct task scenario = {.stage = "scenarios", .run = do_scenario, .seed = seed, .steps = check ? 40 : 1};
+    struct task flips = {.stage = "db byte flips", .run = do_db_flips, .seed = seed};
+    struct task store_flips = {.stage = "store byte flips", .run = do_store_flips, .steps = SHARES};
+    struct task cut = {.stage = "store truncations", .run = do_truncations, .seed = seed};
+    size_t stride = check ? 16 : 2, shares = check ? 1 : SHARES;
+
+    for (size_t i = 0; i < crash_scenario_count(); i++)
+        add(list, scenario);
+    add_driver(list, &db_driver, check ? &db_check : &db_full, seed + 2000000, true);
+    add_driver(list, &store_driver, check ? &store_check : &store_full, seed, true);
+    flips.steps = stride * shares;
+    for (size_t share = 0; share < shares; share++) {
+        flips.from = seed % stride + stride * share;
+        add(list, flips);
+    }
+    store_flips.seed = seed;
+    add_runs(list, store_flips, check ? 1 : 4, SHARES);
+    add_driver(list, &store_driver_aligned, &store_check, seed + 1000000, false);
+    add(list, cut);
+    add(list, probes);
+}
+
+/* -- the report */
+
+static bool enough(uint64_t have, uint64_t wanted, const char *name)
+{
+    if (have >= wanted)
+        return true;
+    printf("TOO FEW %s: %llu are required\n", name, (unsigned long long)wanted);
+    return false;
+}
+
+static int report(const struct list *list, const struct outcome *outcomes, const struct counters *bar, const char *planted,
+                  double start)
+{
+    struct counters counters = {0};
+    double spent = 0;
+    char line[100] = "";
+    FILE *file = planted ? fopen(planted, "r") : NULL;
+
+    for (size_t i = 0; i < list->count; i++) {
+        counters_add(&counters, &outcomes[i].counters);
+        spent += outcomes[i].seconds;
+        if (outcomes[i].counters.violations)
+            printf("%s, task %zu: %llu violations: %s\n", list->tasks[i].stage, list->tasks[i].number,
+                   (unsigned long long)outcomes[i].counters.violations, outcomes[i].counters.first);
+    }
+#define PRINT(name)                                                                                                    \
+    printf(#name ": %llu\n", (unsigned long long)counters.name);                                                       \
+    if (!enough(counters.name, bar->name, #name))                                                                      \
+        counters.violations++;
+    PRINT(crash_states)
+    PRINT(nested_crashes)
+    PRINT(io_faults)
+    PRINT(fsync_faults)
+    PRINT(full_faults)
+    PRINT(oom_faults)
+    PRINT(byte_flips)
+    PRINT(truncations)
+    PRINT(kills)
+    PRINT(model_ops)
+    PRINT(probes)
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "planted_bugs_caught:", 20) == 0)
+            fputs(line, stdout);
+    if (file)
+        fclose(file);
+    printf("processor_seconds: %.1f\nseconds: %.1f\n", spent, seconds() - start);
+    printf("violations: %llu\n", (unsigned long long)counters.violations);
+    return counters.violations != 0;
+}
 
 int main(int argument_count, char **arguments)
 {
-    bool check = false;
-    const char *seed_text = getenv("VECDB_TEST_SEED"), *directory = NULL;
+    static const struct counters nothing;
+    const char *seed_text = getenv("VECDB_TEST_SEED"), *planted = NULL;
     uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : 1;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    struct crew crew = {.processes = processors > 0 ? (size_t)processors : 1};
+    struct list list = {0};
     double start = seconds();
-    bool only_scenarios = false;
-    size_t stride = 0; /* of the scenarios; 0: the plan's */
+    bool check = false;
 
-    for (int i = 1; i < argument_count; i++)
-        if (strcmp(arguments[i], "--check") == 0)
+    for (int i = 1; i < argument_count; i++) {
+        const char *argument = arguments[i];
+        if (strcmp(argument, "--check") == 0)
             check = true;
-        else if (strcmp(arguments[i], "--scenarios") == 0)
-            only_scenarios = true;
-        else if (strncmp(arguments[i], "--stride=", 9) == 0)
-            stride = strtoull(arguments[i] + 9, NULL, 0);
+        else if (strncmp(argument, "--processes=", 12) == 0)
+            crew.processes = strtoull(argument + 12, NULL, 0);
+        else if (strncmp(argument, "--only=", 7) == 0) /* the beginning of a stage's name */
+            list.only = argument + 7;
+        else if (strncmp(argument, "--log=", 6) == 0) /* to take up a run that was stopped */
+            crew.log = argument + 6;
+        else if (strncmp(argument, "--planted=", 10) == 0) /* what the run with planted bugs printed */
+            planted = argument + 10;
         else
-            directory = arguments[i];
+            directory = argument;
+    }
 #ifdef VECDB_PLANT
-    (void)check, (void)run_driver, (void)directory, (void)stride, (void)only_scenarios;
-    (void)store_check, (void)store_full, (void)db_check, (void)db_full;
-    size_t caught = run_planted(seed);
-    printf("planted_bugs_caught: %zu\n", caught);
+    (void)check, (void)add_all, (void)report, (void)required, (void)nothing, (void)planted, (void)list;
+    bool caught = planted_run(seed, crew.processes);
     printf("seconds: %.1f\n", seconds() - start);
-    return caught == BUG_COUNT ? 0 : 1;
+    return !caught;
 #else
-    struct counters counters = {0};
-    printf("seed: %llu\n", (unsigned long long)seed);
-    store_locking(&counters);
-    run_probes(&counters);
-    crash_scenarios(seed, stride ? stride : check ? 40 : 1, &counters);
-    if (only_scenarios)
-        goto report;
-    for (size_t i = 0; i < (check ? store_check : store_full).flip_seeds; i++)
-        store_byte_flips(seed + i, &counters);
-    store_truncations(seed, &counters);
-    run_driver(&store_driver, check ? &store_check : &store_full, seed, directory, &counters);
-    run_driver(&store_driver_aligned, &store_check, seed + 1000000, NULL, &counters);
-    run_driver(&db_driver, check ? &db_check : &db_full, seed + 2000000, directory, &counters);
-    db_byte_flips(seed, check ? 16 : 2, &counters);
-report:
-#define PRINT(name) printf(#name ": %llu\n", (unsigned long long)counters.name)
-    PRINT(crash_states);
-    PRINT(nested_crashes);
-    PRINT(io_faults);
-    PRINT(fsync_faults);
-    PRINT(full_faults);
-    PRINT(oom_faults);
-    PRINT(byte_flips);
-    PRINT(truncations);
-    PRINT(kills);
-    PRINT(model_ops);
-    PRINT(probes);
-    printf("seconds: %.1f\n", seconds() - start);
-    PRINT(violations);
-    return counters.violations != 0;
+    printf("seed: %llu, %zu processes\n", (unsigned long long)seed, crew.processes);
+    add_all(&list, check, seed);
+    struct outcome *outcomes = calloc(list.count + 1, sizeof *outcomes);
+    if (!outcomes || !crew_run(&crew, list.tasks, list.count, outcomes)) {
+        printf("cannot make processes\n");
+        return 1;
+    }
+    return report(&list, outcomes, check || list.only ? &nothing : &required, planted, start);
 #endif
 }

@@ -496,7 +496,7 @@ const struct driver db_driver = {"db", make_step, db_open, db_close, do_step, db
 
 /* -- damage */
 
-void db_byte_flips(uint64_t seed, size_t stride, struct counters *counters)
+void db_byte_flips(uint64_t seed, size_t from, size_t stride, struct counters *counters)
 {
     static struct oracle oracle;
     struct simfs *fs = simfs_create();
@@ -526,7 +526,7 @@ void db_byte_flips(uint64_t seed, size_t stride, struct counters *counters)
     for (size_t i = 0; (name = simfs_name(fs, DIRECTORY, i)) != NULL; i++) {
         size_t size;
         simfs_bytes(fs, DIRECTORY, name, &size);
-        for (size_t offset = seed % stride; offset < size; offset += stride)
+        for (size_t offset = from; offset < size; offset += stride)
             for (int pattern = 0; pattern < 3; pattern++) {
                 struct simfs *damaged = simfs_crash(fs, PICK_KILL, 0);
                 uint8_t *byte = simfs_bytes(damaged, DIRECTORY, name, &size) + offset, before = *byte;

@@ -418,7 +418,8 @@ static bool fault_run(struct faulty_run *run, const struct step *steps, size_t c
     return hit;
 }
 
-void crash_io_faults(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters)
+void crash_io_faults(const struct driver *driver, uint64_t seed, size_t steps, size_t from, size_t stride,
+                     struct counters *counters)
 {
     static const int errors[] = {EIO, ENOSPC, EDQUOT, EMFILE, EROFS, ENOMEM};
     struct oracle *oracle = malloc(sizeof *oracle);
@@ -427,7 +428,7 @@ void crash_io_faults(const struct driver *driver, uint64_t seed, size_t steps, s
     bool hit = true;
 
     make_steps(driver, seed, workload, steps);
-    for (uint64_t call = 1; hit; call++) {
+    for (uint64_t call = 1 + from; hit; call += stride) {
         hit = false;
         for (size_t e = 0; e < sizeof errors / sizeof errors[0]; e++)
             for (int forever = 0; forever < 2; forever++) {
@@ -541,7 +542,7 @@ void crash_interruptions(const struct driver *driver, uint64_t seed, size_t step
     free(oracle);
 }
 
-void crash_oom(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters)
+void crash_oom(const struct driver *driver, uint64_t seed, size_t steps, size_t from, size_t stride, struct counters *counters)
 {
     struct oracle *oracle = malloc(sizeof *oracle);
     struct step *workload = calloc(steps, sizeof *workload);
@@ -549,7 +550,7 @@ void crash_oom(const struct driver *driver, uint64_t seed, size_t steps, struct 
     bool hit = true;
 
     make_steps(driver, seed, workload, steps);
-    for (uint64_t n = 1; hit; n++) {
+    for (uint64_t n = 1 + from; hit; n += stride) {
         hit = false;
         for (int forever = 0; forever < 2; forever++) {
             snprintf(run.what, sizeof run.what, "allocation %llu fails %s", (unsigned long long)n,

@@ -22,10 +22,13 @@ struct effort {
 };
 
 void crash_states(const struct driver *driver, uint64_t seed, const struct effort *effort, struct counters *counters);
-void crash_io_faults(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters);
+/** Every `stride`-th call fails, beginning with the one after `from`; so that several processes can share the work. */
+void crash_io_faults(const struct driver *driver, uint64_t seed, size_t steps, size_t from, size_t stride,
+                     struct counters *counters);
 void crash_fsync_faults(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters);
 void crash_full_disk(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters);
-void crash_oom(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters);
+/** Allocations, likewise. */
+void crash_oom(const struct driver *driver, uint64_t seed, size_t steps, size_t from, size_t stride, struct counters *counters);
 /** Signals and short transfers only: nothing may be noticed. */
 void crash_interruptions(const struct driver *driver, uint64_t seed, size_t steps, struct counters *counters);
 /** Random steps, reopening now and then, compared with the model after each. */

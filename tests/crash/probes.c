@@ -497,3 +497,14 @@ out:
     fault_memory_end();
     simfs_free(small.fs);
 }
+
+void probe_all(struct counters *counters)
+{
+    probe_full_disk(counters);
+    probe_input(counters);
+    probe_counts(counters);
+    probe_neighbours(counters);
+    probe_swapped_indexes(counters);
+    probe_filters(counters);
+    probe_old_states(counters);
+}

@@ -19,5 +19,7 @@ void probe_swapped_indexes(struct counters *counters);
 void probe_filters(struct counters *counters);
 /** Cursors over states that have long been replaced; memory that was given back is overwritten. */
 void probe_old_states(struct counters *counters);
+/** All of these. */
+void probe_all(struct counters *counters);
 
 #endif

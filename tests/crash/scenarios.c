@@ -859,7 +859,9 @@ static void act_once(struct place *place, struct simfs *base, struct counters *c
     simfs_free(w.fs);
 }
 
-void crash_scenarios(uint64_t seed, size_t stride, struct counters *counters)
+size_t crash_scenario_count(void) { return SCENARIOS; }
+
+void crash_scenario(size_t number, uint64_t seed, size_t stride, struct counters *counters)
 {
     static const struct {
         bool memory, forever;
@@ -867,26 +869,19 @@ void crash_scenarios(uint64_t seed, size_t stride, struct counters *counters)
     } ways[] = {{true, false, 0}, {true, true, 0},          {false, false, EIO},
                 {false, true, EIO}, {false, false, ENOSPC}, {false, false, EMFILE}};
     struct simfs *base = make_base(counters);
+    struct place place = {.scenario = &table[number], .base = simfs_crash(base, PICK_KILL, 0)};
 
-    for (size_t s = 0; s < SCENARIOS; s++) {
-        const char *only = getenv("SCENARIO");
-        struct place place = {.scenario = &table[s], .base = simfs_crash(base, PICK_KILL, 0)};
-        if (only && strcmp(only, table[s].name) != 0) {
-            simfs_free(place.base);
-            continue;
-        }
-        simfs_settle(place.base);
-        if (table[s].spoil)
-            table[s].spoil(place.base);
-        act_once(&place, base, counters);
-        for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-            place.memory = ways[i].memory;
-            place.forever = ways[i].forever;
-            place.error = ways[i].error;
-            for (place.number = 1 + (seed + s + i) % stride; try_place(&place, counters); place.number += stride)
-                ;
-        }
-        simfs_free(place.base);
+    simfs_settle(place.base);
+    if (place.scenario->spoil)
+        place.scenario->spoil(place.base);
+    act_once(&place, base, counters);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        place.memory = ways[i].memory;
+        place.forever = ways[i].forever;
+        place.error = ways[i].error;
+        for (place.number = 1 + (seed + number + i) % stride; try_place(&place, counters); place.number += stride)
+            ;
     }
+    simfs_free(place.base);
     simfs_free(base);
 }

@@ -5,7 +5,8 @@
 
 #include "crash/harness.h"
 
-/** `stride`: only each so many-th place, for a quick look; PLACE counts from `seed`. */
-void crash_scenarios(uint64_t seed, size_t stride, struct counters *counters);
+size_t crash_scenario_count(void);
+/** One of them. `stride`: only each so many-th place, for a quick look; where it begins follows from `seed`. */
+void crash_scenario(size_t number, uint64_t seed, size_t stride, struct counters *counters);
 
 #endif

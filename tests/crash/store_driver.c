@@ -454,7 +454,7 @@ static enum verdict flip_verdict(const struct sample *sample, const char *name, 
     return CORRUPT;
 }
 
-void store_byte_flips(uint64_t seed, struct counters *counters)
+void store_byte_flips(uint64_t seed, size_t from, size_t stride, struct counters *counters)
 {
     static struct sample sample;
     const char *name;
@@ -464,7 +464,7 @@ void store_byte_flips(uint64_t seed, struct counters *counters)
     for (size_t i = 0; (name = simfs_name(sample.fs, DIRECTORY, i)) != NULL; i++) {
         size_t size;
         simfs_bytes(sample.fs, DIRECTORY, name, &size);
-        for (size_t offset = 0; offset < size; offset++)
+        for (size_t offset = from; offset < size; offset += stride)
             for (int pattern = 0; pattern < 3; pattern++) {
                 struct simfs *damaged = simfs_crash(sample.fs, PICK_KILL, 0);
                 uint8_t *byte = simfs_bytes(damaged, DIRECTORY, name, &size) + offset, before = *byte;
@@ -478,7 +478,7 @@ void store_byte_flips(uint64_t seed, struct counters *counters)
             }
     }
     /* Both copies of the manifest: never back to an older one. */
-    for (size_t offset = 0; offset < 200; offset++) {
+    for (size_t offset = from; offset < 200; offset += stride) {
         struct simfs *damaged = simfs_crash(sample.fs, PICK_KILL, 0);
         for (char copy = 'a'; copy <= 'b'; copy++) {
             char file[FILE_NAME_SIZE];
