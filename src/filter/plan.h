@@ -145,6 +145,10 @@ struct filter {
     size_t stack_size; /* largest of the operands' */
     size_t set_size;   /* largest of the sets of CONTAINS_ALL */
     size_t depth;      /* of the plan */
+    struct buf key;    /* text and parameters */
+    uint64_t hash;     /* of key */
+    const struct schema *schema; /* to be told from others by, not to be looked at */
+    bool plugged;      /* asks a function of a plug-in */
 };
 
 /** Bind a parsed tree to the schema; fills the filter's slots and nodes. */
