@@ -22,6 +22,7 @@ void collection_release(struct collection *collection)
     mem_free(collection->partitions);
     mem_free(collection->schemas);
     claim_deinit(&collection->upkeep);
+    compiled_filters_deinit(&collection->filters);
     pthread_mutex_destroy(&collection->write_lock);
     pthread_mutex_destroy(&collection->snapshot_lock);
     mem_free(collection);
@@ -51,6 +52,7 @@ vecdb_status collection_create(struct database *database, uint64_t id, struct sc
     }
     atomic_init(&collection->references, 1);
     claim_init(&collection->upkeep);
+    compiled_filters_init(&collection->filters);
     pthread_mutex_init(&collection->write_lock, NULL);
     pthread_mutex_init(&collection->snapshot_lock, NULL);
     collection->database = database;

@@ -7,6 +7,7 @@
 #ifndef VECDB_COLLECTION_COLLECTION_H
 #define VECDB_COLLECTION_COLLECTION_H
 
+#include "filter/compiled.h"
 #include "query/search.h"
 #include "schema/rows.h"
 #include "storage/store.h"
@@ -62,6 +63,7 @@ struct collection {
                                       (without) indexes and partitions */
     struct snapshot *published;    /* what readers see */
     _Atomic uint64_t searched;     /* when, by a coarse clock in ms; 0: never */
+    struct compiled_filters filters; /* of the searches of late */
     atomic_bool growth_failed;     /* taking rows into the indexes did, last */
 };
 

@@ -6,7 +6,7 @@
 
 void filter_free(struct filter *filter)
 {
-    if (!filter)
+    if (!filter || atomic_fetch_sub_explicit(&filter->references, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < filter->regex_count; i++)
         regex_free(filter->regexes[i]);
@@ -69,6 +69,7 @@ vecdb_status filter_compile(const struct schema *schema, const char *text, size_
     *out = NULL;
     if (!filter)
         return error_nomem("filter");
+    atomic_init(&filter->references, 1);
     lexer.arena = &filter->arena;
     if ((status = parse_params(params, &filter->params, &values)) == VECDB_OK &&
         (status = tree_parse(&lexer, &tree)) == VECDB_OK &&
@@ -84,6 +85,12 @@ vecdb_status filter_compile(const struct schema *schema, const char *text, size_
     }
     *out = filter;
     return VECDB_OK;
+}
+
+struct filter *filter_retain(struct filter *filter)
+{
+    atomic_fetch_add_explicit(&filter->references, 1, memory_order_relaxed);
+    return filter;
 }
 
 bool filter_matches_all(const struct filter *filter)

@@ -43,6 +43,8 @@ struct filter_counters {
  */
 vecdb_status filter_compile(const struct schema *schema, const char *text, size_t length, const char *params,
                             struct filter **out);
+/** Filters are counted; the last who frees one does. */
+struct filter *filter_retain(struct filter *filter);
 void filter_free(struct filter *filter);
 /** Whether it matches every row. */
 bool filter_matches_all(const struct filter *filter);

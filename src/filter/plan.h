@@ -13,6 +13,8 @@
 #include "filter/like.h"
 #include "filter/regex.h"
 
+#include <stdatomic.h>
+
 /* What an operand is, before any row is seen. */
 enum operand_type {
     TYPE_NONE,
@@ -133,6 +135,7 @@ struct slot {
 };
 
 struct filter {
+    atomic_uint references;
     struct arena arena;
     struct buf params; /* parsed: templates' strings point into it */
     struct slot *slots;
