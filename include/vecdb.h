@@ -234,8 +234,9 @@ typedef enum vecdb_durability {
 } vecdb_durability;
 
 /**
- * Called now and then from a long call, on the calling thread, with no lock held that reading or writing needs. What must not
- * run twice at a time (flush, optimize, load, an index of the same collection) is refused in there with VECDB_ERR_BUSY.
+ * Called now and then from a long call, on the calling thread, with no lock held: it may call any function. What must not
+ * run twice at a time (flush, optimize, load, an index of the same collection) is refused in there with VECDB_ERR_BUSY; so it is
+ * on other threads when a callback has not returned for a second.
  * @param done, total  work in units of the call's own; total 0 when not known.
  * @return false to stop: the call then fails with VECDB_ERR_CANCELLED and changes nothing.
  */

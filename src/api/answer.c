@@ -1,4 +1,5 @@
 #include "api/answer.h"
+#include "filter/compiled.h"
 #include "query/group.h"
 
 #include <math.h>
@@ -80,7 +81,7 @@ vecdb_status answer_prepare(vecdb_collection *handle, struct snapshot *snapshot,
         return error_set(VECDB_ERR_MISUSE, "search: the filter was compiled for another collection, or an older schema");
     TRY(request_find_field(snapshot->schema, asked->field, &field));
     index_metric = collection_field_metric(handle->collection, snapshot->schema->fields[field].name);
-    TRY(request_init(request, snapshot, asked, index_metric, asked->compiled ? asked->compiled->filter : NULL,
+    TRY(request_init(request, snapshot, asked, index_metric, &handle->collection->filters, asked->compiled ? asked->compiled->filter : NULL,
                      find_partition, handle->collection));
     request->search.pool = handle->db->database->pool;
     collection_note_search(handle->collection);
@@ -125,7 +126,8 @@ static vecdb_status run_one_filter(struct answer *answer, size_t first, bool *do
     if (!own)
         return error_nomem("search");
     if (text && *text)
-        status = filter_compile(answer->snapshot->schema, text, strlen(text), request->filter_params, &filter);
+        status = compiled_filters_take(request->filters, answer->snapshot->schema, text, strlen(text),
+                                       request->filter_params, &filter);
     search.queries = queries;
     search.query_stride = width;
     search.query_count = n;

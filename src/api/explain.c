@@ -71,6 +71,7 @@ static vecdb_status print_search(const struct answer *answer, double millisecond
     TRY(buf_printf(text, ",\"filter_blocks\":%llu,\"filter_blocks_skipped\":%llu,\"filter_index_lookups\":%llu",
                    (unsigned long long)counters->filter.blocks, (unsigned long long)counters->filter.blocks_skipped,
                    (unsigned long long)counters->filter.index_lookups));
+    TRY(buf_printf(text, ",\"filter_bitmaps_cached\":%llu", (unsigned long long)counters->filter.remembered));
     return buf_printf(text, ",\"hits\":%zu,\"exhausted\":%s,\"milliseconds\":%.3f}",
                       answer->first[answer->request.search.query_count], answer->exhausted ? "true" : "false", milliseconds);
 }

@@ -273,7 +273,7 @@ vecdb_status collection_build_missing(struct collection *collection, vecdb_progr
 
     options.progress = progress;
     options.context = context;
-    /* definitions only change with upkeep_lock, which we have */
+    /* definitions only change with the claim on upkeep, which we have */
     for (size_t i = 0; i < collection->index_count && status == VECDB_OK; i++)
         status = build_definition(collection, &collection->indexes[i], &options);
     return status;

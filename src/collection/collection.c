@@ -21,7 +21,8 @@ void collection_release(struct collection *collection)
     mem_free(collection->indexes);
     mem_free(collection->partitions);
     mem_free(collection->schemas);
-    pthread_mutex_destroy(&collection->upkeep_lock);
+    claim_deinit(&collection->upkeep);
+    compiled_filters_deinit(&collection->filters);
     pthread_mutex_destroy(&collection->write_lock);
     pthread_mutex_destroy(&collection->snapshot_lock);
     mem_free(collection);
@@ -39,18 +40,9 @@ vecdb_status collection_add_schema(struct collection *collection, struct schema 
     return VECDB_OK;
 }
 
-vecdb_status collection_begin_upkeep(struct collection *collection)
-{
-    if (pthread_mutex_lock(&collection->upkeep_lock) == 0)
-        return VECDB_OK;
-    return error_set(VECDB_ERR_BUSY, "collection %s: flush, optimize, load and index calls cannot be made from their own callback",
-                     collection_schema(collection)->name);
-}
-
 vecdb_status collection_create(struct database *database, uint64_t id, struct schema *schema, struct collection **out)
 {
     struct collection *collection = mem_zalloc(sizeof *collection);
-    pthread_mutexattr_t checked;
     vecdb_status status;
 
     *out = NULL;
@@ -59,10 +51,8 @@ vecdb_status collection_create(struct database *database, uint64_t id, struct sc
         return error_nomem("collection");
     }
     atomic_init(&collection->references, 1);
-    pthread_mutexattr_init(&checked);
-    pthread_mutexattr_settype(&checked, PTHREAD_MUTEX_ERRORCHECK);
-    pthread_mutex_init(&collection->upkeep_lock, &checked);
-    pthread_mutexattr_destroy(&checked);
+    claim_init(&collection->upkeep);
+    compiled_filters_init(&collection->filters);
     pthread_mutex_init(&collection->write_lock, NULL);
     pthread_mutex_init(&collection->snapshot_lock, NULL);
     collection->database = database;

@@ -7,6 +7,7 @@
 #ifndef VECDB_COLLECTION_COLLECTION_H
 #define VECDB_COLLECTION_COLLECTION_H
 
+#include "filter/compiled.h"
 #include "query/search.h"
 #include "schema/rows.h"
 #include "storage/store.h"
@@ -31,13 +32,22 @@ struct partition {
     char *name;
 };
 
+/* Held by one thread at a time (claim.c). */
+struct claim {
+    pthread_mutex_t lock; /* only ever held for a moment */
+    pthread_cond_t given_back;
+    bool taken;
+    pthread_t owner;
+    uint64_t callback_since; /* when the owner's progress callback was called, which is running; 0: none is */
+};
+
 struct collection {
     atomic_uint references;
     struct database *database;
     uint64_t id;
     atomic_bool dropped;
 
-    pthread_mutex_t upkeep_lock; /* held while segments are written anew or indexes built; taken before all others */
+    struct claim upkeep;         /* on writing segments anew and building indexes; taken before all locks */
     pthread_mutex_t write_lock;  /* held by whoever changes anything below */
     struct schema **schemas;     /* all there have been, newest last; segments and snapshots point to them */
     size_t schema_count;
@@ -53,6 +63,7 @@ struct collection {
                                       (without) indexes and partitions */
     struct snapshot *published;    /* what readers see */
     _Atomic uint64_t searched;     /* when, by a coarse clock in ms; 0: never */
+    struct compiled_filters filters; /* of the searches of late */
     atomic_bool growth_failed;     /* taking rows into the indexes did, last */
 };
 
@@ -103,8 +114,27 @@ vecdb_status collection_begin_change(struct collection *collection, struct manif
 /** Id by name; VECDB_ERR_NO_SUCH. With write_lock or snapshot_lock. */
 vecdb_status collection_find_partition(const struct collection *collection, const char *name, uint32_t *id);
 
-/** Take upkeep_lock. VECDB_ERR_BUSY when this thread has it: a progress callback asks for what it reports on. */
+/* claim.c */
+void claim_init(struct claim *claim);
+void claim_deinit(struct claim *claim);
+/** Wait for the claim and take it. VECDB_ERR_BUSY when that may be for ever: a progress callback asks, on this thread, for what it
+ * reports on, or has not returned for a second to whoever has the claim. */
 vecdb_status collection_begin_upkeep(struct collection *collection);
+void collection_end_upkeep(struct collection *collection);
+/** A caller's progress callback, whose runs are noted: claim_report() with this as its context. */
+struct watched_progress {
+    struct claim *claim;
+    vecdb_progress progress;
+    void *context;
+};
+bool claim_report(void *context, const char *stage, uint64_t done, uint64_t total);
+/** What takes the place of the caller's `progress`. */
+static inline vecdb_progress claim_watch(struct watched_progress *out, struct collection *collection, vecdb_progress progress,
+                                         void *context)
+{
+    *out = (struct watched_progress){&collection->upkeep, progress, context};
+    return progress ? claim_report : NULL;
+}
 
 /* write.c */
 struct write_result {
@@ -185,22 +215,22 @@ vecdb_status collection_open_index(struct collection *collection, const struct s
                                    const struct index_definition *definition, const struct manifest_index_file *from,
                                    bool in_heap, struct index_ref **out);
 /** Show indexes that were built; those of sealed segments are saved and named by the manifest first, together with their
- * definition when it is new (`define`). With upkeep_lock. */
+ * definition when it is new (`define`). With the claim on upkeep. */
 vecdb_status collection_publish_indexes(struct collection *collection, const struct index_definition *definition,
                                         bool define, struct index_ref **refs, size_t count);
 /** Put a definition into a draft of the manifest (NULL: in memory there is none) and among the collection's. With write_lock
- * and upkeep_lock. */
+ * and the claim on upkeep. */
 vecdb_status collection_define_index(struct collection *collection, struct manifest_collection *described,
                                      const struct index_definition *definition);
 /** Take it from among the collection's again. With write_lock. */
 void collection_undefine_index(struct collection *collection, uint64_t id);
-/** Build what indexes are defined and sealed segments lack. With upkeep_lock. */
+/** Build what indexes are defined and sealed segments lack. With the claim on upkeep. */
 vecdb_status collection_build_missing(struct collection *collection, vecdb_progress progress, void *context);
 
 /* flush.c, compact.c */
 vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context);
 /** Before an index is built: seal growing rows if they are many, so that its work is for the segment that stays. Does nothing in
- * memory. With upkeep_lock. */
+ * memory. With the claim on upkeep. */
 vecdb_status collection_seal_for_index(struct collection *collection, vecdb_progress progress, void *context);
 /** One segment for each partition where one fits, without deleted rows, with all indexes. */
 vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context);

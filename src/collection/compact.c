@@ -86,8 +86,11 @@ static vecdb_status optimize(struct collection *collection, vecdb_progress progr
     return status;
 }
 
-vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context)
+vecdb_status collection_optimize(struct collection *collection, vecdb_progress given, void *given_context)
 {
+    struct watched_progress watched;
+    vecdb_progress progress = claim_watch(&watched, collection, given, given_context);
+    void *context = &watched;
     vecdb_status status;
 
     TRY(collection_begin_upkeep(collection));
@@ -96,9 +99,9 @@ vecdb_status collection_optimize(struct collection *collection, vecdb_progress p
         status = optimize(collection, progress, context);
     if (status == VECDB_OK)
         status = collection_build_missing(collection, progress, context);
-    pthread_mutex_unlock(&collection->upkeep_lock);
+    collection_end_upkeep(collection);
     if (status == VECDB_OK) /* in memory rows stay where they are; else those written meanwhile */
-        status = collection_grow_indexes(collection, progress, context);
+        status = collection_grow_indexes(collection, given, given_context);
     return status;
 }
 
@@ -168,8 +171,11 @@ bool collection_wants_compaction(struct collection *collection)
     return wants;
 }
 
-vecdb_status collection_compact(struct collection *collection, vecdb_progress progress, void *context)
+vecdb_status collection_compact(struct collection *collection, vecdb_progress given, void *given_context)
 {
+    struct watched_progress watched;
+    vecdb_progress progress = claim_watch(&watched, collection, given, given_context);
+    void *context = &watched;
     struct rewrite rewrite;
     vecdb_status status;
 
@@ -185,6 +191,6 @@ vecdb_status collection_compact(struct collection *collection, vecdb_progress pr
             status = rewrite_run(&rewrite, progress, context);
         rewrite_deinit(&rewrite);
     }
-    pthread_mutex_unlock(&collection->upkeep_lock);
+    collection_end_upkeep(collection);
     return status;
 }

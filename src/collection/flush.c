@@ -62,14 +62,17 @@ vecdb_status collection_seal_for_index(struct collection *collection, vecdb_prog
     return growing >= SEAL_FOR_INDEX_ROWS ? flush(collection, progress, context) : VECDB_OK;
 }
 
-vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context)
+vecdb_status collection_flush(struct collection *collection, vecdb_progress given, void *given_context)
 {
+    struct watched_progress watched;
+    vecdb_progress progress = claim_watch(&watched, collection, given, given_context);
+    void *context = &watched;
     vecdb_status status;
 
     if (!collection->database->store) /* in memory there is nowhere to put them */
         return collection_alive(collection);
     TRY(collection_begin_upkeep(collection));
     status = flush(collection, progress, context);
-    pthread_mutex_unlock(&collection->upkeep_lock);
+    collection_end_upkeep(collection);
     return status;
 }

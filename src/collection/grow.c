@@ -112,7 +112,7 @@ static vecdb_status mark_present(struct index_ref *ref, const struct field *fiel
     return VECDB_OK;
 }
 
-/* Take a view's next rows into its index. */
+/* Take a view's next rows into its index. With the claim on upkeep. */
 static vecdb_status add_chunk(struct collection *collection, const struct snapshot *snapshot, const struct segment_view *view,
                               struct index_ref *ref, vecdb_progress progress, void *context)
 {
@@ -129,7 +129,6 @@ static vecdb_status add_chunk(struct collection *collection, const struct snapsh
             break;
     if (field == snapshot->schema->field_count || !view_vectors(view, snapshot->schema, field, &vectors))
         return VECDB_OK;
-    pthread_mutex_lock(&ref->growing);
     covered = atomic_load_explicit(&ref->covered, memory_order_relaxed);
     if (vectors.row_count > covered + GROW_CHUNK)
         vectors.row_count = covered + GROW_CHUNK;
@@ -141,7 +140,6 @@ static vecdb_status add_chunk(struct collection *collection, const struct snapsh
             atomic_store_explicit(&ref->covered, vectors.row_count, memory_order_release);
         atomic_store_explicit(&ref->bytes, ref->index->ops->memory(ref->index), memory_order_relaxed);
     }
-    pthread_mutex_unlock(&ref->growing);
     return status;
 }
 
@@ -177,22 +175,26 @@ static vecdb_status grow_view(struct collection *collection, const struct snapsh
     }
 }
 
-vecdb_status collection_grow_indexes(struct collection *collection, vecdb_progress progress, void *context)
+vecdb_status collection_grow_indexes(struct collection *collection, vecdb_progress given, void *given_context)
 {
+    struct watched_progress watched;
+    vecdb_progress progress = claim_watch(&watched, collection, given, given_context);
+    void *context = &watched;
     vecdb_status status = VECDB_OK;
     bool more = true;
 
     while (more && status == VECDB_OK) {
         struct snapshot *snapshot;
         more = false;
-        pthread_mutex_lock(&collection->upkeep_lock);
+        if ((status = collection_begin_upkeep(collection)) != VECDB_OK)
+            break;
         status = collection_alive(collection);
         snapshot = collection_snapshot(collection);
         for (size_t v = 0; v < snapshot->view_count; v++)
             for (size_t i = 0; i < collection->index_count && status == VECDB_OK; i++)
                 status = grow_view(collection, snapshot, v, &collection->indexes[i], progress, context, &more);
         snapshot_release(snapshot);
-        pthread_mutex_unlock(&collection->upkeep_lock);
+        collection_end_upkeep(collection);
     }
     return status;
 }

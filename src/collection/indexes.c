@@ -318,11 +318,11 @@ vecdb_status collection_define_index(struct collection *collection, struct manif
         TRY(manifest_add_index(described, definition->name,
                                (uint32_t)schema_find(schema, definition->field, strlen(definition->field)),
                                index_definition_type(definition), definition->metric, definition->params_text, &id));
-    assert(id == definition->id); /* upkeep_lock: nobody took it */
+    assert(id == definition->id); /* upkeep is claimed: nobody took it */
     return add_definition(collection, definition);
 }
 
-/* The id that the next definition gets. With write_lock and upkeep_lock. */
+/* The id that the next definition gets. With write_lock and the claim on upkeep. */
 static vecdb_status next_index_id(struct collection *collection, uint64_t *id)
 {
     struct manifest_collection *described;
@@ -407,17 +407,21 @@ static vecdb_status check_options(struct collection *collection, const vecdb_ind
     return status;
 }
 
-vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *options)
+vecdb_status collection_create_index(struct collection *collection, const vecdb_index_options *given)
 {
+    vecdb_index_options watched = *given, *options = &watched;
+    struct watched_progress progress;
     vecdb_status status;
 
+    watched.progress = claim_watch(&progress, collection, given->progress, given->context);
+    watched.context = &progress;
     TRY(collection_begin_upkeep(collection));
     status = check_options(collection, options);
     if (status == VECDB_OK)
         status = collection_seal_for_index(collection, options->progress, options->context);
     if (status == VECDB_OK)
         status = create_index(collection, options);
-    pthread_mutex_unlock(&collection->upkeep_lock);
+    collection_end_upkeep(collection);
     return status;
 }
 
@@ -456,7 +460,7 @@ vecdb_status collection_drop_index(struct collection *collection, const char *na
 
     TRY(collection_begin_upkeep(collection));
     status = drop_index(collection, name);
-    pthread_mutex_unlock(&collection->upkeep_lock);
+    collection_end_upkeep(collection);
     return status;
 }
 

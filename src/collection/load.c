@@ -168,8 +168,11 @@ static vecdb_status begin(struct collection *collection, struct snapshot **from,
     return status;
 }
 
-vecdb_status collection_load(struct collection *collection, bool load, vecdb_progress progress, void *context)
+vecdb_status collection_load(struct collection *collection, bool load, vecdb_progress given, void *given_context)
 {
+    struct watched_progress watched;
+    vecdb_progress progress = claim_watch(&watched, collection, given, given_context);
+    void *context = &watched;
     struct database *database = collection->database;
     struct snapshot *from = NULL, *loaded = NULL;
     struct manifest_index_file *files = NULL;
@@ -196,7 +199,7 @@ vecdb_status collection_load(struct collection *collection, bool load, vecdb_pro
     }
     if (database->read_only)
         pthread_mutex_unlock(&database->lock);
-    pthread_mutex_unlock(&collection->upkeep_lock);
+    collection_end_upkeep(collection);
     snapshot_release(from);
     mem_free(files);
     return status;

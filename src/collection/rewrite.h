@@ -4,7 +4,7 @@
  *   begin     the state to start from; when growing rows are to be sealed, their segments take no more rows
  *   add       which of its views become one new segment
  *   run       write the files and build their indexes; then, under write_lock, put them in place with one manifest
- * One rewrite of a collection at a time (upkeep_lock). */
+ * One rewrite of a collection at a time (collection_begin_upkeep). */
 #ifndef VECDB_COLLECTION_REWRITE_H
 #define VECDB_COLLECTION_REWRITE_H
 
@@ -38,7 +38,7 @@ struct rewrite {
     bool published;                 /* then the files belong to the manifest */
 };
 
-/** With upkeep_lock. On failure nothing is left to deinit. */
+/** With the claim on upkeep. On failure nothing is left to deinit. */
 vecdb_status rewrite_begin(struct collection *collection, bool seals, struct rewrite *rewrite);
 vecdb_status rewrite_add(struct rewrite *rewrite, uint32_t partition, const size_t *views, size_t count);
 vecdb_status rewrite_run(struct rewrite *rewrite, vecdb_progress progress, void *context);

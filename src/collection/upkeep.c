@@ -93,9 +93,9 @@ static vecdb_status look_after(struct upkeep *upkeep, struct collection *collect
     if (status == VECDB_OK && collection_wants_compaction(collection))
         status = collection_compact(collection, go_on, upkeep);
     if (status == VECDB_OK && lacks_index(collection)) {
-        pthread_mutex_lock(&collection->upkeep_lock);
+        TRY(collection_begin_upkeep(collection));
         status = collection_build_missing(collection, go_on, upkeep);
-        pthread_mutex_unlock(&collection->upkeep_lock);
+        collection_end_upkeep(collection);
     }
     return status == VECDB_ERR_NO_SUCH ? VECDB_OK : status; /* dropped meanwhile */
 }
@@ -118,6 +118,8 @@ static vecdb_status grow(struct upkeep *upkeep, struct collection *collection)
 {
     vecdb_status status = collection_grow_indexes(collection, go_on, upkeep);
 
+    if (status == VECDB_ERR_BUSY) /* with somebody's callback */
+        return VECDB_OK;
     atomic_store_explicit(&collection->growth_failed, status != VECDB_OK, memory_order_relaxed);
     return status == VECDB_ERR_NO_SUCH ? VECDB_OK : status; /* dropped meanwhile */
 }
@@ -130,7 +132,7 @@ static vecdb_status for_all(struct upkeep *upkeep, vecdb_status (*work)(struct u
 
     for (size_t i = 0; i < count; i++) {
         vecdb_status result = work(upkeep, list[i]);
-        if (status == VECDB_OK)
+        if (status == VECDB_OK && result != VECDB_ERR_BUSY) /* with somebody's callback: later */
             status = result;
         collection_release(list[i]);
     }

@@ -405,6 +405,7 @@ static vecdb_status bind_plugged(struct binder *binder, uint32_t number)
     char room[128];
 
     condition.function = plugged_function(node->name, node->name_length);
+    binder->filter->plugged = true;
     TRY(check_arguments(binder, node, condition.function->argument_count));
     first = binder->tree->items[node->first];
     if (!class_of(binder->bounds[first].operand.type) || binder->bounds[first].operand.kind == OPERAND_CONSTANT ||

@@ -1,11 +1,12 @@
 #include "filter/filter.h"
 
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "filter/eval.h"
 
 void filter_free(struct filter *filter)
 {
-    if (!filter)
+    if (!filter || atomic_fetch_sub_explicit(&filter->references, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < filter->regex_count; i++)
         regex_free(filter->regexes[i]);
@@ -14,6 +15,7 @@ void filter_free(struct filter *filter)
     mem_free(filter->nodes);
     mem_free(filter->items);
     buf_deinit(&filter->params);
+    buf_deinit(&filter->key);
     arena_deinit(&filter->arena);
     mem_free(filter);
 }
@@ -31,6 +33,30 @@ static vecdb_status parse_params(const char *params, struct buf *out, struct jso
     return VECDB_OK;
 }
 
+/* What tells the filter from others of its schema. */
+static vecdb_status make_key(struct filter *filter, const char *text, size_t length, const char *params)
+{
+    size_t more = params ? strlen(params) : 0;
+
+    if (length > FILTER_KEY_MAX || more > FILTER_KEY_MAX)
+        return VECDB_OK;
+    TRY(buf_append(&filter->key, text, length));
+    if (params) {
+        TRY(buf_append(&filter->key, "", 1));
+        TRY(buf_append(&filter->key, params, more));
+    }
+    filter->hash = checksum(filter->key.data, filter->key.size, 0);
+    return VECDB_OK;
+}
+
+const void *filter_key(const struct filter *filter, const struct schema **schema, size_t *size, uint64_t *hash)
+{
+    *schema = filter->schema;
+    *size = filter->key.size;
+    *hash = filter->hash;
+    return filter->plugged || !filter->key.size ? NULL : filter->key.data;
+}
+
 vecdb_status filter_compile(const struct schema *schema, const char *text, size_t length, const char *params,
                             struct filter **out)
 {
@@ -43,11 +69,15 @@ vecdb_status filter_compile(const struct schema *schema, const char *text, size_
     *out = NULL;
     if (!filter)
         return error_nomem("filter");
+    atomic_init(&filter->references, 1);
     lexer.arena = &filter->arena;
     if ((status = parse_params(params, &filter->params, &values)) == VECDB_OK &&
         (status = tree_parse(&lexer, &tree)) == VECDB_OK &&
         (status = plan_bind(filter, &lexer, &tree, schema, values)) == VECDB_OK)
         status = plan_simplify(filter, &lexer);
+    if (status == VECDB_OK)
+        status = make_key(filter, text, length, params);
+    filter->schema = schema;
     tree_deinit(&tree);
     if (status != VECDB_OK) {
         filter_free(filter);
@@ -55,6 +85,12 @@ vecdb_status filter_compile(const struct schema *schema, const char *text, size_
     }
     *out = filter;
     return VECDB_OK;
+}
+
+struct filter *filter_retain(struct filter *filter)
+{
+    atomic_fetch_add_explicit(&filter->references, 1, memory_order_relaxed);
+    return filter;
 }
 
 bool filter_matches_all(const struct filter *filter)

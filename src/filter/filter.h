@@ -7,6 +7,8 @@
 #include "schema/column.h"
 #include "schema/schema.h"
 
+#define FILTER_KEY_MAX 4096
+
 struct filter;
 struct scalar_index; /* filter/scalar_index.h */
 
@@ -29,6 +31,7 @@ struct filter_source {
 /** What an evaluation did; added to. */
 struct filter_counters {
     uint64_t blocks, blocks_skipped, index_lookups;
+    uint64_t remembered; /* bitmaps that need not be made: of segments */
 };
 
 /**
@@ -40,9 +43,14 @@ struct filter_counters {
  */
 vecdb_status filter_compile(const struct schema *schema, const char *text, size_t length, const char *params,
                             struct filter **out);
+/** Filters are counted; the last who frees one does. */
+struct filter *filter_retain(struct filter *filter);
 void filter_free(struct filter *filter);
 /** Whether it matches every row. */
 bool filter_matches_all(const struct filter *filter);
+/** What tells it from other filters of the schema it was compiled for: text and parameters. NULL when that is longer than
+ * FILTER_KEY_MAX, or its answer is a plug-in's and may change. */
+const void *filter_key(const struct filter *filter, const struct schema **schema, size_t *size, uint64_t *hash);
 
 /**
  * Evaluate over all rows of a source.

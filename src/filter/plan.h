@@ -13,6 +13,8 @@
 #include "filter/like.h"
 #include "filter/regex.h"
 
+#include <stdatomic.h>
+
 /* What an operand is, before any row is seen. */
 enum operand_type {
     TYPE_NONE,
@@ -133,6 +135,7 @@ struct slot {
 };
 
 struct filter {
+    atomic_uint references;
     struct arena arena;
     struct buf params; /* parsed: templates' strings point into it */
     struct slot *slots;
@@ -145,6 +148,10 @@ struct filter {
     size_t stack_size; /* largest of the operands' */
     size_t set_size;   /* largest of the sets of CONTAINS_ALL */
     size_t depth;      /* of the plan */
+    struct buf key;    /* text and parameters */
+    uint64_t hash;     /* of key */
+    const struct schema *schema; /* to be told from others by, not to be looked at */
+    bool plugged;      /* asks a function of a plug-in */
 };
 
 /** Bind a parsed tree to the schema; fills the filter's slots and nodes. */

@@ -2,6 +2,7 @@
 
 #include "base/float16.h"
 #include "base/mem.h"
+#include "filter/compiled.h"
 
 #include <math.h>
 #include <string.h>
@@ -205,7 +206,8 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
     if (compiled) {
         search->filter = compiled;
     } else if (from->filter && *from->filter) {
-        TRY(filter_compile(schema, from->filter, strlen(from->filter), from->filter_params, &request->filter));
+        TRY(compiled_filters_take(request->filters, schema, from->filter, strlen(from->filter), from->filter_params,
+                                  &request->filter));
         search->filter = request->filter;
     }
     if (from->partitions) {
@@ -231,12 +233,13 @@ static vecdb_status prepare(struct request *request, const struct snapshot *snap
 }
 
 vecdb_status request_init(struct request *request, const struct snapshot *snapshot, const vecdb_search_request *from,
-                          vecdb_metric index_metric, const struct filter *compiled, partition_lookup find_partition,
-                          void *context)
+                          vecdb_metric index_metric, struct compiled_filters *filters, const struct filter *compiled,
+                          partition_lookup find_partition, void *context)
 {
     vecdb_status status;
 
     memset(request, 0, sizeof *request);
+    request->filters = filters;
     status = prepare(request, snapshot, from, index_metric, compiled, find_partition, context);
     if (status != VECDB_OK)
         request_deinit(request);

@@ -18,6 +18,7 @@ struct request {
     bool strict_group_size;
     const char *const *query_filters; /* the caller's; NULL: one for all */
     const char *filter_params;
+    struct compiled_filters *filters; /* where to look for them; or NULL */
 };
 
 /** What to bring along with the rows. */
@@ -36,11 +37,12 @@ typedef vecdb_status (*partition_lookup)(void *context, const char *name, uint32
 vecdb_status request_find_field(const struct schema *schema, const char *name, size_t *out);
 /**
  * @param index_metric  metric of the field's index, VECDB_METRIC_DEFAULT when it has none.
+ * @param filters       filters of late, or NULL.
  * On failure there is nothing to deinit.
  */
 vecdb_status request_init(struct request *request, const struct snapshot *snapshot, const vecdb_search_request *from,
-                          vecdb_metric index_metric, const struct filter *compiled, partition_lookup find_partition,
-                          void *context);
+                          vecdb_metric index_metric, struct compiled_filters *filters, const struct filter *compiled,
+                          partition_lookup find_partition, void *context);
 void request_deinit(struct request *request);
 
 /** Partition ids by name. */

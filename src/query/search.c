@@ -4,6 +4,7 @@
 #include "filter/values.h"
 #include "index/flat.h"
 #include "index/topk.h"
+#include "query/filter_rows.h"
 #include "query/fresh.h"
 #include "query/view_source.h"
 #include "schema/rows.h"
@@ -149,64 +150,103 @@ static vecdb_status subtract_expired(const struct snapshot *snapshot, const stru
     return status;
 }
 
+/* Rows of a view. Nothing is copied of what is remembered. */
+struct chosen_rows {
+    uint64_t *rows; /* NULL: all, or none, as the count says */
+    size_t count;
+    struct filter_rows *shared; /* whose the rows are, and then not to be changed; NULL: they are for mem_free() */
+};
+
+static void chosen_deinit(struct chosen_rows *chosen)
+{
+    if (chosen->shared)
+        filter_rows_release(chosen->shared);
+    else
+        mem_free(chosen->rows);
+    *chosen = (struct chosen_rows){0};
+}
+
+/* Rows that may be changed. */
+static vecdb_status chosen_own(struct chosen_rows *chosen, size_t row_count)
+{
+    size_t words = bitmap_words(row_count);
+    uint64_t *own;
+
+    if (chosen->rows && !chosen->shared)
+        return VECDB_OK;
+    if (!(own = mem_array_alloc(words + 1, 8)))
+        return error_nomem("search");
+    own[words] = 0;
+    if (chosen->rows)
+        memcpy(own, chosen->rows, words * 8);
+    else
+        bitmap_fill(own, row_count);
+    filter_rows_release(chosen->shared);
+    chosen->shared = NULL;
+    chosen->rows = own;
+    return VECDB_OK;
+}
+
+/* The rows that are live, in the partitions and match a filter. To deinit, also on failure. */
+static vecdb_status choose_rows(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
+                                const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
+                                struct chosen_rows *out, struct filter_counters *counters)
+{
+    const struct segment_view *view = &snapshot->views[view_at];
+    bool filtered = filter && !filter_matches_all(filter), expires = snapshot->schema->ttl_field != SCHEMA_NONE;
+
+    *out = (struct chosen_rows){0};
+    if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count) ||
+        !may_hold(snapshot->schema, filter, view->partition))
+        return VECDB_OK;
+    out->count = view_live_rows(view);
+    if (out->count == 0 || (!filtered && !expires && !tombstones_count(view->tombstones)))
+        return VECDB_OK;
+    if (filtered) {
+        TRY(filter_rows_take(snapshot, view_at, filter, deadline ? check_deadline : NULL, (void *)deadline, counters,
+                             &out->shared));
+        out->rows = out->shared->words;
+        out->count = out->shared->count;
+    } else
+        TRY(search_live_rows(view, &out->rows));
+    if (expires) {
+        TRY(chosen_own(out, view->row_count));
+        TRY(subtract_expired(snapshot, view, out->rows));
+        out->count = bitmap_count(out->rows, view->row_count);
+    }
+    return VECDB_OK;
+}
+
 vecdb_status search_allowed(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
                             const uint32_t *partitions, size_t partition_count, const struct deadline *deadline,
                             uint64_t **rows, size_t *count, struct filter_counters *counters)
 {
-    const struct segment_view *view = &snapshot->views[view_at];
-    struct view_source source;
-    bool filtered = filter && !filter_matches_all(filter), expires = snapshot->schema->ttl_field != SCHEMA_NONE;
-    uint64_t *words;
+    struct chosen_rows chosen;
+    vecdb_status status = choose_rows(snapshot, view_at, filter, partitions, partition_count, deadline, &chosen, counters);
 
-    *rows = NULL;
-    *count = 0;
-    if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count) ||
-        !may_hold(snapshot->schema, filter, view->partition))
-        return VECDB_OK;
-    *count = view_live_rows(view);
-    if (*count == 0 || (!filtered && !expires && !tombstones_count(view->tombstones)))
-        return VECDB_OK;
-    TRY(search_live_rows(view, &words));
-    if (expires) {
-        vecdb_status status = subtract_expired(snapshot, view, words);
-        if (status != VECDB_OK) {
-            mem_free(words);
-            return status;
-        }
-        *count = bitmap_count(words, view->row_count);
-    }
-    if (filtered) {
-        struct filter_source rows_source = view_source_init(&source, snapshot, view);
-        vecdb_status status =
-            filter_eval(filter, &rows_source, words, counters, deadline ? check_deadline : NULL, (void *)deadline);
-        if (status != VECDB_OK) {
-            mem_free(words);
-            return status;
-        }
-        *count = simd_compare()->bits_count(words, bitmap_words(view->row_count));
-    }
-    *rows = words;
-    return VECDB_OK;
+    if (status == VECDB_OK && chosen.shared)
+        status = chosen_own(&chosen, snapshot->views[view_at].row_count);
+    if (status != VECDB_OK)
+        chosen_deinit(&chosen);
+    *rows = chosen.rows;
+    *count = chosen.count;
+    return status;
 }
 
-/* Narrow the allowed rows to those with a value in the field and to the given keys. */
+/* Narrow the chosen rows to those with a value in the field and to the given keys. */
 static vecdb_status narrow(const struct snapshot *snapshot, size_t view_at, const struct search *search,
-                           const struct vectors *vectors, uint64_t **rows, size_t *count)
+                           const struct vectors *vectors, struct chosen_rows *chosen)
 {
     const struct segment_view *view = &snapshot->views[view_at];
     size_t own = view_field(view, snapshot->schema, search->field);
     bool nullable = snapshot->schema->fields[search->field].flags & VECDB_NULLABLE;
     size_t words = bitmap_words(vectors->row_count);
 
-    if ((!nullable && !search->within) || *count == 0)
+    if ((!nullable && !search->within) || chosen->count == 0)
         return VECDB_OK;
-    if (!*rows) {
-        if (!(*rows = mem_array_alloc(words, 8)))
-            return error_nomem("search");
-        bitmap_fill(*rows, vectors->row_count);
-    }
+    TRY(chosen_own(chosen, vectors->row_count));
     if (nullable)
-        view->segment->ops->and_present(view->segment, own, vectors->row_count, *rows);
+        view->segment->ops->and_present(view->segment, own, vectors->row_count, chosen->rows);
     if (search->within) {
         const struct column *keys = &search->within->columns[snapshot->schema->primary];
         uint64_t *kept = mem_zalloc(words * 8);
@@ -226,10 +266,10 @@ static vecdb_status narrow(const struct snapshot *snapshot, size_t view_at, cons
                 bitmap_set(kept, row);
         }
         for (size_t w = 0; w < words; w++)
-            (*rows)[w] &= kept[w];
+            chosen->rows[w] &= kept[w];
         mem_free(kept);
     }
-    *count = bitmap_count(*rows, vectors->row_count);
+    chosen->count = bitmap_count(chosen->rows, vectors->row_count);
     return VECDB_OK;
 }
 
@@ -389,7 +429,7 @@ struct view_search {
     const struct search *search;
     size_t field;         /* of the segment's schema */
     struct vectors vectors;
-    uint64_t *allowed;    /* NULL: all rows */
+    const uint64_t *allowed; /* NULL: all rows */
     size_t allowed_count;
     struct index_search asked;
 };
@@ -575,6 +615,7 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
 {
     const struct segment_view *view = &snapshot->views[view_at];
     struct view_search task = {.snapshot = snapshot, .view = view_at, .search = search};
+    struct chosen_rows chosen = {0};
     struct index_ref *ref;
     vecdb_status status;
 
@@ -586,17 +627,16 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
         task.allowed_count = search->rows->counts[view_at];
         status = VECDB_OK;
     } else {
-        status = search_allowed(snapshot, view_at, search->filter, search->partitions, search->partition_count,
-                                search->deadline, &task.allowed, &task.allowed_count, &counters->filter);
+        status = choose_rows(snapshot, view_at, search->filter, search->partitions, search->partition_count, search->deadline,
+                             &chosen, &counters->filter);
         if (status == VECDB_OK)
-            status = narrow(snapshot, view_at, search, &task.vectors, &task.allowed, &task.allowed_count);
+            status = narrow(snapshot, view_at, search, &task.vectors, &chosen);
+        task.allowed = chosen.rows;
+        task.allowed_count = chosen.count;
     }
-    if (status == VECDB_OK && task.allowed && task.allowed_count == task.vectors.row_count &&
-        !(snapshot->schema->fields[search->field].flags & VECDB_NULLABLE)) { /* all: no need to look */
-        if (!search->rows)
-            mem_free(task.allowed);
-        task.allowed = NULL;
-    }
+    if (status == VECDB_OK && task.allowed_count == task.vectors.row_count &&
+        !(snapshot->schema->fields[search->field].flags & VECDB_NULLABLE))
+        task.allowed = NULL; /* all: no need to look */
     if (status == VECDB_OK && task.allowed_count) {
         size_t covered;
         counters->rows_allowed += task.allowed_count;
@@ -626,8 +666,7 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
             status = index_view(&task, ref, covered, part, counters);
         }
     }
-    if (!search->rows)
-        mem_free(task.allowed);
+    chosen_deinit(&chosen);
     return status;
 }
 
@@ -683,13 +722,22 @@ vecdb_status row_set_choose(const struct snapshot *snapshot, const struct search
     if (!out->bitmaps || !out->counts)
         status = error_nomem("search");
     for (size_t v = 0; v < snapshot->view_count && status == VECDB_OK; v++) {
+        struct chosen_rows chosen;
         struct vectors vectors;
         if (!view_vectors(&snapshot->views[v], snapshot->schema, search->field, &vectors))
             continue;
-        status = search_allowed(snapshot, v, search->filter, search->partitions, search->partition_count,
-                                search->deadline, &out->bitmaps[v], &out->counts[v], &counters->filter);
+        status = choose_rows(snapshot, v, search->filter, search->partitions, search->partition_count, search->deadline,
+                             &chosen, &counters->filter);
         if (status == VECDB_OK)
-            status = narrow(snapshot, v, search, &vectors, &out->bitmaps[v], &out->counts[v]);
+            status = narrow(snapshot, v, search, &vectors, &chosen);
+        if (status == VECDB_OK && chosen.shared)
+            status = chosen_own(&chosen, snapshot->views[v].row_count);
+        if (status != VECDB_OK) {
+            chosen_deinit(&chosen);
+            break;
+        }
+        out->bitmaps[v] = chosen.rows;
+        out->counts[v] = chosen.count;
     }
     if (status != VECDB_OK)
         row_set_deinit(out);

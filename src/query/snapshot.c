@@ -14,7 +14,6 @@ static struct index_ref *ref_create(size_t rows, size_t bytes, struct segment *s
     atomic_init(&ref->covered, rows);
     atomic_init(&ref->reached, rows);
     atomic_init(&ref->bytes, bytes);
-    pthread_mutex_init(&ref->growing, NULL);
     ref->segment = segment;
     ref->field = field;
     ref->built_by = built_by;
@@ -53,7 +52,6 @@ void index_ref_release(struct index_ref *ref)
     scalar_index_free(ref->scalar);
     index_file_close(ref->file);
     segment_release(ref->segment);
-    pthread_mutex_destroy(&ref->growing);
     mem_free(ref->present);
     mem_free(ref);
 }

@@ -23,7 +23,6 @@ struct index_ref {
     atomic_size_t covered; /* rows it has; fewer than the segment while that grows */
     atomic_size_t reached; /* rows a search of it may come upon: more than it has while some are being added */
     atomic_size_t bytes;   /* of memory */
-    pthread_mutex_t growing; /* held by whoever adds rows to it */
     uint64_t *present;     /* growing: which rows have a value, for `add`; NULL where all have */
 };
 

@@ -34,6 +34,11 @@ struct segment_ops {
     void (*free)(struct segment *segment);
 };
 
+/** What the layer above keeps with a segment; freed with it. First member of its own struct. */
+struct segment_kept {
+    void (*free)(struct segment_kept *kept);
+};
+
 struct segment {
     const struct segment_ops *ops;
     const struct schema *schema; /* of the rows: fields added to the collection later are not in it */
@@ -46,6 +51,7 @@ struct segment {
     atomic_uint references;
     void *_Atomic beside;        /* growing: what the layer above keeps for its rows, or NULL */
     void (*beside_free)(void *beside);
+    struct segment_kept *_Atomic kept; /* or NULL; set once */
 };
 
 static inline void segment_retain(struct segment *segment)
@@ -55,8 +61,13 @@ static inline void segment_retain(struct segment *segment)
 
 static inline void segment_release(struct segment *segment)
 {
-    if (segment && atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) == 1)
-        segment->ops->free(segment);
+    struct segment_kept *kept;
+
+    if (!segment || atomic_fetch_sub_explicit(&segment->references, 1, memory_order_acq_rel) != 1)
+        return;
+    if ((kept = atomic_load_explicit(&segment->kept, memory_order_acquire)))
+        kept->free(kept);
+    segment->ops->free(segment);
 }
 
 /** One row's value, as a column of one row, without unpacking more than it must. */

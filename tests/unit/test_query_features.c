@@ -629,13 +629,21 @@ static void test_choice(void **state)
 
 static int called;
 
-/* Reads and writes go on inside; what is reported on cannot be asked for again. */
+static void *flush_elsewhere(void *context)
+{
+    return (void *)(intptr_t)vecdb_flush(context);
+}
+
+/* Reads and writes go on inside; what is reported on cannot be asked for again. Nobody waits for ever for a callback that waits for
+ * them. */
 static bool report(void *context, const char *stage, uint64_t done, uint64_t total)
 {
     vecdb_collection *rows = context;
     const float query[DIM] = {0, 0, 0, 1};
     vecdb_search_request request = ask(query, 3);
     int64_t keys[3];
+    pthread_t thread;
+    void *result;
 
     if (called++)
         return true;
@@ -644,6 +652,9 @@ static bool report(void *context, const char *stage, uint64_t done, uint64_t tot
     assert_refused(vecdb_flush(rows), VECDB_ERR_BUSY, "callback");
     assert_refused(vecdb_optimize(rows, NULL, NULL), VECDB_ERR_BUSY, "callback");
     assert_refused(vecdb_index_drop(rows, "v"), VECDB_ERR_BUSY, "callback");
+    assert_int_equal(pthread_create(&thread, NULL, flush_elsewhere, rows), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_int_equal((intptr_t)result, VECDB_ERR_BUSY);
     return true;
 }
 
