@@ -1,0 +1,70 @@
+/* How hard a search looks: parameters, and what the calibration makes of them. */
+#include "index/graph_task.h"
+
+#define EF_UNKNOWN 80 /* before there was a calibration */
+#define CAP_FACTOR 4  /* with gamma, the pool may hold so many times what ef asks for */
+
+/* Value of a rising line of steps at x, in between and at the ends. */
+static float interpolate(const struct graph_step *steps, bool by_recall, float x)
+{
+    for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
+        float at = by_recall ? steps[i].recall : steps[i].effort, value = by_recall ? steps[i].effort : steps[i].recall;
+        if (at < x)
+            continue;
+        if (i) {
+            float before = by_recall ? steps[i - 1].recall : steps[i - 1].effort;
+            float least = by_recall ? steps[i - 1].effort : steps[i - 1].recall;
+            if (at > before)
+                value = least + (value - least) * (x - before) / (at - before);
+        }
+        return value;
+    }
+    return by_recall ? steps[GRAPH_CALIBRATION_STEPS - 1].effort : steps[GRAPH_CALIBRATION_STEPS - 1].recall;
+}
+
+/* What the caller asks for, as a pool size and a gamma. An ef is an effort: with a calibration, the gamma that brings the same
+ * recall spends it where a query needs it. */
+void graph_effort_settle(const struct graph_calibration *calibration, const struct graph_effort *effort, size_t k,
+                          struct search_task *task)
+{
+    bool measured = calibration->query_count > 0;
+    float recall = effort->recall, ef;
+
+    task->gamma_k = k > 10 ? k : 10;
+    task->gamma = effort->gamma;
+    task->recall = recall;
+    if (effort->ef && !measured)
+        task->recall = 1 - 0.05f * EF_UNKNOWN / ((float)effort->ef + EF_UNKNOWN);
+    if (effort->ef && (!measured || effort->gamma != 0)) {
+        task->ef = effort->ef;
+        return;
+    }
+    if (!measured) {
+        task->ef = (recall > 0.995f ? 6 : recall > 0.98f ? 2 : 1) * EF_UNKNOWN;
+        task->ef = task->ef - 10 + k;
+        return;
+    }
+    if (effort->ef) /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
+        task->recall = recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
+    ef = interpolate(calibration->ef, true, recall);
+    task->ef = (size_t)ef * CAP_FACTOR + k;
+    if (task->gamma == 0)
+        task->gamma = interpolate(calibration->gamma, true, recall);
+    if (task->gamma == 0) /* which would be no stop at all */
+        task->gamma = 1e-6f;
+}
+
+vecdb_status graph_effort_read(const struct index *index, const struct index_search *search, const char *ef_name,
+                               struct graph_effort *effort)
+{
+    *effort = (struct graph_effort){
+        .ef = (size_t)params_get(search->params, ef_name),
+        .recall = (float)params_get(search->params, "recall"),
+        .gamma = (float)params_get(search->params, "gamma"),
+        .refine_k = (float)params_get(search->params, "refine_k"),
+    };
+    if (effort->ef && effort->ef < search->k)
+        return error_set(VECDB_ERR_INVALID, "index %s: %s is %zu, but must be at least k, which is %zu", index->ops->name,
+                         ef_name, effort->ef, search->k);
+    return VECDB_OK;
+}

@@ -1,0 +1,65 @@
+/* What the parts of a graph search share: one call's settings, and the steps between a walk and its hits. */
+#ifndef VECDB_INDEX_GRAPH_TASK_H
+#define VECDB_INDEX_GRAPH_TASK_H
+
+#include "base/bitmap.h"
+#include "index/graph_search.h"
+#include "simd/kernels.h"
+
+#define GRAPH_FILTER_GATHER 64 /* passing rows that an expansion under a filter is content with */
+
+struct search_task {
+    struct graph *graph;
+    const struct graph_state *state;
+    const struct graph_fused *fused;
+    const struct graph_lists *lists; /* or NULL */
+    const struct index_search *search;
+    size_t ef, refine;
+    float gamma, recall;
+    size_t gamma_k; /* gamma is of this one's distance */
+    struct hit *hits;
+    size_t *counts;
+    struct index_counters *counters; /* per worker */
+    size_t chunk;
+};
+
+static inline bool graph_may_return(const struct index_search *search, const struct vectors *vectors, uint32_t row)
+{
+    if (search->allowed)
+        return bitmap_get(search->allowed, row);
+    return !vectors->present || bitmap_get(vectors->present, row);
+}
+
+static inline uint32_t graph_layer_count(const struct graph_layer *layer)
+{
+    return __atomic_load_n(&layer->count, __ATOMIC_ACQUIRE);
+}
+
+static inline void graph_prefetch_links(const struct graph_layer *layer, uint32_t node)
+{
+    const uint32_t *links = layer->links + (size_t)node * layer->degree;
+
+    simd_prefetch_line(links);
+    if (layer->degree > 16)
+        simd_prefetch_line(links + 16);
+}
+
+static inline void graph_pool_reset(struct graph_pool *pool, size_t capacity)
+{
+    pool->count = pool->cursor = 0;
+    pool->capacity = capacity;
+}
+
+/** Room for n hits. */
+vecdb_status graph_scratch_hits(struct graph_scratch *scratch, size_t n);
+/** The rows of a pool, best first, chains unrolled, until there are `want`. Returns how many. */
+size_t graph_unroll(const struct search_task *task, const struct graph_pool *pool, size_t want, struct hit *out);
+/** Up to `want` of the rows that the filter lets through into scratch->hits (graph_filtered.c). */
+vecdb_status graph_search_filtered(const struct search_task *task, struct graph_scratch *scratch,
+                                   const struct graph_query *query, size_t want, size_t *count,
+                                   struct index_counters *counters);
+/** What the caller asks for, as a pool size and a gamma. */
+void graph_effort_settle(const struct graph_calibration *calibration, const struct graph_effort *effort, size_t k,
+                         struct search_task *task);
+
+#endif
