@@ -172,7 +172,7 @@ static vecdb_status encode_task(void *context, size_t list, unsigned worker)
 
     TRY(code_scratch_create(&flat->coder, &scratch));
     status = part_encode(&flat->part, &flat->coder, NULL, &flat->base.vectors, NULL, list * list_rows(&flat->coder),
-                         flat->part.sizes[list], scratch, NULL);
+                         flat->part.sizes[list], scratch, NULL, NULL);
     code_scratch_free(scratch);
     return status;
 }
@@ -538,8 +538,7 @@ static vecdb_status flat_check(const struct index *index)
     part_layout(&again.part, &flat->coder, false, false, again.part.owned);
     status = code_scratch_create(&flat->coder, &scratch);
     if (status == VECDB_OK)
-        status = part_encode(&again.part, &flat->coder, NULL, &index->vectors, NULL, 0, again.part.row_count, scratch,
-                             NULL);
+        status = part_encode(&again.part, &flat->coder, NULL, &index->vectors, NULL, 0, again.part.row_count, scratch, NULL, NULL);
     if (status == VECDB_ERR_UNSUPPORTED)
         status = CORRUPT("bytes for rows that are none");
     /* another instruction set may round otherwise: a code may be off by one */

@@ -104,15 +104,15 @@ size_t ivf_state_layout(struct ivf *ivf, uint8_t *base)
     if (base)
         ivf->centroids = (const float *)(const void *)base;
     at += align_up(ivf->list_count * coder->code_dim * sizeof(float), 64);
-    if (coder->kind == CODE_SQ8) {
+    if (coder->kind == CODE_SQ8 || coder->lean) {
         if (base)
             ivf->mean = (const float *)(const void *)(base + at);
-        at += align_up(coder->dim * sizeof(float), 64);
+        at += align_up(coder->code_dim * sizeof(float), 64);
     }
     if (coder->turned) {
         if (base)
             ivf->signs = base + at;
-        at += align_up((size_t)coder->code_dim / 2, 64);
+        at += align_up(coder_sign_bytes(coder), 64);
     }
     if (coder->kind == CODE_PQ) {
         if (base)
@@ -335,6 +335,40 @@ static size_t default_lists(size_t rows, size_t dim)
     return lists < 1 ? 1 : lists > 65536 ? 65536 : lists;
 }
 
+/* Lean codes of 4 bits, or of whole blocks, take bits x dim / 8 + LEAN_BYTES a row at most, with everything that lists need. */
+#define LEAN_BYTES 32
+
+/* What is left of that for lists and finer codes; a row's number and two factors take 12. */
+static double lean_bytes_left(const struct coder *coder)
+{
+    return LEAN_BYTES - 12 - ((double)coder->fine_at - coder->dim * coder->rabitq.bits / 8.0);
+}
+
+/* A list's centroid as floats and as a code, its size, radius, spread and start. */
+static double lean_list_bytes(const struct coder *coder) { return 5.0 * coder->code_dim + 36; }
+
+/* No more lists than there is room for, when the user does not say how many. Where few dimensions could all be finer, that is
+ * worth more than lists shorter than some hundred rows. */
+static size_t lean_lists(const struct coder *coder, size_t rows, size_t lists)
+{
+    double room = fmax(coder->dim <= 128 ? 3 : lean_bytes_left(coder), 3);
+    double most = room * (double)rows / lean_list_bytes(coder);
+
+    return (double)lists < most ? lists : most < 1 ? 1 : (size_t)most;
+}
+
+/* One bit more for as many dimensions as there is room for. */
+static void lean_plan(struct coder *coder, size_t rows, size_t lists)
+{
+    double left = lean_bytes_left(coder) - (double)lists * lean_list_bytes(coder) / (double)(rows + 1) - 1;
+    uint32_t most = coder->code_dim / SIMD_CODE_BLOCK * SIMD_CODE_BLOCK, fine = left > 0 ? (uint32_t)left / 8 * 64 : 0;
+
+    coder->rabitq.fine = fine < most ? fine : most;
+    coder_layout(coder);
+    coder->rabitq.scale = coder->rabitq.fine == coder->code_dim ? rabitq_scale(coder->code_dim, coder->rabitq.bits + 1) / 2
+                                                                : rabitq_scale(coder->code_dim, coder->rabitq.bits);
+}
+
 static vecdb_status sample_task(void *context, size_t i, unsigned worker)
 {
     struct build_job *job = context;
@@ -392,7 +426,7 @@ static vecdb_status train_lists(struct build_job *job)
     } else {
         status = error_nomem(ivf->kind->owner);
     }
-    if (status == VECDB_OK && ivf->coder.kind == CODE_SQ8) { /* the mean of the sample */
+    if (status == VECDB_OK && ivf->mean) { /* the mean of the sample */
         float *mean = (float *)(uintptr_t)ivf->mean;
         memset(mean, 0, dim * sizeof *mean);
         for (size_t i = 0; i < count; i++) {
@@ -484,12 +518,15 @@ static vecdb_status encode_task(void *context, size_t i, unsigned worker)
 
     TRY(code_scratch_create(coder, &scratch));
     for (size_t list = i * 16; list < last && status == VECDB_OK; list++) {
-        float *radius = (float *)(uintptr_t)&part->radius[list];
-        *radius = 0;
+        float *radius = (float *)(uintptr_t)&part->radius[list], none = 0;
+        float *spread = part->spread ? (float *)(uintptr_t)&part->spread[list] : &none;
+        *radius = *spread = 0;
         status = part_encode(part, coder, job->encoder, job->vectors, job->ivf->centroids + list * coder->code_dim,
-                             part->starts[list], part->sizes[list], scratch, radius);
+                             part->starts[list], part->sizes[list], scratch, radius, spread);
         if (!(*radius < INFINITY))
             *radius = 1e38f;
+        if (!(*spread < INFINITY))
+            *spread = 1e38f;
     }
     code_scratch_free(scratch);
     return status;
@@ -648,7 +685,7 @@ static vecdb_status make_state(struct ivf *ivf, uint64_t seed)
         return error_nomem(ivf->kind->owner);
     memset(ivf->state, 0, ivf->state_size);
     ivf_state_layout(ivf, ivf->state);
-    for (size_t i = 0; ivf->coder.turned && i < ivf->coder.code_dim / 2; i++)
+    for (size_t i = 0; ivf->coder.turned && i < coder_sign_bytes(&ivf->coder); i++)
         ((uint8_t *)(uintptr_t)ivf->signs)[i] = (uint8_t)rng_next(&rng);
     ivf->coder.signs = ivf->signs;
     ivf->coder.mean = ivf->mean;
@@ -715,6 +752,11 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
         ivf->list_count_given = params_given(params, "nlist");
         ivf->list_count = ivf->list_count_given ? (size_t)params_get(params, "nlist")
                                                 : default_lists(job.row_count, ivf->coder.code_dim);
+        if (ivf->coder.lean) {
+            if (!ivf->list_count_given)
+                ivf->list_count = lean_lists(&ivf->coder, job.row_count, ivf->list_count);
+            lean_plan(&ivf->coder, job.row_count, ivf->list_count);
+        }
         job.lists = mem_array_alloc(job.row_count + 1, sizeof *job.lists);
         status = rows && job.lists ? build_all(&job) : error_nomem(kind->owner);
     }

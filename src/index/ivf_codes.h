@@ -32,19 +32,21 @@ struct coder {
     bool l2, unit;        /* the space; rows and queries brought to length 1 */
     bool exact;           /* codes give exact answers: RAW, BYTES, and SQ8 with its errors kept */
     bool turned;          /* rotated: PQ on request, RABITQ always */
-    uint32_t code_dim;    /* dimensions coded: dim, or padded to a multiple of 64 when turned */
+    bool lean;            /* RABITQ that is not reranked: codes in one piece, two factors a row, the error one a list */
+    uint32_t code_dim;    /* dimensions coded: dim, or padded to a multiple of 64 when turned; lean: from 64 on no padding */
     size_t code_size;     /* bytes a row; of fastscan codes on average */
     size_t extra_size;    /* RABITQ: bytes a row of the bits after the first */
+    size_t fine_at;       /* lean: where in a code the last bits of the fine dimensions are */
     unsigned factors;     /* floats a row */
     unsigned block;       /* slots per block: 1, or 32 for fastscan */
-    const float *mean;    /* SQ8 */
-    const uint8_t *signs; /* turned: 4 * code_dim / 8 bytes */
+    const float *mean;    /* SQ8; lean: of the turned rows */
+    const uint8_t *signs; /* turned: coder_sign_bytes() */
     struct pq pq;
     struct rabitq rabitq;
     struct refiner refiner; /* what answers are reranked with */
 };
 /** Factors: SQ8: square (L2 only), step, error (exact only). PQ, L2: |r|^2 + 2 <c, r>. RABITQ: add, factor, error of the
- * sign bit, then of the whole code when it has more bits. BYTES: length (COSINE), or the squared one, a whole number kept in
+ * sign bit, then of the whole code when it has more bits; lean: add, factor, for a query less the mean. BYTES: length (COSINE), or the squared one, a whole number kept in
  * the place of a float (L2). */
 
 static inline bool coder_fastscan(const struct coder *coder) { return coder->block == FASTSCAN_ROWS; }
@@ -55,8 +57,12 @@ static inline size_t coder_tables(const struct coder *coder)
 }
 static inline float ivf_scale(const struct coder *coder) { return coder->unit ? 0.5f : 1; }
 
-/** Fill in sizes from kind, type, metric, dim, exact, turned, pq.m, pq.bits, rabitq.bits. */
+/** Fill in sizes from kind, type, metric, dim, exact, turned, lean, pq.m, pq.bits, rabitq.bits, rabitq.fine. */
 void coder_layout(struct coder *coder);
+size_t coder_sign_bytes(const struct coder *coder);
+/** Lean codes: the code_dim numbers of a code, or of a query, to the places they have in packed codes, simd_code_dim() in all:
+ * the last block's so that as much as can be of its end is padding, which is not kept. */
+void coder_spread_tail(const struct coder *coder, uint8_t *numbers);
 /** What scanning codes and reranking read. */
 struct index_reads coder_reads(const struct coder *coder);
 /** A row as the floats that are coded: converted, brought to length 1, turned. out: code_dim floats. */
@@ -72,6 +78,7 @@ struct ivf_part {
     const uint8_t *codes, *extra;
     const float *factors[CODE_FACTORS]; /* slot_count each */
     const float *radius;    /* of each list: no row is farther from the centroid; NULL: no centroids */
+    const float *spread;    /* lean: of each list, the largest error of a code */
     size_t *starts;         /* list_count + 1, slots; derived */
     float *max_error, *max_step, *max_norm; /* of each list, SQ8; max_error 0 unless exact; derived */
     uint8_t *owned;         /* or NULL */
@@ -94,13 +101,14 @@ void part_deinit(struct ivf_part *part);
 size_t part_memory(const struct ivf_part *part);
 
 /** Encode rows into slots first .. first + count - 1 of a part whose arrays are writable; slots are in one list, first is
- * the start of a block. centroid: code_dim floats, or NULL. *radius receives the largest distance from it. */
+ * the start of a block. centroid: code_dim floats, or NULL. *radius becomes as large as the largest distance from it, *spread,
+ * of lean codes, as their largest error. */
 struct code_scratch;
 vecdb_status code_scratch_create(const struct coder *coder, struct code_scratch **out);
 void code_scratch_free(struct code_scratch *scratch);
 vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const struct pq_encoder *encoder,
                          const struct vectors *vectors, const float *centroid, size_t first, size_t count,
-                         struct code_scratch *scratch, float *radius);
+                         struct code_scratch *scratch, float *radius, float *spread);
 
 /** One query. */
 struct code_query {
@@ -116,8 +124,9 @@ struct code_query {
     const float *table;      /* PQ of 8 bits */
     float lut_scale, lut_bias;
     float sum;               /* of floats */
-    const int8_t *terms;     /* RABITQ: the query for the bits after the first */
+    const int8_t *terms;     /* RABITQ: the query for the bits after the first; lean: less the mean */
     float term_step, term_sum;
+    float middle;            /* RABITQ: rabitq_middle() */
     float epsilon;           /* RABITQ: how many standard deviations a bound is */
     /* where candidates go */
     bool sieving;

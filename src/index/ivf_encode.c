@@ -11,8 +11,14 @@
 
 void coder_turn(const struct coder *coder, float *x)
 {
+    size_t window = coder->code_dim / SIMD_CODE_BLOCK * SIMD_CODE_BLOCK, rest = coder->code_dim - window;
+
     memset(x + coder->dim, 0, (coder->code_dim - coder->dim) * sizeof *x);
-    simd_codes()->rotate(x, coder->code_dim, coder->signs);
+    simd_codes()->rotate(x, window, coder->signs);
+    if (rest) { /* two windows that overlap, the first of them twice so that either reaches everywhere */
+        simd_codes()->rotate(x + rest, window, coder->signs + window / 2);
+        simd_codes()->rotate(x, window, coder->signs);
+    }
 }
 
 void coder_floats(const struct coder *coder, const void *row, float *out)
@@ -34,7 +40,7 @@ struct code_scratch {
 vecdb_status code_scratch_create(const struct coder *coder, struct code_scratch **out)
 {
     struct code_scratch *scratch = mem_zalloc(sizeof *scratch);
-    size_t values = align_up(coder->kind == CODE_PQ ? coder->pq.m : coder->code_dim, 2);
+    size_t values = coder->kind == CODE_PQ ? align_up(coder->pq.m, 2) : simd_code_dim(coder->code_dim);
 
     *out = NULL;
     if (!scratch)
@@ -118,6 +124,40 @@ static vecdb_status encode_pq(struct ivf_part *part, const struct coder *coder, 
     return VECDB_OK;
 }
 
+/* Whole codes, then the last bits of the fine dimensions. The query comes without the mean, whose part is in `add`. */
+static void encode_lean(struct ivf_part *part, const struct coder *coder, const float *centroid, size_t first, size_t n,
+                        struct code_scratch *scratch, float *spread)
+{
+    const struct code_kernels *codes = simd_codes();
+    const struct rabitq *rabitq = &coder->rabitq;
+    size_t dim = coder->code_dim;
+    uint8_t *u = scratch->numbers, *packed = scratch->values, *last = scratch->values + align_up(dim, SIMD_CODE_BLOCK);
+
+    for (size_t i = 0; i < n; i++) {
+        struct rabitq_row row = rabitq_encode(rabitq, scratch->rows + i * dim, centroid, scratch->spare, u, NULL);
+        uint8_t *out = (uint8_t *)(uintptr_t)part->codes + (first + i) * coder->code_size;
+        double product = 0, sum = 0, fine = 0;
+        for (size_t j = 0; j < dim; j++) {
+            double mean = coder->mean[j];
+            product += mean * u[j] * (rabitq->fine && j >= rabitq->fine ? 2 : 1);
+            sum += mean;
+            fine += j < rabitq->fine ? mean : 0;
+        }
+        product = product - rabitq_middle(rabitq, (float)sum, (float)fine);
+        writable(part->factors[0])[first + i] = (float)(row.add + row.factor * product);
+        writable(part->factors[1])[first + i] = row.factor;
+        *spread = fmaxf(*spread, row.error);
+        for (size_t j = 0; j < rabitq->fine; j++) {
+            last[j] = u[j] & 1;
+            u[j] >>= 1;
+        }
+        coder_spread_tail(coder, u);
+        codes->code_pack(u, simd_code_dim(dim), rabitq->bits, packed);
+        memcpy(out, packed, coder->fine_at);
+        codes->code_pack(last, rabitq->fine, 1, out + coder->fine_at);
+    }
+}
+
 static void encode_rabitq(struct ivf_part *part, const struct coder *coder, const float *centroid, size_t first,
                           size_t n, struct code_scratch *scratch)
 {
@@ -161,7 +201,7 @@ static void encode_rabitq(struct ivf_part *part, const struct coder *coder, cons
 
 vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const struct pq_encoder *encoder,
                          const struct vectors *vectors, const float *centroid, size_t first, size_t count,
-                         struct code_scratch *scratch, float *radius)
+                         struct code_scratch *scratch, float *radius, float *spread)
 {
     size_t dim = coder->code_dim;
 
@@ -192,6 +232,8 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
             encode_sq8(part, coder, first, n, scratch);
         else if (coder->kind == CODE_PQ)
             TRY(encode_pq(part, coder, encoder, centroid, first, n, scratch));
+        else if (coder->lean)
+            encode_lean(part, coder, centroid, first, n, scratch, spread);
         else if (coder->kind == CODE_RABITQ)
             encode_rabitq(part, coder, centroid, first, n, scratch);
     }

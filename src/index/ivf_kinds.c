@@ -33,7 +33,13 @@ static const struct param_spec ivf_pq_build_params[] = {
     REFINE_TYPE,
     PARAM_END};
 static const struct param_spec ivf_rabitq_build_params[] = {
-    NLIST, {"rbq_bits", 4, 1, 8, "bits of a dimension", NULL, false}, REFINE(1), REFINE_TYPE, PARAM_END};
+    {"nlist", 0, 1, 65536,
+     "lists the rows are kept in; about 4 sqrt(rows) when not given, without refine as many as 32 bytes a row beside the bits leave room for",
+     NULL, false},
+    {"rbq_bits", 4, 1, 8, "bits of a dimension; without refine some may have one more, in the 32 bytes a row beside them", NULL, false},
+    REFINE(1),
+    REFINE_TYPE,
+    PARAM_END};
 static const struct param_spec ivf_rabitq_search_params[] = {
     NPROBE, RECALL, {"refine_k", 0, 1, 1000, "accepted for Milvus' sake: error bounds choose what is reranked", NULL, true},
     {"rbq_query_bits", 0, 0, 8, "accepted for Milvus' sake: queries have 8 bits or more", NULL, false},
@@ -131,6 +137,7 @@ static vecdb_status choose_rabitq(const struct vectors *vectors, const struct pa
     coder->kind = CODE_RABITQ;
     coder->rabitq.bits = (unsigned)params_get(params, "rbq_bits");
     coder->rabitq.scale = rabitq_scale((uint32_t)simd_code_dim(vectors->dim), coder->rabitq.bits);
+    coder->lean = params_get(params, "refine") <= 0 && coder->rabitq.bits >= 2 && coder->rabitq.bits <= 7;
     return VECDB_OK;
 }
 

@@ -7,12 +7,44 @@
 #include <math.h>
 #include <string.h>
 
+size_t coder_sign_bytes(const struct coder *coder)
+{
+    size_t window = coder->code_dim / SIMD_CODE_BLOCK * SIMD_CODE_BLOCK;
+
+    return window < coder->code_dim ? window : (size_t)coder->code_dim / 2;
+}
+
+/* Of a last block that is not full, codes of 4 bits: bytes it takes, with half of its numbers in the low halves. */
+static size_t tail_bytes(size_t rest) { return align_up((rest + 1) / 2, 8); }
+
+void coder_spread_tail(const struct coder *coder, uint8_t *numbers)
+{
+    size_t dim = coder->code_dim, rest = dim % SIMD_CODE_BLOCK, padded = simd_code_dim(dim), low = tail_bytes(rest);
+    uint8_t *tail = numbers + dim - rest;
+
+    memset(numbers + dim, 0, padded - dim);
+    if (!rest || coder->rabitq.bits != 4 || low >= rest || low == SIMD_CODE_BLOCK / 2)
+        return;
+    memmove(tail + SIMD_CODE_BLOCK / 2, tail + low, rest - low);
+    memset(tail + low, 0, SIMD_CODE_BLOCK / 2 - low);
+    memset(tail + SIMD_CODE_BLOCK / 2 + rest - low, 0, SIMD_CODE_BLOCK / 2 - (rest - low));
+}
+
+/* Bytes of a packed code without what pads its last block. */
+static size_t trimmed_size(size_t dim, unsigned bits)
+{
+    size_t rest = dim % SIMD_CODE_BLOCK;
+
+    return simd_code_size(dim, bits) - (rest && bits == 4 ? SIMD_CODE_BLOCK / 2 - tail_bytes(rest) : 0);
+}
+
 void coder_layout(struct coder *coder)
 {
     coder->unit = coder->metric == VECDB_METRIC_COSINE;
     coder->l2 = coder->metric == VECDB_METRIC_L2 || coder->unit;
     coder->turned |= coder->kind == CODE_RABITQ;
-    coder->code_dim = coder->turned ? (uint32_t)simd_code_dim(coder->dim) : coder->dim;
+    coder->code_dim = coder->turned && (!coder->lean || coder->dim < SIMD_CODE_BLOCK) ? (uint32_t)simd_code_dim(coder->dim)
+                                                                                      : coder->dim;
     coder->extra_size = 0;
     coder->factors = 0;
     coder->block = 1;
@@ -42,7 +74,11 @@ void coder_layout(struct coder *coder)
         coder->rabitq.dim = coder->code_dim;
         coder->rabitq.inner_product = !coder->l2;
         coder->factors = 3;
-        if (coder->rabitq.bits <= 5) { /* the sign bits first, the others for what they leave over */
+        if (coder->lean) {
+            coder->factors = 2;
+            coder->fine_at = trimmed_size(coder->code_dim, coder->rabitq.bits);
+            coder->code_size = coder->fine_at + coder->rabitq.fine / 8;
+        } else if (coder->rabitq.bits <= 5) { /* the sign bits first, the others for what they leave over */
             coder->block = FASTSCAN_ROWS;
             coder->code_size = coder->code_dim / 8;
             if (coder->rabitq.bits > 1) {
@@ -83,6 +119,10 @@ size_t part_layout(struct ivf_part *part, const struct coder *coder, bool has_ro
         array = place(base, &at, part->list_count * 4);
         part->radius = (const float *)(const void *)array;
     }
+    if (coder->lean) {
+        array = place(base, &at, part->list_count * 4);
+        part->spread = (const float *)(const void *)array;
+    }
     if (has_rows) {
         array = place(base, &at, part->slot_count * 4);
         part->rows = (const uint32_t *)(const void *)array;
@@ -91,7 +131,8 @@ size_t part_layout(struct ivf_part *part, const struct coder *coder, bool has_ro
         array = place(base, &at, part->slot_count * 4);
         part->factors[i] = (const float *)(const void *)array;
     }
-    part->codes = place(base, &at, part->slot_count * coder->code_size);
+    /* a trimmed code is read to the end of its last block */
+    part->codes = place(base, &at, part->slot_count * coder->code_size + (coder->lean ? SIMD_CODE_BLOCK : 0));
     part->extra = place(base, &at, part->slot_count * coder->extra_size);
     return at;
 }
@@ -134,6 +175,8 @@ void part_copy(struct ivf_part *to, const struct ivf_part *from, const struct co
     memcpy((void *)(uintptr_t)to->sizes, from->sizes, to->list_count * 4);
     if (to->radius)
         memcpy((void *)(uintptr_t)to->radius, from->radius, to->list_count * 4);
+    if (to->spread)
+        memcpy((void *)(uintptr_t)to->spread, from->spread, to->list_count * 4);
     if (to->rows)
         memcpy((void *)(uintptr_t)to->rows, from->rows, to->slot_count * 4);
     for (unsigned i = 0; i < coder->factors; i++)
@@ -159,6 +202,10 @@ vecdb_status part_check_factors(const struct ivf_part *part, const struct coder 
     for (size_t list = 0; part->radius && list < part->list_count; list++)
         if (!(part->radius[list] >= 0 && part->radius[list] < INFINITY))
             return error_set(VECDB_ERR_CORRUPT, "%s: list %zu has radius %g", owner, list, (double)part->radius[list]);
+    for (size_t list = 0; part->spread && list < part->list_count; list++)
+        if (!(part->spread[list] >= 0 && part->spread[list] < INFINITY))
+            return error_set(VECDB_ERR_CORRUPT, "%s: list %zu has codes with errors of %g", owner, list,
+                             (double)part->spread[list]);
     return VECDB_OK;
 }
 

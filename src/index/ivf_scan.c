@@ -277,6 +277,30 @@ static void offer_rabitq(const struct chunk *chunk, size_t slot, float score, fl
         sieve_push(&query->sieve, (score - error) * scale, (score + error) * scale, row);
 }
 
+/* Products of a chunk's whole codes, of fewer than 8 bits, with the query's terms. */
+static void code_products(const struct chunk *chunk, int32_t *products)
+{
+    const struct coder *coder = chunk->coder;
+    const struct scan_i32 *dot = &simd_codes()->dot_code[coder->rabitq.bits], *last = &simd_codes()->dot_code[1];
+    const int8_t *terms = chunk->query->terms;
+    const uint8_t *from = chunk->part->codes + (chunk->slots ? 0 : chunk->first * coder->code_size);
+    size_t dim = simd_code_dim(coder->code_dim), size = coder->code_size;
+    int32_t fine[SCAN_CHUNK];
+
+    if (chunk->slots)
+        dot->gather(terms, from, size, chunk->slots, chunk->n, dim, products);
+    else
+        dot->rows(terms, from, size, chunk->n, dim, products);
+    if (!coder->rabitq.fine)
+        return;
+    if (chunk->slots)
+        last->gather(terms, from + coder->fine_at, size, chunk->slots, chunk->n, coder->rabitq.fine, fine);
+    else
+        last->rows(terms, from + coder->fine_at, size, chunk->n, coder->rabitq.fine, fine);
+    for (size_t i = 0; i < chunk->n; i++)
+        products[i] = 2 * products[i] + fine[i];
+}
+
 /* sums: what fastscan() made of the chunk's sign bits, up to 5 bits. */
 static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
 {
@@ -286,7 +310,7 @@ static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
     const struct code_kernels *codes = simd_codes();
     unsigned bits = coder->rabitq.bits;
     size_t dim = coder->code_dim, first = chunk->first;
-    float half = (float)((1u << bits) - 1) * 0.5f, g = chunk->list_distance, wide = query->epsilon * g;
+    float g = chunk->list_distance, wide = query->epsilon * g;
     float scores[SCAN_CHUNK], bounds[SCAN_CHUNK], limit = code_query_limit(query);
     int32_t sums[SCAN_CHUNK];
     uint32_t found[SCAN_CHUNK], slots[SCAN_CHUNK];
@@ -303,26 +327,27 @@ static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
             else
                 codes->dot_u8s8x2.rows(query->terms, from, coder->code_size, chunk->n, dim, products);
             score_floats(chunk, products, part->factors[0], part->factors[1], chunk->list_term, query->term_step,
-                         -half * query->sum, scores);
-        } else if (chunk->slots) {
-            codes->dot_code[bits].gather(query->terms, from, coder->code_size, chunk->slots, chunk->n, dim, sums);
-            codes->score_i32_gather(sums, chunk->slots, part->factors[0], part->factors[1], chunk->n,
-                                    chunk->list_term, query->term_step, -half * query->sum, scores);
+                         -query->middle, scores);
         } else {
-            codes->dot_code[bits].rows(query->terms, from, coder->code_size, chunk->n, dim, sums);
-            codes->score_i32(sums, part->factors[0] + first, part->factors[1] + first, chunk->n, chunk->list_term,
-                             query->term_step, -half * query->sum, scores);
+            code_products(chunk, sums);
+            if (chunk->slots)
+                codes->score_i32_gather(sums, chunk->slots, part->factors[0], part->factors[1], chunk->n,
+                                        chunk->list_term, query->term_step, -query->middle, scores);
+            else
+                codes->score_i32(sums, part->factors[0] + first, part->factors[1] + first, chunk->n, chunk->list_term,
+                                 query->term_step, -query->middle, scores);
         }
         if (!query->sieving) {
             offer_best(chunk, scores);
             return;
         }
         for (size_t i = 0; i < chunk->n; i++)
-            bounds[i] = scores[i] - part->factors[2][chunk_slot(chunk, i)] * wide;
+            bounds[i] = scores[i] - (coder->lean ? part->spread[chunk->list] : part->factors[2][chunk_slot(chunk, i)]) * wide;
         n = below(chunk, bounds, limit, found);
         for (size_t i = 0; i < n; i++) {
             size_t slot = chunk_slot(chunk, found[i]);
-            offer_rabitq(chunk, slot, scores[found[i]], part->factors[2][slot] * g);
+            float error = coder->lean ? part->spread[chunk->list] : part->factors[2][slot];
+            offer_rabitq(chunk, slot, scores[found[i]], error * g);
         }
         return;
     }
@@ -347,7 +372,7 @@ static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
         codes->dot_code[bits - 1].gather(query->terms, part->extra, coder->extra_size, slots, n, dim, extra);
         for (size_t i = 0; i < n; i++) {
             float sign = query->lut_scale * (float)signs[found[i]] + query->lut_bias;
-            float product = top * sign + query->term_step * (float)extra[i] - half * query->sum;
+            float product = top * sign + query->term_step * (float)extra[i] - query->middle;
             float score = part->factors[3][slots[i]] + chunk->list_term + part->factors[4][slots[i]] * product;
             offer_rabitq(chunk, slots[i], score, part->factors[5][slots[i]] * g);
         }

@@ -24,13 +24,14 @@ struct ivf_header {
     uint64_t size;      /* of everything */
     uint32_t probes[IVF_TARGETS];
     uint32_t refine_kind, refine_shift; /* what reranking reads, in blocks of 1 << shift rows once it grows */
-    uint8_t zeros[80];
+    uint32_t rabitq_fine; /* dimensions with one bit more */
+    uint8_t zeros[76];
 };
 _Static_assert(sizeof(struct ivf_header) == 192, "the header is stored");
 #define IVF_MAGIC 0x31465649u /* "IVF1" */
 #define IVF_VERSION 2
 
-enum { FLAG_EXACT = 1, FLAG_TURNED = 2, FLAG_REFINE = 4, FLAG_LISTS_GIVEN = 8, FLAGS = 15 };
+enum { FLAG_EXACT = 1, FLAG_TURNED = 2, FLAG_REFINE = 4, FLAG_LISTS_GIVEN = 8, FLAG_LEAN = 16, FLAGS = 31 };
 
 struct part_entry {
     uint64_t row_count, slot_count;
@@ -51,7 +52,8 @@ vecdb_status ivf_save(const struct index *index, struct buf *out)
         .rabitq_bits = coder->kind == CODE_RABITQ ? coder->rabitq.bits : 0,
         .rabitq_scale = coder->kind == CODE_RABITQ ? coder->rabitq.scale : 0,
         .flags = (coder->exact ? FLAG_EXACT : 0u) | (coder->turned ? FLAG_TURNED : 0u) | (ivf->refine ? FLAG_REFINE : 0u) |
-                 (ivf->list_count_given ? FLAG_LISTS_GIVEN : 0u),
+                 (ivf->list_count_given ? FLAG_LISTS_GIVEN : 0u) | (coder->lean ? FLAG_LEAN : 0u),
+        .rabitq_fine = coder->lean ? coder->rabitq.fine : 0,
         .list_count = (uint32_t)ivf->list_count, .row_count = view->vectors.row_count, .part_count = view->part_count};
 
     memcpy(header.probes, ivf->probes, sizeof header.probes);
@@ -140,6 +142,13 @@ static vecdb_status check_header(const struct ivf *ivf, const struct ivf_header 
     if (header->code_kind == CODE_RABITQ ? !(header->rabitq_scale > 0 && header->rabitq_scale < 1e9f)
                                          : !(fabsf(header->rabitq_scale) <= 0))
         return CORRUPT("scale %g", (double)header->rabitq_scale);
+    if (header->flags & FLAG_LEAN && (header->code_kind != CODE_RABITQ || header->flags & FLAG_REFINE ||
+                                      header->rabitq_bits < 2 || header->rabitq_bits > 7))
+        return CORRUPT("flags %x do not go with code kind %u of %u bits", header->flags, header->code_kind,
+                       header->rabitq_bits);
+    if (header->rabitq_fine && (!(header->flags & FLAG_LEAN) || header->rabitq_fine % SIMD_CODE_BLOCK ||
+                                header->rabitq_fine > simd_code_dim(vectors->dim)))
+        return CORRUPT("%u dimensions of %u have finer codes", header->rabitq_fine, vectors->dim);
     if ((header->code_kind == CODE_RAW || header->code_kind == CODE_BYTES) && !(header->flags & FLAG_EXACT))
         return CORRUPT("code kind %u without exact answers", header->code_kind);
     if (header->code_kind >= CODE_PQ && header->flags & FLAG_EXACT)
@@ -319,6 +328,8 @@ vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size
     ivf->coder.pq.bits = header.pq_bits;
     ivf->coder.rabitq.bits = header.rabitq_bits;
     ivf->coder.rabitq.scale = header.rabitq_scale;
+    ivf->coder.lean = header.flags & FLAG_LEAN;
+    ivf->coder.rabitq.fine = header.rabitq_fine;
     ivf->list_count = header.list_count;
     memcpy(ivf->probes, header.probes, sizeof ivf->probes);
     ivf->coder.refiner = (struct refiner){.kind = (enum refine_kind)header.refine_kind, .type = vectors->type,
@@ -334,7 +345,7 @@ vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size
     ivf_state_layout(ivf, bytes + at);
     if (!simd_codes()->finite_f32(ivf->centroids, ivf->list_count * ivf->coder.code_dim))
         status = CORRUPT("a centroid is not finite");
-    else if (ivf->mean && !simd_codes()->finite_f32(ivf->mean, ivf->coder.dim))
+    else if (ivf->mean && !simd_codes()->finite_f32(ivf->mean, ivf->coder.code_dim))
         status = CORRUPT("the mean is not finite");
     else if (ivf->codebook &&
              !simd_codes()->finite_f32(ivf->codebook, pq_table_floats(&ivf->coder.pq) * ivf->coder.pq.sub_dim))

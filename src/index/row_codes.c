@@ -124,7 +124,7 @@ static vecdb_status chunk_create(struct row_codes *codes, const struct vectors *
         *(uint32_t *)(uintptr_t)part->sizes = CHUNK_ROWS;
         for (size_t i = 0; i < CHUNK_ROWS; i++)
             ((uint32_t *)(uintptr_t)part->rows)[i] = (uint32_t)(chunk->first + i);
-        status = part_encode(part, &codes->coder, NULL, vectors, NULL, 0, CHUNK_ROWS, codes->scratch, NULL);
+        status = part_encode(part, &codes->coder, NULL, vectors, NULL, 0, CHUNK_ROWS, codes->scratch, NULL, NULL);
     }
     if (status == VECDB_OK)
         status = part_derive(part, &codes->coder);

@@ -49,6 +49,13 @@ float rabitq_scale(uint32_t dim, unsigned bits)
     return (float)((top + 1) / (0.8 + 0.04 * (double)best) * sqrt((double)dim));
 }
 
+float rabitq_middle(const struct rabitq *rabitq, float sum, float fine)
+{
+    float half = (float)((1u << rabitq->bits) - 1) * 0.5f;
+
+    return rabitq->fine ? ((float)(2u << rabitq->bits) - 1) * 0.5f * fine + 2 * half * (sum - fine) : half * sum;
+}
+
 /* The three numbers for a code of `bits` bits, given <r, w>, <c, w> and |w|^2 for w = u - (2^bits - 1) / 2. */
 static struct rabitq_row row_factors(const struct rabitq *rabitq, double square, double rc, double rw, double cw,
                                      double ww)
@@ -75,15 +82,18 @@ struct rabitq_row rabitq_encode(const struct rabitq *rabitq, const float *x, con
                                 struct rabitq_row *sign)
 {
     const struct code_kernels *codes = simd_codes();
-    size_t dim = rabitq->dim;
-    double square = 0, rc = 0, rw = 0, cw = 0, ww = 0, rs = 0, cs = 0, half = ((1 << rabitq->bits) - 1) * 0.5;
-    float norm;
+    size_t dim = rabitq->dim, fine = rabitq->fine;
+    double square = 0, rc = 0, rw = 0, cw = 0, ww = 0, rs = 0, cs = 0;
+    double step = fine ? 2 : 1, half = ((1 << rabitq->bits) - 1) * 0.5 * step, fine_half = ((2 << rabitq->bits) - 1) * 0.5;
+    float norm, t;
 
     codes->sub_f32(x, c, dim, residual);
     norm = sqrtf(codes->sumsq_f32(residual, dim));
-    codes->rabitq_encode(residual, dim, norm > 0 ? rabitq->scale / norm : 0, rabitq->bits, u);
+    t = norm > 0 ? rabitq->scale / norm : 0;
+    codes->rabitq_encode(residual, fine, 2 * t, rabitq->bits + 1, u);
+    codes->rabitq_encode(residual + fine, dim - fine, t, rabitq->bits, u + fine);
     for (size_t i = 0; i < dim; i++) {
-        double r = residual[i], center = c[i], w = u[i] - half, s = r >= 0 ? 0.5 : -0.5;
+        double r = residual[i], center = c[i], w = i < fine ? u[i] - fine_half : step * u[i] - half, s = r >= 0 ? 0.5 : -0.5;
         square += r * r;
         rc += r * center;
         rw += r * w;

@@ -14,19 +14,24 @@ struct rabitq {
     unsigned bits;     /* 1..8 */
     bool inner_product; /* otherwise L2 */
     float scale;       /* t of the paper for unit vectors of this dim */
+    uint32_t fine;     /* so many dimensions, the first, have one bit more: a multiple of 64 */
 };
 
 /** With c the centre, u the code, S the sum of q's elements, g = |q - c|:
  *    distance ~ add + G + factor * (<u, q> - (2^bits - 1) / 2 * S),   G = |q - c|^2 (L2) or -<q, c> (IP)
- *    standard deviation of the error about error * g */
+ *    standard deviation of the error about error * g
+ * With fine dimensions the bracket is, in steps of theirs, <u, q> - (2^(bits + 1) - 1) / 2 * S over those and
+ * 2 <u, q> - (2^bits - 1) * S over the rest. */
 struct rabitq_row {
     float add, factor, error;
 };
 
 /** The scale for codes of `bits` bits over `dim` dimensions. */
 float rabitq_scale(uint32_t dim, unsigned bits);
+/** The number that the bracket above takes off: `sum` over all dimensions, `fine` over the fine ones. */
+float rabitq_middle(const struct rabitq *rabitq, float sum, float fine);
 /** Encode the rotated row x around the rotated centre c. residual: dim floats of scratch; u: dim numbers, one a byte.
- * sign: receives what goes with the highest bit alone, or NULL. */
+ * sign: receives what goes with the highest bit alone, or NULL; no fine dimensions then. */
 struct rabitq_row rabitq_encode(const struct rabitq *rabitq, const float *x, const float *c, float *residual, uint8_t *u,
                                 struct rabitq_row *sign);
 

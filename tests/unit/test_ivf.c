@@ -553,10 +553,11 @@ static void grows_while_searched(void **state)
                                            {"IVF_PQ", "nlist=10"},
                                            {"IVF_RABITQ", "nlist=10"},
                                            {"IVF_PQ", "nlist=10, refine_type=sq8"},
-                                           {"IVF_RABITQ", "nlist=10, refine_type=fp16"}};
+                                           {"IVF_RABITQ", "nlist=10, refine_type=fp16"},
+                                           {"IVF_RABITQ", "nlist=10, rbq_bits=7, refine=false"}};
     struct rng rng = rng_seeded(test_seed() + 10);
 
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 3000, TEST_CLUSTERS, 0, true);
         struct vectors prefix = data.vectors;
         struct index_build_context context = {.seed = 1};
@@ -661,6 +662,8 @@ static void corruption_is_refused(void **state)
                   {"IVF_PQ", "nlist=6, refine_type=sq8", 60},
                   {"IVF_RABITQ", "nlist=6", 60},
                   {"IVF_RABITQ", "nlist=6, rbq_bits=7, refine_type=fp16", 60},
+                  {"IVF_RABITQ", "nlist=1, refine=false", 60},
+                  {"IVF_RABITQ", "nlist=6, rbq_bits=7, refine=false", 60},
                   {"SCANN", "nlist=6", 60},
                   {"BIN_IVF_FLAT", "nlist=6", 60},
                   {"FLAT", "accel=sq8", 60},
@@ -791,6 +794,42 @@ static void far_lists_are_skipped(void **state)
     }
 }
 
+/* Codes that are not reranked: 32 bytes a row with all that belongs to them, beside the bits of the dimensions, of which
+ * some have one bit more where that leaves room. Whatever dim is, they find what they should. */
+static void lean_codes(void **state)
+{
+    static const struct {
+        size_t dim, rows, bits;
+        bool finer;
+        double floor;
+    } cases[] = {{128, 20000, 4, true, 0.90},  {128, 20000, 2, true, 0.70},  {100, 20000, 4, true, 0.90},
+                 {192, 8000, 4, false, 0.90},  {784, 3000, 4, false, 0.82},  {97, 20000, 5, false, 0.88},
+                 {65, 20000, 3, false, 0.75},  {130, 20000, 7, false, 0.93}, {128, 20000, 6, true, 0.95}};
+    struct rng rng = rng_seeded(test_seed() + 16);
+
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, cases[c].dim, cases[c].rows, TEST_CLUSTERS, 0, false);
+        struct index_search search = {.queries = data.data, .query_count = 50, .k = 10, .query_stride = data.vectors.stride};
+        char text[64];
+        snprintf(text, sizeof text, "refine=false, rbq_bits=%zu", cases[c].bits);
+        for (size_t m = 0; m < 3; m++) {
+            struct index *index = build("IVF_RABITQ", text, &data.vectors, dense_metrics[m], NULL);
+            const struct ivf *ivf = (const struct ivf *)index;
+            double bytes = (double)index->ops->memory(index) / (double)cases[c].rows, recall;
+            recall = recall_of(index, &data.vectors, dense_metrics[m], &search, "recall=1");
+            if (recall < cases[c].floor)
+                fail_msg("%zu dimensions of %zu bits, %s: recall %.3f, at least %.3f expected", cases[c].dim, cases[c].bits,
+                         metric_name(dense_metrics[m]), recall, cases[c].floor);
+            if ((cases[c].bits == 4 || cases[c].dim % 64 == 0) && bytes > (double)(cases[c].dim * cases[c].bits) / 8 + 32)
+                fail_msg("%zu dimensions of %zu bits take %.1f bytes a row", cases[c].dim, cases[c].bits, bytes);
+            assert_int_equal(ivf->coder.rabitq.fine > 0, cases[c].finer);
+            assert_int_equal(index->ops->check(index), VECDB_OK);
+            index->ops->free(index);
+        }
+        test_rows_free(&data);
+    }
+}
+
 static double largest_list(const struct index *index)
 {
     const struct ivf *ivf = (const struct ivf *)index;
@@ -847,6 +886,7 @@ int main(void)
         cmocka_unit_test(stored_answers_stay),
         cmocka_unit_test(corruption_is_refused),
         cmocka_unit_test(far_lists_are_skipped),
+        cmocka_unit_test(lean_codes),
         cmocka_unit_test(lists_are_balanced),
         cmocka_unit_test(recall_target_is_met),
     };

@@ -38,7 +38,7 @@ static void rabitq_estimates(void **state)
         signs[i] = (uint8_t)rng_next(&rng);
     for (int ip = 0; ip < 2; ip++) {
         for (unsigned bits = 1; bits <= 8; bits++) {
-            struct rabitq rabitq = {DIM, bits, ip, rabitq_scale(DIM, bits)};
+            struct rabitq rabitq = {DIM, bits, ip, rabitq_scale(DIM, bits), 0};
             double error = 0, bias = 0, inside = 0, sign_bias = 0, n = 0;
             fill(&rng, c, 0.5);
             simd_codes()->rotate(c, DIM, signs);
@@ -81,11 +81,56 @@ static void rabitq_estimates(void **state)
     }
 }
 
+/* One bit more for some dimensions: between whole codes of so many bits and of one more, unbiased, inside its bound. */
+static void rabitq_with_finer_dimensions(void **state)
+{
+    static const uint32_t fines[] = {0, 64, 128, 192, 256};
+    struct rng rng = rng_seeded(test_seed() + 3);
+    static float c[DIM], x[DIM], q[DIM], residual[DIM];
+    static uint8_t u[DIM];
+    double before = INFINITY;
+
+    fill(&rng, c, 0.5);
+    for (size_t f = 0; f < sizeof fines / sizeof fines[0]; f++) {
+        struct rabitq rabitq = {DIM, 4, false, fines[f] == DIM ? rabitq_scale(DIM, 5) / 2 : rabitq_scale(DIM, 4), fines[f]};
+        double error = 0, bias = 0, inside = 0, n = 0;
+        for (size_t i = 0; i < ROWS; i++) {
+            for (size_t j = 0; j < DIM; j++)
+                x[j] = c[j] + (float)rng_normal(&rng);
+            struct rabitq_row row = rabitq_encode(&rabitq, x, c, residual, u, NULL);
+            for (size_t k = 0; k < QUERIES; k++) {
+                double product = 0, l2 = 0, qc = 0;
+                float sum = 0, fine = 0;
+                for (size_t j = 0; j < DIM; j++) {
+                    q[j] = (float)rng_normal(&rng);
+                    assert_true(u[j] < (j < fines[f] ? 32 : 16));
+                    product += (double)u[j] * q[j] * (fines[f] && j >= fines[f] ? 2 : 1);
+                    sum += q[j];
+                    fine += j < fines[f] ? q[j] : 0;
+                    l2 += ((double)q[j] - x[j]) * ((double)q[j] - x[j]);
+                    qc += ((double)q[j] - c[j]) * ((double)q[j] - c[j]);
+                }
+                double estimate = row.add + qc + row.factor * (product - rabitq_middle(&rabitq, sum, fine));
+                error += fabs(estimate - l2) / l2;
+                bias += (estimate - l2) / l2;
+                inside += fabs(estimate - l2) <= 1.9 * row.error * sqrt(qc);
+                n++;
+            }
+        }
+        if (!(error / n < 0.97 * before))
+            fail_msg("%u of %d dimensions finer: mean relative error %.5f, %.5f before", fines[f], DIM, error / n, before);
+        before = error / n;
+        assert_true(fabs(bias / n) < 0.15 * error / n);
+        if (inside / n < 0.92 || inside / n > 0.97)
+            fail_msg("%u dimensions finer: %.3f inside 1.9 standard deviations", fines[f], inside / n);
+    }
+}
+
 static void rabitq_of_the_centre(void **state)
 {
     static float c[DIM], residual[DIM];
     static uint8_t u[DIM];
-    struct rabitq rabitq = {DIM, 4, false, rabitq_scale(DIM, 4)};
+    struct rabitq rabitq = {DIM, 4, false, rabitq_scale(DIM, 4), 0};
     struct rabitq_row sign, row = rabitq_encode(&rabitq, c, c, residual, u, &sign);
 
     assert_true(row.add == 0 && row.factor == 0 && row.error == 0);
@@ -188,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rabitq_estimates),
+        cmocka_unit_test(rabitq_with_finer_dimensions),
         cmocka_unit_test(rabitq_of_the_centre),
         cmocka_unit_test(sq8_bounds_hold),
         cmocka_unit_test(pq_tables_and_codes),
