@@ -102,8 +102,10 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(OBJS) $(SUPPORT_OBJS)
 -include $(OBJS:.o=.d) $(TEST_BINS:%=%.d) $(SUPPORT_OBJS:.o=.d)
 
 .PHONY: unit
-unit: $(TEST_BINS) ## unit tests; T=name runs tests/unit/test_name only
-	@scripts/run_tests $(if $(T),$(filter $(BUILD)/tests/test_$(T)%,$(TEST_BINS)),$(TEST_BINS))
+CHOSEN := $(filter $(BUILD)/tests/test_$(T)%,$(TEST_BINS))
+unit: $(CHOSEN) ## unit tests; T=name builds and runs only tests/unit/test_name*
+	@$(if $(CHOSEN),,echo "no tests/unit/test_$(T)*.c" >&2; exit 1)
+	@scripts/run_tests $(CHOSEN)
 
 # -- more commands, a file each
 -include scripts/*.mk bench/bench.mk bindings/python/python.mk bench/python.mk tests/*.mk
