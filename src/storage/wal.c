@@ -39,6 +39,8 @@ struct wal {
     uint64_t salt;          /* lock */
     uint64_t end;           /* lock: where the next frame goes */
     uint64_t reserved;      /* lock: the file has its space up to here; 0: not known */
+    uint64_t filled;        /* lock: and zeros from its end to here, when that is further: see fill_ahead() */
+    bool awaited;           /* lock: somebody waited for a sync since that was done */
     uint64_t next_lsn;      /* lock */
     uint64_t durable_lsn;   /* lock */
     struct waiter *gatherer; /* lock: who sees to it that a sync begins though not all have come; NULL: nobody */
@@ -55,7 +57,7 @@ struct wal {
     vecdb_error reason;     /* lock */
 };
 
-static const uint8_t zeros[4096];
+static const uint8_t zeros[16384];
 
 static vecdb_status poisoned(const struct wal *wal)
 {
@@ -142,7 +144,7 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
         wal->options.sync_after_bytes = 4 * MIB;
     if (!wal->options.sync_after_ns)
         wal->options.sync_after_ns = 200000000u;
-    assert(wal->options.align >= 8 && wal->options.align <= sizeof zeros);
+    assert(wal->options.align >= 8 && wal->options.align <= 4096);
     wal->next_lsn = next_lsn;
     wal->durable_lsn = next_lsn - 1;
     pthread_mutex_init(&wal->lock, NULL);
@@ -158,9 +160,9 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
 /* Give back what is kept behind the end; if that fails it is given back with the file. */
 static void drop_reserve(struct wal *wal)
 {
-    if (wal->file.fd > 0 && wal->reserved > wal->end && !wal->poisoned)
+    if (wal->file.fd > 0 && (wal->reserved > wal->end || wal->filled > wal->end) && !wal->poisoned)
         (void)file_truncate(&wal->file, wal->end);
-    wal->reserved = 0;
+    wal->reserved = wal->filled = 0;
 }
 
 void wal_free(struct wal *wal)
@@ -283,6 +285,7 @@ static vecdb_status commit_and_unlock(struct wal *wal, uint64_t lsn)
     vecdb_status status = VECDB_OK;
 
     wal->waiting++;
+    wal->awaited = true;
     while (wal->durable_lsn < lsn && status == VECDB_OK) {
         if (wal->poisoned) {
             status = poisoned(wal);
@@ -396,6 +399,35 @@ static vecdb_status keep_reserve(struct wal *wal, uint64_t span)
     return VECDB_OK;
 }
 
+#define FILL_MIN ((uint64_t)4096)
+#define FILL_MAX ((uint64_t)256 << 10)
+#define FILL_FRAME_MAX (FILL_MAX / 8) /* larger ones are not what waits for syncs is made of */
+
+/* Write zeros behind the end, as many as the log is long: the next syncs find the file's size and its blocks as they are to be,
+ * and have only the bytes to write. Whatever of it fails, or is lost, is as good. Lock held. */
+static void fill_ahead(struct wal *wal)
+{
+    uint64_t size = wal->end < FILL_MIN ? FILL_MIN : wal->end < FILL_MAX ? wal->end : FILL_MAX;
+    uint64_t at = wal->end, to = align_up(at + size, FILL_MIN);
+
+    if (wal->options.reserve && to > wal->reserved) /* only space that is ours already */
+        to = wal->reserved;
+    while (at < to) {
+        struct iovec parts[FILE_MAX_PARTS];
+        uint64_t next = at;
+        size_t count = 0;
+
+        for (; count < FILE_MAX_PARTS && next < to; count++, next += parts[count - 1].iov_len)
+            parts[count] = (struct iovec){(void *)(uintptr_t)zeros, to - next < sizeof zeros ? to - next : sizeof zeros};
+        if (file_write_parts(&wal->file, at, parts, count) != VECDB_OK)
+            break;
+        at = next;
+    }
+    wal->filled = at;
+    wal->awaited = false;
+    error_clear();
+}
+
 /* Cut a failed frame off and make the cut durable; otherwise a crash could keep the frame and lose the cut. Lock held. */
 static vecdb_status undo_append(struct wal *wal)
 {
@@ -411,7 +443,7 @@ static vecdb_status undo_append(struct wal *wal)
         wal->syncing = true;
         pthread_mutex_unlock(&wal->lock);
         status = file_truncate(&wal->file, wal->end);
-        wal->reserved = 0;
+        wal->reserved = wal->filled = 0;
         if (status == VECDB_OK && !PLANTED(27))
             status = file_sync(&wal->file);
         pthread_mutex_lock(&wal->lock);
@@ -472,6 +504,8 @@ vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *part
     *lsn = wal->next_lsn++;
     wal->end += span;
     wal->unsynced += span;
+    if (wal->awaited && wal->end > wal->filled && span <= FILL_FRAME_MAX)
+        fill_ahead(wal);
     status = VECDB_OK;
 out:
     pthread_mutex_unlock(&wal->lock);
@@ -721,6 +755,30 @@ static vecdb_status look_ahead(struct reader *reader, uint64_t offset, uint64_t 
     return VECDB_OK;
 }
 
+/* How many bytes there are from `offset` to the last one that is not zero, and to where a frame may begin. */
+static vecdb_status rest_size(struct reader *reader, uint64_t offset, uint64_t *size)
+{
+    *size = 0;
+    for (uint64_t at = offset; at < reader->size;) {
+        uint64_t left = reader->size - at;
+        size_t count = left < sizeof zeros ? (size_t)left : sizeof zeros;
+        const uint8_t *bytes;
+
+        TRY(reader_bytes(reader, at, count, &bytes));
+        if (memcmp(bytes, zeros, count) != 0) {
+            size_t last = count;
+            while (!bytes[last - 1])
+                last--;
+            *size = at + last - offset;
+        }
+        at += count;
+    }
+    *size = align_up(*size, reader->align);
+    if (*size > reader->size - offset)
+        *size = reader->size - offset;
+    return VECDB_OK;
+}
+
 static vecdb_status check_header(struct reader *reader, struct wal_scan *scan, uint64_t *first_offset)
 {
     const char *name = reader->file.name;
@@ -762,7 +820,7 @@ static vecdb_status check_header(struct reader *reader, struct wal_scan *scan, u
 static vecdb_status read_frames(struct reader *reader, struct wal_scan *scan, uint64_t offset, uint64_t lsn,
                                 wal_apply apply, void *context)
 {
-    uint64_t promised = scan->last ? 0 : scan->end_lsn;
+    uint64_t promised = scan->last ? 0 : scan->end_lsn, rest = 0;
     bool good = true;
 
     scan->frame_count = scan->dropped_bytes = 0;
@@ -785,17 +843,19 @@ static vecdb_status read_frames(struct reader *reader, struct wal_scan *scan, ui
         scan->next_lsn = lsn;
     }
     if (!good)
+        TRY(rest_size(reader, offset, &rest));
+    if (rest)
         TRY(look_ahead(reader, offset, lsn, &promised));
     if (promised >= lsn)
         return error_set(VECDB_ERR_CORRUPT, "%s: write %llu at offset %llu is damaged or missing, though writes up to %llu "
                          "were durable", reader->file.name, (unsigned long long)lsn, (unsigned long long)offset,
                          (unsigned long long)promised);
-    if (!scan->last && (!good || lsn != scan->end_lsn + 1))
+    if (!scan->last && (rest || lsn != scan->end_lsn + 1))
         return error_set(VECDB_ERR_CORRUPT, "%s: %llu bytes after write %llu at offset %llu, where the file should end",
                          reader->file.name, (unsigned long long)(reader->size - offset), (unsigned long long)scan->end_lsn,
                          (unsigned long long)offset);
     if (!scan->growing)
-        scan->dropped_bytes = reader->size - offset;
+        scan->dropped_bytes = rest;
     return VECDB_OK;
 }
 

@@ -19,6 +19,9 @@
  *    32  u64 checksum of bytes 0 .. 31, seed salt: checked before the size is believed
  *    40  payload, then zeros to a multiple of align
  *
+ * Behind the last frame there may be zeros, of any number: written ahead of the frames, since a sync takes less when the file
+ * need not grow for it. They are no frame, good or bad.
+ *
  * Torn or corrupt? At the first bad frame, which should have had number e, look ahead for later headers that pass, and
  * take the highest `durable` among all frames that pass. If it is at least e, what was promised is damaged: corrupt.
  * Otherwise the damage is in what nobody was promised: a torn tail, dropped and counted. Of all files but the last,
@@ -115,7 +118,7 @@ struct wal_scan {
     uint64_t end_offset;     /* behind the last good frame */
     uint64_t next_lsn;       /* number after the last good frame's */
     uint64_t frame_count;
-    uint64_t dropped_bytes;  /* of a torn tail */
+    uint64_t dropped_bytes;  /* of a torn tail, zeros at its end not counted */
 };
 /** Hand every good frame to `apply`, in order. VECDB_ERR_CORRUPT, VECDB_ERR_VERSION, VECDB_ERR_NO_SUCH, ..., or what apply returns. */
 vecdb_status wal_read(const struct dir *dir, struct wal_scan *scan, wal_apply apply, void *context);

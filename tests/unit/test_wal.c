@@ -220,6 +220,60 @@ static void of_older_logs_everything_was_promised(void **state)
     end(&bench);
 }
 
+/* Zeros are written ahead where frames are waited for. They are nothing; one bit among them is something. */
+static void zeros_ahead_are_no_frames(void **state)
+{
+    struct bench bench;
+    struct wal_scan scan;
+    struct found found;
+    uint64_t lsn, at;
+    uint8_t *bytes;
+    size_t size;
+
+    begin(&bench, NULL);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+    assert_int_equal(size, wal_size(bench.wal)); /* nobody has waited yet */
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_FULL), VECDB_OK);
+    assert_int_equal(append(&bench, "two", &lsn), VECDB_OK);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_FULL), VECDB_OK);
+    at = wal_size(bench.wal);
+    simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+    assert_true(size >= at + 4096);
+    assert_int_equal(append(&bench, "three", &lsn), VECDB_OK); /* into the zeros */
+    bytes = simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+    assert_true(size > wal_size(bench.wal));
+    at = wal_size(bench.wal);
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+    assert_int_equal(found.count, 3);
+    assert_int_equal(scan.end_offset, at);
+    assert_int_equal(scan.dropped_bytes, 0);
+
+    bytes[size - 1] ^= 1;
+    assert_int_equal(read_log(&bench, &scan, &found), VECDB_OK);
+    assert_int_equal(found.count, 3);
+    assert_int_equal(scan.dropped_bytes, size - at);
+    bytes[size - 1] ^= 1;
+
+    /* of an older log, too */
+    const struct wal_scan older = {.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .end_lsn = 13};
+    scan = older;
+    found = (struct found){0};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_OK);
+    assert_int_equal(found.count, 3);
+    bytes[at + 100] ^= 1;
+    scan = older;
+    found = (struct found){0};
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    bytes[at + 100] ^= 1;
+
+    wal_free(bench.wal); /* closing takes them away */
+    bench.wal = NULL;
+    simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+    assert_int_equal(size, at);
+    end(&bench);
+}
+
 static void normal_syncs_by_time_and_size(void **state)
 {
     struct wal_options options = {.sync_after_bytes = 1000};
@@ -435,6 +489,7 @@ int main(void)
         cmocka_unit_test(header_must_be_the_expected_one),
         cmocka_unit_test(torn_or_corrupt),
         cmocka_unit_test(of_older_logs_everything_was_promised),
+        cmocka_unit_test(zeros_ahead_are_no_frames),
         cmocka_unit_test(normal_syncs_by_time_and_size),
         cmocka_unit_test(a_full_disk_is_not_the_end),
         cmocka_unit_test(a_failed_sync_poisons),
