@@ -132,7 +132,7 @@ struct code_query {
     bool sieving;
     struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
     struct shortlist best;   /* estimates */
-    uint64_t scored;
+    uint64_t scored, passed; /* passed: rows that were allowed, in what was scanned under a filter */
 };
 
 /** Bytes of scratch one query wants. keep: estimates kept (k, or more to rerank). */

@@ -16,6 +16,8 @@
 #define GROUP_BYTES 33554432 /* what they may need together */
 #define TOGETHER_MIN 4       /* fewer go one by one */
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
+#define FILTER_FEW 1024      /* passing rows that are scanned, whatever list they are in */
+#define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
 
 const float ivf_targets[IVF_TARGETS] = {0.80f, 0.90f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
@@ -130,12 +132,24 @@ struct search_job {
     const struct index_search *search;
     struct ivf_search_mode mode;
     size_t probes, group_size, wanted; /* wanted: hits that every query has to get, if there are as many */
+    size_t enough;                     /* rows that pass the filter, to be looked at at least; 0 without one */
     struct hit *hits;
     size_t *counts;
     atomic_uint_fast64_t scored, reranked, lists;
 };
 
-/* Go on past the lists asked for while hits are missing, or a range search still finds some. */
+/* Whether a query needs no more lists. Lists near it may hold few rows that pass, or none: it has seen enough when it has seen as many
+ * as it would have without a filter. */
+static bool is_satisfied(const struct search_job *job, const struct code_query *query, size_t barren)
+{
+    size_t found = code_query_count(query);
+
+    if (query->passed < job->enough)
+        return false;
+    return job->search->has_radius ? barren >= 2 || found >= job->search->k : found >= job->wanted;
+}
+
+/* Go on past the lists asked for while hits are missing, or rows that pass, or a range search still finds some. */
 static vecdb_status probe_further(struct search_job *job, struct code_query *query, size_t done)
 {
     const struct ivf *ivf = job->ivf;
@@ -145,11 +159,13 @@ static vecdb_status probe_further(struct search_job *job, struct code_query *que
 
     while (done < ivf->list_count) {
         size_t before = code_query_count(query);
-        if (job->search->has_radius ? barren >= 2 || before >= job->search->k : before >= job->wanted)
+        if (is_satisfied(job, query, barren))
             break;
         if (done == want) {
             mem_free(lists);
             want = want < 16 ? 64 : 4 * want;
+            if (job->search->allowed && done == job->probes) /* as many as it takes if rows that pass are everywhere, and more */
+                want += (size_t)(2 * (double)job->probes * (double)job->view->row_count / ((double)job->search->allowed_count + 1));
             if (want > ivf->list_count)
                 want = ivf->list_count;
             lists = mem_array_alloc(want, sizeof *lists);
@@ -365,6 +381,8 @@ static void join_shares(struct shared_job *shared)
         for (size_t i = 0; i < other->sieve.exact.count; i++)
             sieve_push_exact(&first->sieve, other->sieve.exact.hits[i].distance, other->sieve.exact.hits[i].row);
     }
+    for (size_t share = 1; share < shared->shares; share++)
+        first->passed += shared->queries[share].passed;
     first->scored = 0; /* counted by the shares */
 }
 
@@ -441,6 +459,8 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         params_get(search->params, "nprobe") > (double)ivf->list_count)
         return error_set(VECDB_ERR_INVALID, "%s: nprobe=%.0f is out of range 1..%zu, the lists of this index",
                          ivf->kind->owner, params_get(search->params, "nprobe"), ivf->list_count);
+    if (search->allowed && search->allowed_count <= FILTER_FEW)
+        return flat_search(&job.view->vectors, ivf->coder.metric, search, hits, counts, counters);
     job.mode = ivf_search_mode(&ivf->coder, ivf->refine || search->has_radius, search->params, search->k); /* no estimate decides what is in a range */
     if (job.mode.keep > rows)
         job.mode.keep = rows;
@@ -450,6 +470,10 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
     job.wanted = search->allowed && search->allowed_count < rows ? search->allowed_count : rows;
     if (job.wanted > search->k)
         job.wanted = search->k;
+    if (search->allowed)
+        job.enough = (size_t)(FILTER_SHARE * (double)job.probes * (double)rows / (double)ivf->list_count);
+    if (job.enough > search->allowed_count)
+        job.enough = search->allowed_count;
     bytes = (size_t)((double)rows / (double)ivf->list_count * (double)job.probes) *
             (ivf->coder.code_size + ivf->coder.extra_size);
     if (search->query_count == 1 && threads > 1 && bytes >= PARALLEL_BYTES && job.probes >= 4 * threads) {
