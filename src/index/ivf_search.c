@@ -18,6 +18,9 @@
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
 #define FILTER_FEW 1024      /* passing rows that are scanned, whatever list they are in */
 #define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
+#define FILTER_QUIET 0.5     /* where that took more lists, hits have not got better for so many of them */
+#define K_KNOWN 10           /* the k for which the lists to probe were measured */
+#define K_POWER 0.35         /* larger ones want more of them */
 
 const float ivf_targets[IVF_TARGETS] = {0.80f, 0.90f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
@@ -121,6 +124,13 @@ static size_t scan_list(const struct ivf *ivf, const struct ivf_view *view, cons
         if (n > scanned)
             scanned = n;
     }
+    for (size_t i = 0; i < count && search->allowed; i++) {
+        float limit = code_query_limit(queries[i]);
+        if (limit < queries[i]->lowest || !(limit < INFINITY)) {
+            queries[i]->lowest = limit;
+            queries[i]->improved = queries[i]->passed;
+        }
+    }
     return scanned;
 }
 
@@ -139,12 +149,13 @@ struct search_job {
 };
 
 /* Whether a query needs no more lists. Lists near it may hold few rows that pass, or none: it has seen enough when it has seen as many
- * as it would have without a filter. */
-static bool is_satisfied(const struct search_job *job, const struct code_query *query, size_t barren)
+ * as it would have without a filter, and, being farther from them than queries are from rows, none that mattered for a while. */
+static bool is_satisfied(const struct search_job *job, const struct code_query *query, bool farther, size_t barren)
 {
     size_t found = code_query_count(query);
 
-    if (query->passed < job->enough)
+    if (query->passed < job->enough ||
+        (farther && (double)(query->passed - query->improved) < FILTER_QUIET * (double)query->passed))
         return false;
     return job->search->has_radius ? barren >= 2 || found >= job->search->k : found >= job->wanted;
 }
@@ -154,12 +165,13 @@ static vecdb_status probe_further(struct search_job *job, struct code_query *que
 {
     const struct ivf *ivf = job->ivf;
     size_t want = done, barren = 0;
+    bool farther = query->passed < job->enough;
     struct hit *lists = NULL;
     vecdb_status status = VECDB_OK;
 
     while (done < ivf->list_count) {
         size_t before = code_query_count(query);
-        if (is_satisfied(job, query, barren))
+        if (is_satisfied(job, query, farther, barren))
             break;
         if (done == want) {
             mem_free(lists);
@@ -382,7 +394,8 @@ static void join_shares(struct shared_job *shared)
             sieve_push_exact(&first->sieve, other->sieve.exact.hits[i].distance, other->sieve.exact.hits[i].row);
     }
     for (size_t share = 1; share < shared->shares; share++)
-        first->passed += shared->queries[share].passed;
+        first->passed += shared->queries[share].passed; /* all of it is past, and none of it quiet */
+    first->improved = first->passed;
     first->scored = 0; /* counted by the shares */
 }
 
@@ -429,7 +442,7 @@ static vecdb_status search_shared(struct search_job *job, size_t shares)
 /* -- */
 
 /* Lists to probe: what was asked for, or what brought the recall asked for. */
-static size_t probes_wanted(const struct ivf *ivf, const struct params *params)
+static size_t probes_wanted(const struct ivf *ivf, const struct params *params, size_t k)
 {
     size_t probes;
 
@@ -441,6 +454,8 @@ static size_t probes_wanted(const struct ivf *ivf, const struct params *params)
         while (i + 1 < IVF_TARGETS && ivf_targets[i] < recall - 1e-6f)
             i++;
         probes = recall > ivf_targets[IVF_TARGETS - 1] + 1e-6f ? ivf->list_count : ivf->probes[i];
+        if (k > K_KNOWN)
+            probes = (size_t)ceil((double)probes * pow((double)k / K_KNOWN, K_POWER));
     }
     return probes < ivf->list_count ? probes : ivf->list_count;
 }
@@ -466,7 +481,7 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         job.mode.keep = rows;
     if (job.mode.keep < search->k)
         job.mode.keep = search->k;
-    job.probes = probes_wanted(ivf, search->params);
+    job.probes = probes_wanted(ivf, search->params, search->k);
     job.wanted = search->allowed && search->allowed_count < rows ? search->allowed_count : rows;
     if (job.wanted > search->k)
         job.wanted = search->k;
