@@ -19,6 +19,8 @@
 #define FILTER_FEW 1024      /* passing rows that are scanned, whatever list they are in */
 #define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
 #define FILTER_QUIET 0.5     /* where that took more lists, hits have not got better for so many of them */
+#define FILTER_FAR 0.5       /* a filter passes fewer rows near a query than elsewhere where so much of its share does: */
+#define FILTER_MORE 3        /* then so many times as many rows have to pass */
 #define K_KNOWN 10           /* the k for which the lists to probe were measured */
 #define K_POWER 0.35         /* larger ones want more of them */
 
@@ -150,28 +152,38 @@ struct search_job {
 
 /* Whether a query needs no more lists. Lists near it may hold few rows that pass, or none: it has seen enough when it has seen as many
  * as it would have without a filter, and, being farther from them than queries are from rows, none that mattered for a while. */
-static bool is_satisfied(const struct search_job *job, const struct code_query *query, bool farther, size_t barren)
+static bool is_satisfied(const struct search_job *job, const struct code_query *query, size_t enough, bool farther, size_t barren)
 {
     size_t found = code_query_count(query);
 
-    if (query->passed < job->enough ||
+    if (query->passed < enough ||
         (farther && (double)(query->passed - query->improved) < FILTER_QUIET * (double)query->passed))
         return false;
     return job->search->has_radius ? barren >= 2 || found >= job->search->k : found >= job->wanted;
+}
+
+/* Rows that have to pass, of a query whose nearest lists have been scanned. */
+static size_t enough_for(const struct search_job *job, const struct code_query *query)
+{
+    double share = (double)job->search->allowed_count / (double)job->view->row_count, enough = (double)job->enough;
+
+    if ((double)query->passed < FILTER_FAR * share * enough)
+        enough *= FILTER_MORE;
+    return enough < (double)job->search->allowed_count ? (size_t)enough : job->search->allowed_count;
 }
 
 /* Go on past the lists asked for while hits are missing, or rows that pass, or a range search still finds some. */
 static vecdb_status probe_further(struct search_job *job, struct code_query *query, size_t done)
 {
     const struct ivf *ivf = job->ivf;
-    size_t want = done, barren = 0;
-    bool farther = query->passed < job->enough;
+    size_t want = done, barren = 0, enough = job->enough ? enough_for(job, query) : 0;
+    bool farther = query->passed < enough;
     struct hit *lists = NULL;
     vecdb_status status = VECDB_OK;
 
     while (done < ivf->list_count) {
         size_t before = code_query_count(query);
-        if (is_satisfied(job, query, farther, barren))
+        if (is_satisfied(job, query, enough, farther, barren))
             break;
         if (done == want) {
             mem_free(lists);
@@ -460,6 +472,15 @@ static size_t probes_wanted(const struct ivf *ivf, const struct params *params, 
     return probes < ivf->list_count ? probes : ivf->list_count;
 }
 
+/* Every row that passes, on its vector. */
+static vecdb_status scan_few(const struct search_job *job, struct index_counters *counters)
+{
+    struct vectors vectors = job->view->vectors;
+
+    vectors.present = NULL; /* rows without a value do not pass, and who built the index has taken the bitmap back */
+    return flat_search(&vectors, job->ivf->coder.metric, job->search, job->hits, job->counts, counters);
+}
+
 vecdb_status ivf_search(const struct index *index, const struct index_search *search, struct hit *hits, size_t *counts,
                         struct index_counters *counters)
 {
@@ -475,7 +496,7 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         return error_set(VECDB_ERR_INVALID, "%s: nprobe=%.0f is out of range 1..%zu, the lists of this index",
                          ivf->kind->owner, params_get(search->params, "nprobe"), ivf->list_count);
     if (search->allowed && search->allowed_count <= FILTER_FEW)
-        return flat_search(&job.view->vectors, ivf->coder.metric, search, hits, counts, counters);
+        return scan_few(&job, counters);
     job.mode = ivf_search_mode(&ivf->coder, ivf->refine || search->has_radius, search->params, search->k); /* no estimate decides what is in a range */
     if (job.mode.keep > rows)
         job.mode.keep = rows;
@@ -487,8 +508,6 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         job.wanted = search->k;
     if (search->allowed)
         job.enough = (size_t)(FILTER_SHARE * (double)job.probes * (double)rows / (double)ivf->list_count);
-    if (job.enough > search->allowed_count)
-        job.enough = search->allowed_count;
     bytes = (size_t)((double)rows / (double)ivf->list_count * (double)job.probes) *
             (ivf->coder.code_size + ivf->coder.extra_size);
     if (search->query_count == 1 && threads > 1 && bytes >= PARALLEL_BYTES && job.probes >= 4 * threads) {
