@@ -18,7 +18,9 @@
 #define POOL_FACTOR 4      /* candidates kept, in multiples of ef, as most need not pass */
 #define POOL_MORE 4096     /* but no more than so many beyond ef: inserting takes as long as the pool */
 #define LISTS_LEAST 1000   /* passing rows from which on lists are scanned rather than all of them */
-#define LISTS_SHARE 0.5    /* share of passing rows, of all or near the query, from which on a plain walk is cheaper than lists */
+#define LISTS_SHARE 0.5    /* share of passing rows from which on a plain walk is tried before lists */
+#define LISTS_NEAR 0.25    /* the same near the query, from which on it is cheaper */
+#define PROBE_FIRST 8      /* hops after which lists are taken where no row near the query passes */
 #define MISS_FACTOR 1.4    /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
 #define MISS_LEAST 0.002
 #define SCAN_BLOCK 256
@@ -202,7 +204,7 @@ static enum engine choose_engine(const struct search_task *task, const struct gr
     counters->stepping_cost += stepping < INFINITY ? stepping : 0;
     counters->scan_cost += scan;
     if (task->lists)
-        return local >= LISTS_SHARE ? PLAIN_WALK : LISTS;
+        return local >= LISTS_NEAR ? PLAIN_WALK : LISTS;
     return walk <= stepping && walk <= scan ? PLAIN_WALK : stepping <= scan ? STEPPING_WALK : SCAN;
 }
 
@@ -245,6 +247,10 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
             limit = passing->keys[passing->count - 1];
         if (key > limit)
             return VECDB_OK;
+        if (hops == PROBE_FIRST && task->lists && !passing->count) {
+            *engine = LISTS;
+            return VECDB_OK;
+        }
         if (hops == PROBE_HOPS)
             *engine = choose_engine(task, pool, scored, &budget, counters);
         if (scored > budget)

@@ -36,6 +36,8 @@ struct list_scan {
     float *centre, *slope;    /* per list: where distances lie, and 1 / how they spread */
     uint32_t *tail;           /* where its list's begins */
     float *ahead, *behind;    /* rows that may pass, and passing rows that were looked at; 0 in the other state */
+    uint32_t *counted;        /* lists in which rows nearer than the k-th may be */
+    size_t counted_count;
     uint64_t *heap;           /* lists to come, the next first */
     size_t heap_count;
     struct pending *pending;
@@ -134,8 +136,10 @@ static void order_lists(struct list_scan *work)
         low = work->centre[i] - OPTIMISM * spread;
         memcpy(&order, &low, sizeof order); /* floats in the order of unsigned numbers */
         order ^= order >> 31 ? UINT32_MAX : 1u << 31;
-        if (rows)
-            work->heap[work->heap_count++] = (uint64_t)order << 32 | i;
+        if (!rows)
+            continue;
+        work->heap[work->heap_count++] = (uint64_t)order << 32 | i;
+        work->counted[work->counted_count++] = (uint32_t)i;
     }
     for (size_t i = work->heap_count / 2; i-- > 0;)
         sift_down(work->heap, work->heap_count, i);
@@ -241,7 +245,7 @@ static void scan_list(struct list_scan *work, size_t list, struct index_counters
 /* ---- whether to go on ---- */
 
 /* Rows expected nearer than the k-th, in the lists ahead, as a share of k. */
-static double expected_ahead(const struct list_scan *work)
+static double expected_ahead(struct list_scan *work)
 {
     const struct graph_lists *lists = work->scan->lists;
     const struct index_search *search = work->scan->search;
@@ -250,9 +254,15 @@ static double expected_ahead(const struct list_scan *work)
     int64_t worst = graph_key_score(work->scratch->pool.keys[work->nearest - 1]);
     float kth = (float)(worst - work->zero) * work->unit, ahead = 0, behind = 0;
 
-    for (size_t i = 0; i < lists->count; i++) {
+    for (size_t c = 0; c < work->counted_count;) {
+        size_t i = work->counted[c];
         float at = (kth - work->centre[i]) * work->slope[i] - GRAPH_TAIL_FROM * GRAPH_TAIL_PER, expected;
-        at = at < 0 ? 0 : at > GRAPH_TAIL_STEPS - 1 ? GRAPH_TAIL_STEPS - 1 : at;
+        if (at < 0) { /* none, now and later: the k-th only gets nearer */
+            work->counted[c] = work->counted[--work->counted_count];
+            continue;
+        }
+        c++;
+        at = at > GRAPH_TAIL_STEPS - 1 ? GRAPH_TAIL_STEPS - 1 : at;
         expected = lists->tail[work->tail[i] + (size_t)at];
         ahead += work->ahead[i] * expected;
         behind += work->behind[i] * expected;
@@ -280,7 +290,7 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_
     mem_free(scratch->list_heap);
     mem_free(scratch->list_bits);
     scratch->list_floats = mem_array_alloc(lists, 4 * sizeof *scratch->list_floats);
-    scratch->list_scores = mem_array_alloc(lists, 2 * sizeof *scratch->list_scores);
+    scratch->list_scores = mem_array_alloc(lists, 3 * sizeof *scratch->list_scores);
     scratch->list_heap = mem_array_alloc(lists, sizeof *scratch->list_heap);
     scratch->list_bits = mem_aligned_alloc(64, LANES * words * sizeof *scratch->list_bits);
     if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap || !scratch->list_bits)
@@ -304,6 +314,7 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     work.ahead = work.slope + count;
     work.behind = work.ahead + count;
     work.tail = scratch->list_scores + count;
+    work.counted = work.tail + count;
     work.heap = scratch->list_heap;
     scratch->pool.count = scratch->pool.cursor = 0;
     scratch->pool.capacity = work.nearest > scan->want ? work.nearest : scan->want;

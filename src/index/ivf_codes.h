@@ -133,6 +133,9 @@ struct code_query {
     struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
     struct shortlist best;   /* estimates */
     uint64_t scored;
+    /* under a filter: rows that were allowed in what was scanned; what `passed` was when the limit last came down, which was then */
+    uint64_t passed, improved;
+    float lowest;
 };
 
 /** Bytes of scratch one query wants. keep: estimates kept (k, or more to rerank). */

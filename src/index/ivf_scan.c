@@ -422,6 +422,8 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
             slot_mask_init(&mask, part, search->allowed, present, first, n);
             if (!mask.count)
                 continue;
+            for (size_t i = 0; i < count; i++)
+                targets[i].query->passed += mask.count;
             if (!coder_fastscan(coder) && mask.count * SPARSE_SHARE <= n) {
                 chunk.n = simd_compare()->bits_list(mask.words, bitmap_words(n), (uint32_t)first, slots);
                 chunk.slots = slots;

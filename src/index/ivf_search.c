@@ -16,6 +16,13 @@
 #define GROUP_BYTES 33554432 /* what they may need together */
 #define TOGETHER_MIN 4       /* fewer go one by one */
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
+#define FILTER_FEW 1024      /* passing rows that are scanned, whatever list they are in */
+#define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
+#define FILTER_QUIET 0.5     /* where that took more lists, hits have not got better for so many of them */
+#define FILTER_FAR 0.5       /* a filter passes fewer rows near a query than elsewhere where so much of its share does: */
+#define FILTER_MORE 3        /* then so many times as many rows have to pass */
+#define K_KNOWN 10           /* the k for which the lists to probe were measured */
+#define K_POWER 0.35         /* larger ones want more of them */
 
 const float ivf_targets[IVF_TARGETS] = {0.80f, 0.90f, 0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
@@ -119,6 +126,13 @@ static size_t scan_list(const struct ivf *ivf, const struct ivf_view *view, cons
         if (n > scanned)
             scanned = n;
     }
+    for (size_t i = 0; i < count && search->allowed; i++) {
+        float limit = code_query_limit(queries[i]);
+        if (limit < queries[i]->lowest || !(limit < INFINITY)) {
+            queries[i]->lowest = limit;
+            queries[i]->improved = queries[i]->passed;
+        }
+    }
     return scanned;
 }
 
@@ -130,26 +144,52 @@ struct search_job {
     const struct index_search *search;
     struct ivf_search_mode mode;
     size_t probes, group_size, wanted; /* wanted: hits that every query has to get, if there are as many */
+    size_t enough;                     /* rows that pass the filter, to be looked at at least; 0 without one */
     struct hit *hits;
     size_t *counts;
     atomic_uint_fast64_t scored, reranked, lists;
 };
 
-/* Go on past the lists asked for while hits are missing, or a range search still finds some. */
+/* Whether a query needs no more lists. Lists near it may hold few rows that pass, or none: it has seen enough when it has seen as many
+ * as it would have without a filter, and, being farther from them than queries are from rows, none that mattered for a while. */
+static bool is_satisfied(const struct search_job *job, const struct code_query *query, size_t enough, bool farther, size_t barren)
+{
+    size_t found = code_query_count(query);
+
+    if (query->passed < enough ||
+        (farther && (double)(query->passed - query->improved) < FILTER_QUIET * (double)query->passed))
+        return false;
+    return job->search->has_radius ? barren >= 2 || found >= job->search->k : found >= job->wanted;
+}
+
+/* Rows that have to pass, of a query whose nearest lists have been scanned. */
+static size_t enough_for(const struct search_job *job, const struct code_query *query)
+{
+    double share = (double)job->search->allowed_count / (double)job->view->row_count, enough = (double)job->enough;
+
+    if ((double)query->passed < FILTER_FAR * share * enough)
+        enough *= FILTER_MORE;
+    return enough < (double)job->search->allowed_count ? (size_t)enough : job->search->allowed_count;
+}
+
+/* Go on past the lists asked for while hits are missing, or rows that pass, or a range search still finds some. */
 static vecdb_status probe_further(struct search_job *job, struct code_query *query, size_t done)
 {
     const struct ivf *ivf = job->ivf;
-    size_t want = done, barren = 0;
+    size_t want = done, barren = 0, enough = job->enough ? enough_for(job, query) : 0;
+    bool farther = query->passed < enough;
     struct hit *lists = NULL;
     vecdb_status status = VECDB_OK;
 
     while (done < ivf->list_count) {
         size_t before = code_query_count(query);
-        if (job->search->has_radius ? barren >= 2 || before >= job->search->k : before >= job->wanted)
+        if (is_satisfied(job, query, enough, farther, barren))
             break;
         if (done == want) {
             mem_free(lists);
             want = want < 16 ? 64 : 4 * want;
+            if (job->search->allowed && done == job->probes) /* as many as it takes if rows that pass are everywhere, and more */
+                want += (size_t)(2 * (double)job->probes * (double)job->view->row_count / ((double)job->search->allowed_count + 1));
             if (want > ivf->list_count)
                 want = ivf->list_count;
             lists = mem_array_alloc(want, sizeof *lists);
@@ -365,6 +405,9 @@ static void join_shares(struct shared_job *shared)
         for (size_t i = 0; i < other->sieve.exact.count; i++)
             sieve_push_exact(&first->sieve, other->sieve.exact.hits[i].distance, other->sieve.exact.hits[i].row);
     }
+    for (size_t share = 1; share < shared->shares; share++)
+        first->passed += shared->queries[share].passed; /* all of it is past, and none of it quiet */
+    first->improved = first->passed;
     first->scored = 0; /* counted by the shares */
 }
 
@@ -411,7 +454,7 @@ static vecdb_status search_shared(struct search_job *job, size_t shares)
 /* -- */
 
 /* Lists to probe: what was asked for, or what brought the recall asked for. */
-static size_t probes_wanted(const struct ivf *ivf, const struct params *params)
+static size_t probes_wanted(const struct ivf *ivf, const struct params *params, size_t k)
 {
     size_t probes;
 
@@ -423,8 +466,19 @@ static size_t probes_wanted(const struct ivf *ivf, const struct params *params)
         while (i + 1 < IVF_TARGETS && ivf_targets[i] < recall - 1e-6f)
             i++;
         probes = recall > ivf_targets[IVF_TARGETS - 1] + 1e-6f ? ivf->list_count : ivf->probes[i];
+        if (k > K_KNOWN)
+            probes = (size_t)ceil((double)probes * pow((double)k / K_KNOWN, K_POWER));
     }
     return probes < ivf->list_count ? probes : ivf->list_count;
+}
+
+/* Every row that passes, on its vector. */
+static vecdb_status scan_few(const struct search_job *job, struct index_counters *counters)
+{
+    struct vectors vectors = job->view->vectors;
+
+    vectors.present = NULL; /* rows without a value do not pass, and who built the index has taken the bitmap back */
+    return flat_search(&vectors, job->ivf->coder.metric, job->search, job->hits, job->counts, counters);
 }
 
 vecdb_status ivf_search(const struct index *index, const struct index_search *search, struct hit *hits, size_t *counts,
@@ -441,15 +495,19 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
         params_get(search->params, "nprobe") > (double)ivf->list_count)
         return error_set(VECDB_ERR_INVALID, "%s: nprobe=%.0f is out of range 1..%zu, the lists of this index",
                          ivf->kind->owner, params_get(search->params, "nprobe"), ivf->list_count);
+    if (search->allowed && search->allowed_count <= FILTER_FEW)
+        return scan_few(&job, counters);
     job.mode = ivf_search_mode(&ivf->coder, ivf->refine || search->has_radius, search->params, search->k); /* no estimate decides what is in a range */
     if (job.mode.keep > rows)
         job.mode.keep = rows;
     if (job.mode.keep < search->k)
         job.mode.keep = search->k;
-    job.probes = probes_wanted(ivf, search->params);
+    job.probes = probes_wanted(ivf, search->params, search->k);
     job.wanted = search->allowed && search->allowed_count < rows ? search->allowed_count : rows;
     if (job.wanted > search->k)
         job.wanted = search->k;
+    if (search->allowed)
+        job.enough = (size_t)(FILTER_SHARE * (double)job.probes * (double)rows / (double)ivf->list_count);
     bytes = (size_t)((double)rows / (double)ivf->list_count * (double)job.probes) *
             (ivf->coder.code_size + ivf->coder.extra_size);
     if (search->query_count == 1 && threads > 1 && bytes >= PARALLEL_BYTES && job.probes >= 4 * threads) {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define REMEMBERED 16        /* filters of a segment; a bit a row each */
-#define ROWS_LEAST 4096      /* of a segment worth remembering about */
+#define ROWS_LEAST 64        /* of a segment worth remembering about */
 #define MEMORY_SHARE 2       /* of the database's limit, so much has to be free */
 
 struct remembered {

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#define RANGE_EFFORT 32000 /* bytes scanned in four times the time that an index takes for one of k hits */
+
 /* ---- which rows ---- */
 
 static vecdb_status check_deadline(void *context) { return deadline_check(context); }
@@ -522,6 +524,15 @@ static vecdb_status complete_range(const struct view_search *task, const struct 
     return VECDB_OK;
 }
 
+/* Whether a range search had better scan at once. An index's effort goes with k and is lost when it finds fewer, for then the rows are
+ * scanned all the same; so it is tried only where that costs little beside scanning. */
+static bool range_scans(const struct view_search *task, const struct index_search *by_index)
+{
+    double effort = (double)by_index->k * RANGE_EFFORT, scan = (double)by_index->allowed_count * (double)task->vectors.width;
+
+    return by_index->has_radius && effort > scan;
+}
+
 /* Search an index for its first `covered` rows. `by_index` has their number for allowed_count. */
 static vecdb_status search_covered(const struct view_search *task, const struct index_ref *ref, size_t covered,
                                    struct index_search *by_index, struct part *part, struct search_counters *counters)
@@ -547,6 +558,11 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
         by_index->allowed = front;
     else
         return status;
+    if (range_scans(task, by_index)) {
+        status = flat_search(&task->vectors, task->search->metric, by_index, part->hits, part->counts, &counters->index);
+        mem_free(front);
+        return status;
+    }
     status = ref->index->ops->search(ref->index, by_index, part->hits, part->counts, &counters->index);
     if (status == VECDB_OK && by_index->has_radius)
         status = complete_range(task, by_index, part, counters);
