@@ -88,7 +88,7 @@ struct graph {
     struct graph_fused *retired_fused;   /* given up when the graph began to grow; for those who may still read it */
     struct graph_entry *entry;           /* or NULL; for as long as the graph */
     uint32_t first; /* the row in every layer; GRAPH_NONE when no row has a value */
-    bool growing;   /* add() was called: lists may change under a search */
+    bool growing;   /* add() was called: lists may change under a search, and not every node need be reachable */
     size_t repaired; /* rows there were when add() last looked for unreachable ones */
     bool mapped;    /* codes and links are the file's */
     pthread_mutex_t lock;           /* of `scratch` */

@@ -223,7 +223,7 @@ static vecdb_status build_all(struct graph *graph, const struct index_build_cont
     if (status == VECDB_OK && held_count) {
         TRY(graph_calibrate(graph, held, held_count, context));
         TRY(graph_insert_rows(graph, held, held_count, context));
-        status = graph_repair_base(graph, context); /* they may have pushed out a row's last link */
+        status = graph_repair_layers(graph, context); /* they may have pushed out a row's last link */
     }
     return status;
 }

@@ -18,8 +18,8 @@ struct graph_linker {
 vecdb_status graph_encode_rows(struct graph_state *state, size_t from, size_t to, struct pool *pool);
 /** Links that make every node reachable from nodes[0]; serial. Lists are written entry by entry. */
 vecdb_status graph_repair(const struct graph_linker *linker);
-/** The same for the base layer, whose nodes it finds itself. */
-vecdb_status graph_repair_base(struct graph *graph, const struct index_build_context *context);
+/** The same for all layers, whose nodes it finds itself. */
+vecdb_status graph_repair_layers(struct graph *graph, const struct index_build_context *context);
 /** Whether to go on; VECDB_ERR_CANCELLED otherwise. */
 vecdb_status graph_progress(const struct index_build_context *context, const char *stage, uint64_t done, uint64_t total);
 /** Links of the nodes by leaves, pruning and refining; for byte codes. */

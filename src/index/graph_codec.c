@@ -17,6 +17,10 @@
 #define HISTOGRAM_BINS (1u << (31 - BIN_SHIFT))
 #define MEAN_SHARE 0.5         /* COSINE: with more of the squared length than this common to all, go by distance */
 #define DOT_BIAS 0x80000000u
+#define BEYOND_LEAST 2.0       /* root mean square, in steps, of what a code leaves out of a query for it to be far out */
+#define BEYOND_MOST 1e60
+#define SCORE_MOST 4294967040.0
+#define SCORE_BLOCK 64
 
 void graph_codec_deinit(struct graph_codec *codec)
 {
@@ -435,7 +439,7 @@ static void dot_query(const struct graph_codec *codec, const float *x, uint8_t *
     nearest = (sqrt(length) * codec->radius - along) / ((double)codec->step * step) +
               128.0 * kernels->sum_i8(code, codec->code_dim);
     nearest = nearest > 2e9 ? 2e9 : nearest < -2e9 ? -2e9 : nearest;
-    out->zero = DOT_BIAS - (uint32_t)(int32_t)nearest;
+    out->zero = (int64_t)DOT_BIAS - (int64_t)nearest;
 }
 
 static void choose_gather(struct graph_query *query)
@@ -455,25 +459,101 @@ static bool is_restored(const float *x, const uint8_t *code, size_t dim, float l
     return !differs;
 }
 
+/* By how many steps x misses the range of codes. */
+static inline float cut_off(float x, float low, float high, float unit)
+{
+    float out = x < low ? x - low : x > high ? x - high : 0;
+
+    return out * unit;
+}
+
+/* Whether codes leave out enough of x to matter. */
+static bool is_far_out(const float *x, size_t dim, float low, float step)
+{
+    float high = low + 255 * step, unit = 1 / step, sums[8] = {0}, sum = 0;
+    size_t d = 0;
+
+    for (; d + 8 <= dim; d += 8)
+        for (size_t i = 0; i < 8; i++) {
+            float out = cut_off(x[d + i], low, high, unit);
+            sums[i] += out * out;
+        }
+    for (; d < dim; d++) {
+        float out = cut_off(x[d], low, high, unit);
+        sum += out * out;
+    }
+    for (size_t i = 0; i < 8; i++)
+        sum += sums[i];
+    return !(sum < (float)(BEYOND_LEAST * BEYOND_LEAST) * (float)dim);
+}
+
+/* The same without overflow. */
+static double cut_off_exactly(double x, double low, double step)
+{
+    double out = (x - low) / step;
+
+    out = out < 0 ? out : out > 255 ? out - 255 : 0;
+    return out > BEYOND_MOST ? BEYOND_MOST : out < -BEYOND_MOST ? -BEYOND_MOST : out;
+}
+
+/* What lies beyond the code, as signed bytes after it, and how scores are made of both. */
+static void far_query(const struct graph_codec *codec, const float *x, size_t dim, float low, uint8_t *code,
+                      struct graph_query *out)
+{
+    double most = 0, length = 0, across = 0, up = 0, down = 0, step, range;
+    int8_t *beyond = (int8_t *)(code + codec->stride);
+
+    memset(beyond, 0, codec->stride);
+    for (size_t d = 0; d < dim; d++) {
+        double e = fabs(cut_off_exactly((double)x[d], (double)low, (double)codec->step));
+        most = e > most ? e : most;
+    }
+    step = most > 0 ? most / 127 : 1;
+    for (size_t d = 0; d < dim; d++) {
+        double e = rint(cut_off_exactly((double)x[d], (double)low, (double)codec->step) / step);
+        beyond[d] = (int8_t)e;
+        length += step * e * step * e;
+        across += step * e * code[d];
+        up += e > 0 ? step * e : 0;
+        down -= e < 0 ? step * e : 0;
+    }
+    out->kind = GRAPH_CODE_FAR;
+    out->gather = NULL;
+    out->exact = false;
+    out->beyond = beyond;
+    out->along = 2 * step;
+    out->least = -2 * 255 * up;
+    range = 255.0 * 255.0 * (double)codec->code_dim + 2 * 255 * (up + down);
+    out->scale = range > SCORE_MOST ? SCORE_MOST / range : 1;
+    range = (-2 * across - length - out->least) * out->scale; /* of no distance */
+    out->zero = range < -1e18 ? (int64_t)-1e18 : (int64_t)range;
+}
+
 void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const void *query, float *scratch, uint8_t *code,
                        struct graph_query *out)
 {
     const struct code_kernels *kernels = simd_codes();
+    float low = codec->lossless ? codec->mean ? codec->mean[0] : 0 : -128 * codec->step;
+    size_t dim = codec->lossless ? codec->dim : codec->code_dim;
 
     *out = (struct graph_query){.codec = codec, .kind = codec->kind, .code = code};
     choose_gather(out);
     if (codec->kind >= GRAPH_CODE_HAMMING || codec->lossless) {
         graph_codec_encode(codec, type, query, scratch, code);
-        out->exact = codec->kind >= GRAPH_CODE_HAMMING || is_restored(scratch, code, codec->dim, codec->mean[0]);
-        return;
+        out->exact = codec->kind >= GRAPH_CODE_HAMMING || is_restored(scratch, code, codec->dim, low);
+        if (out->exact)
+            return;
+    } else {
+        transform(codec, type, query, true, scratch);
+        if (codec->kind == GRAPH_CODE_DOT) {
+            dot_query(codec, scratch, code, out);
+            return;
+        }
+        kernels->sub_f32(scratch, codec->mean, codec->code_dim, scratch);
+        kernels->sq8_encode(scratch, codec->code_dim, low, 1 / codec->step, code);
     }
-    transform(codec, type, query, true, scratch);
-    if (codec->kind == GRAPH_CODE_DOT) {
-        dot_query(codec, scratch, code, out);
-        return;
-    }
-    kernels->sub_f32(scratch, codec->mean, codec->code_dim, scratch);
-    kernels->sq8_encode(scratch, codec->code_dim, -128 * codec->step, 1 / codec->step, code);
+    if (is_far_out(scratch, dim, low, codec->step))
+        far_query(codec, scratch, dim, low, code, out);
 }
 
 void graph_codec_self(const struct graph_codec *codec, const uint8_t *code, struct graph_query *out)
@@ -495,11 +575,49 @@ static void from_dots(uint32_t *scores, size_t n)
         scores[i] = DOT_BIAS - scores[i];
 }
 
-void graph_scores_bits(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out)
+static void from_parts(const struct graph_query *query, const int32_t *products, uint32_t *scores, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double score = ((double)scores[i] - query->along * (double)products[i] - query->least) * query->scale;
+        scores[i] = score > 0 ? (uint32_t)score : 0;
+    }
+}
+
+static void far_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out)
+{
+    size_t dim = query->codec->code_dim;
+    uint32_t products[SCORE_BLOCK];
+
+    for (size_t i = 0; i < n; i += SCORE_BLOCK) {
+        size_t count = n - i < SCORE_BLOCK ? n - i : SCORE_BLOCK;
+        simd_graph()->l2sq_u8(query->code, codes, ids + i, count, dim, out + i);
+        simd_graph()->dot_u8s8(query->beyond, codes, ids + i, count, dim, products);
+        from_dots(products, count);
+        from_parts(query, (const int32_t *)products, out + i, count);
+    }
+}
+
+static void far_scores_rows(const struct graph_query *query, const uint8_t *codes, size_t n, uint32_t *out)
+{
+    const struct graph_codec *codec = query->codec;
+    int32_t products[SCORE_BLOCK];
+
+    for (size_t i = 0; i < n; i += SCORE_BLOCK) {
+        size_t count = n - i < SCORE_BLOCK ? n - i : SCORE_BLOCK;
+        const uint8_t *block = codes + i * codec->stride;
+        simd_distance()->l2sq_u8.rows(query->code, block, codec->stride, count, codec->code_dim, (int32_t *)out + i);
+        simd_codes()->dot_u8s8.rows(query->beyond, block, codec->stride, count, codec->code_dim, products);
+        from_parts(query, products, out + i, count);
+    }
+}
+
+void graph_scores_other(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out)
 {
     const struct graph_codec *codec = query->codec;
 
-    if (query->kind == GRAPH_CODE_HAMMING)
+    if (query->kind == GRAPH_CODE_FAR)
+        far_scores(query, codes, ids, n, out);
+    else if (query->kind == GRAPH_CODE_HAMMING)
         simd_distance()->hamming_b1.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (int32_t *)out);
     else /* floats that are not negative are in the order of their bits */
         simd_distance()->jaccard_b1.gather(query->code, codes, codec->stride, ids, n, codec->code_dim, (float *)(void *)out);
@@ -519,6 +637,9 @@ void graph_scores_rows(const struct graph_query *query, const uint8_t *codes, si
         break;
     case GRAPH_CODE_HAMMING:
         simd_distance()->hamming_b1.rows(query->code, codes, codec->stride, n, codec->code_dim, (int32_t *)out);
+        break;
+    case GRAPH_CODE_FAR:
+        far_scores_rows(query, codes, n, out);
         break;
     default:
         simd_distance()->jaccard_b1.rows(query->code, codes, codec->stride, n, codec->code_dim, (float *)(void *)out);

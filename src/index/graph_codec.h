@@ -9,7 +9,10 @@
  *   GRAPH_CODE_JACCARD
  *
  * Where dimensions differ much in spread, or one was added, vectors are rotated at random first, which
- * evens them out. Scores are uint32_t, smaller is closer, in units only comparable with each other. */
+ * evens them out. Scores are uint32_t, smaller is closer, in units only comparable with each other.
+ *
+ * Bytes under squared distance end where the rows end. Of a query further out, the code is its nearest point in that range,
+ * and what lies beyond, e, is kept beside it: |q + e - r|^2 is |q - r|^2 - 2 <e, r> and a constant, two products of bytes. */
 #ifndef VECDB_INDEX_GRAPH_CODEC_H
 #define VECDB_INDEX_GRAPH_CODEC_H
 
@@ -17,6 +20,7 @@
 #include "index/index.h"
 
 enum graph_code_kind { GRAPH_CODE_L2, GRAPH_CODE_DOT, GRAPH_CODE_HAMMING, GRAPH_CODE_JACCARD, GRAPH_CODE_KINDS };
+#define GRAPH_CODE_FAR GRAPH_CODE_KINDS /* a query's alone: GRAPH_CODE_L2 for one that lies outside of what codes can say */
 
 struct graph_codec {
     uint32_t kind;
@@ -37,9 +41,12 @@ struct graph_query {
     void (*gather)(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out);
     uint32_t kind;
     const void *code;
-    uint32_t zero; /* the score of no distance */
+    int64_t zero; /* the score of no distance */
     float step, length; /* GRAPH_CODE_DOT: of the code, and of the query itself */
     bool exact;    /* the scores are the distances themselves, so nothing is gained by scoring again */
+    /* GRAPH_CODE_FAR: what lies beyond the code, as signed bytes; a score is (distance - along * product - least) * scale */
+    const int8_t *beyond;
+    double along, least, scale;
 };
 
 /** Learn from the rows; same rows and seed, same codec. On failure the codec is empty. */
@@ -58,7 +65,7 @@ void graph_codec_deinit(struct graph_codec *codec);
 /** Floats of scratch that encoding takes. */
 size_t graph_codec_scratch(const struct graph_codec *codec);
 void graph_codec_encode(const struct graph_codec *codec, vecdb_type type, const void *row, float *scratch, uint8_t *code);
-/** `code` has room for stride bytes, 64-byte aligned. */
+/** `code` has room for 2 * stride bytes, 64-byte aligned. */
 void graph_codec_query(const struct graph_codec *codec, vecdb_type type, const void *query, float *scratch, uint8_t *code,
                        struct graph_query *out);
 /** Let a stored code be the query, as building does: distance between codes. */
@@ -66,15 +73,16 @@ void graph_codec_self(const struct graph_codec *codec, const uint8_t *code, stru
 /** Distance as the metric has it, of a score of a lossless code. */
 float graph_codec_distance(const struct graph_codec *codec, uint32_t score);
 
+/** Scores of n codes named by ids, which the caller has prefetched: of bits, and for queries far out. */
+void graph_scores_other(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out);
 /** Scores of n codes named by ids, which the caller has prefetched. */
-void graph_scores_bits(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n, uint32_t *out);
 static inline void graph_scores(const struct graph_query *query, const uint8_t *codes, const uint32_t *ids, size_t n,
                                 uint32_t *out)
 {
     if (query->gather)
         query->gather(query->code, codes, ids, n, query->codec->code_dim, out);
     else
-        graph_scores_bits(query, codes, ids, n, out);
+        graph_scores_other(query, codes, ids, n, out);
 }
 /** Scores of n codes that follow one another. */
 void graph_scores_rows(const struct graph_query *query, const uint8_t *codes, size_t n, uint32_t *out);

@@ -37,6 +37,7 @@
 #define HEADER_SIZE 512
 #define HASH_AT 240
 #define REFINE_FUSED 256u
+#define REFINE_GROWN 512u /* row by row: what was added last need not be reachable */
 enum { FLAG_LOSSLESS = 1, FLAG_ROTATE = 2, FLAG_NORMALIZE = 4, FLAG_AUGMENT = 8, FLAG_CHAINS = 16, FLAGS_ALL = 31 };
 
 static float load_f32(const void *bytes)
@@ -81,7 +82,8 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     store_u32(h + 40, graph->settings.degree);
     store_u32(h + 44, graph->settings.ef_construction);
     store_u64(h + 48, graph->settings.seed);
-    store_u32(h + 56, graph->settings.refine | (graph->settings.fused ? REFINE_FUSED : 0));
+    store_u32(h + 56, graph->settings.refine | (graph->settings.fused ? REFINE_FUSED : 0) |
+                          (graph->growing ? REFINE_GROWN : 0));
     store_u32(h + 60, codec->kind);
     store_u32(h + 64, codec->code_dim);
     store_u32(h + 68, flags);
@@ -222,7 +224,7 @@ static vecdb_status check_settings(const struct graph_settings *settings, uint32
         return CORRUPT("degree %u, not 4 to %d", settings->degree, GRAPH_DEGREE_MAX);
     if (settings->ef_construction < 1 || settings->ef_construction > INT32_MAX)
         return CORRUPT("efConstruction %u, not 1 to %d", settings->ef_construction, INT32_MAX);
-    if ((refine & ~REFINE_FUSED) > 1)
+    if ((refine & ~(REFINE_FUSED | REFINE_GROWN)) > 1)
         return CORRUPT("refine %u, not 0 or 1", refine);
     return VECDB_OK;
 }
@@ -542,6 +544,7 @@ vecdb_status graph_open(const struct index_ops *ops, const void *data, size_t si
     TRY(check_settings(&settings, load_u32(h + 56)));
     TRY(graph_create(ops, vectors, metric, &settings, &graph));
     graph->mapped = true;
+    graph->growing = load_u32(h + 56) & REFINE_GROWN;
     graph->first = load_u32(h + 36);
     graph->calibration.query_count = load_u32(h + 92);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {

@@ -532,7 +532,7 @@ vecdb_status graph_add(struct index *index, const struct vectors *vectors, const
     }
     batch_deinit(&batch);
     if (status == VECDB_OK && total > graph->repaired + graph->repaired / 2) { /* now and then: each time by half more */
-        status = graph_repair_base(graph, context);
+        status = graph_repair_layers(graph, context);
         graph->repaired = total;
     }
     return status == VECDB_OK ? graph_lists_renew(graph, context) : status;

@@ -112,7 +112,7 @@ vecdb_status graph_repair(const struct graph_linker *linker)
     return status;
 }
 
-vecdb_status graph_repair_base(struct graph *graph, const struct index_build_context *context)
+static vecdb_status repair_base(struct graph *graph, const struct index_build_context *context)
 {
     struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     struct graph_layer *base = &state->layers[0];
@@ -133,6 +133,28 @@ vecdb_status graph_repair_base(struct graph *graph, const struct index_build_con
         status = graph_repair(&linker);
     }
     mem_free(followers);
+    mem_free(nodes);
+    return status;
+}
+
+vecdb_status graph_repair_layers(struct graph *graph, const struct index_build_context *context)
+{
+    struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
+    uint32_t *nodes;
+    vecdb_status status;
+
+    TRY(repair_base(graph, context));
+    if (!state->layers[1].count)
+        return VECDB_OK;
+    if (!(nodes = mem_array_alloc(state->layers[1].count, sizeof *nodes)))
+        return error_nomem("graph index");
+    for (uint32_t i = 0; i < state->layers[1].count; i++)
+        nodes[i] = i;
+    status = VECDB_OK;
+    for (unsigned e = 1; e < GRAPH_LAYERS && status == VECDB_OK; e++) {
+        struct graph_linker linker = {graph, state, &state->layers[e], nodes, state->layers[e].count, context};
+        status = graph_repair(&linker);
+    }
     mem_free(nodes);
     return status;
 }

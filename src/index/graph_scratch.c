@@ -98,7 +98,7 @@ static vecdb_status scratch_fit(struct graph_scratch *scratch, const struct grap
         mem_free(scratch->self_code);
         mem_free(scratch->planes);
         scratch->planes = mem_alloc(code / 2 + 64);
-        scratch->code = mem_aligned_alloc(64, align_up(code + 1, 64));
+        scratch->code = mem_aligned_alloc(64, align_up(2 * code + 1, 64));
         scratch->self_code = mem_aligned_alloc(64, align_up(code + 1, 64));
         if (!scratch->code || !scratch->self_code || !scratch->planes || !grow(&scratch->floats, floats + 1, sizeof(float)))
             return scratch_nomem();

@@ -260,6 +260,18 @@ static vecdb_status scan_rows(const struct search_task *task, struct graph_scrat
 }
 
 
+/* How to look for what is near a query far out: seen from there all rows are nearly equally far, so no distance says when to
+ * stop, and codes tell less apart: every candidate is scored again. Sketches and lists know nothing of what lies beyond codes. */
+static struct search_task far_task(const struct search_task *task)
+{
+    struct search_task far = *task;
+
+    far.fused = NULL;
+    far.lists = NULL;
+    far.gamma = 0;
+    return far;
+}
+
 static vecdb_status search_one(const struct search_task *task, struct graph_scratch *scratch, size_t i,
                                struct index_counters *counters)
 {
@@ -269,6 +281,7 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     struct hit *hits = task->hits + i * search->k;
     size_t rows = graph_layer_count(&state->layers[0]), n, want = task->refine, possible;
     struct graph_query query;
+    struct search_task far;
 
     TRY(deadline_check(search->deadline));
     task->counts[i] = 0;
@@ -276,6 +289,11 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     if (rows <= GRAPH_SCAN_MAX || possible <= want || possible <= GRAPH_SCAN_MAX)
         return scan_rows(task, scratch, vector, hits, &task->counts[i], counters);
     graph_codec_query(&state->codec, state->vectors.type, vector, scratch->floats, scratch->code, &query);
+    if (query.kind == GRAPH_CODE_FAR) {
+        far = far_task(task);
+        task = &far;
+        want = task->ef;
+    }
     if (query.exact || !task->graph->settings.refine)
         want = search->k;
     else if (want > task->ef)

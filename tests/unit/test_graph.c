@@ -305,6 +305,81 @@ static void test_lengths_that_differ(void **state)
     test_rows_free(&rows);
 }
 
+/* Queries that are not like the rows: of another spread, from between and beyond the clusters, some further than floats reach. */
+static void throw_far(struct rng *rng, const struct vectors *queries)
+{
+    float *block = (float *)(void *)queries->blocks[0];
+
+    for (size_t q = 0; q < queries->row_count; q++) {
+        float size = q % 4 == 0 ? 0.1f : q % 4 == 1 ? 1 : q % 4 == 2 ? 5 : 40, *query = block + q * queries->dim;
+        for (size_t d = 0; d < queries->dim; d++)
+            query[d] = q % 8 < 4 ? size * (float)rng_normal(rng) : size * (float)rng_unit(rng) * (d % 2 ? 1 : -3);
+    }
+}
+
+static void test_queries_of_another_distribution(void **state)
+{
+    static const struct {
+        vecdb_metric metric;
+        double floors[3]; /* at these efforts: */
+    } spaces_asked[] = {{VECDB_METRIC_L2, {0.84, 0.95, 0.99}}, {VECDB_METRIC_IP, {0.65, 0.9, 0.98}}, {VECDB_METRIC_COSINE, {0.8, 0.96, 0.99}}};
+    static const char *const efforts[2][3] = {{"ef=100", "ef=400", "ef=1600"},
+                                              {"search_length=100", "search_length=400", "search_length=1600"}};
+    const struct index_ops *kinds[] = {&hnsw_ops, &nsg_ops};
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 6080, TEST_CLUSTERS, 0, false);
+    struct vectors queries = take_queries(&rows, 80);
+
+    (void)state;
+    throw_far(&rng, &queries);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t m = 0; m < 3; m++) {
+            struct index *index = build(kinds[i], &rows.vectors, spaces_asked[m].metric, "", pool);
+            for (size_t e = 0; e < 3; e++) {
+                struct answer answer = {0};
+                ask(index, &answer, &queries, 10, efforts[i][e]);
+                check_answer(&rows.vectors, spaces_asked[m].metric, &answer, spaces_asked[m].floors[e]);
+                answer_free(&answer);
+            }
+            kinds[i]->free(index);
+        }
+    test_rows_free(&rows);
+}
+
+/* Squared distance to whole numbers and to cut floats, with sketches beside them, under filters, and from very far. */
+static void test_queries_far_out(void **state)
+{
+    static const enum test_shape shapes[] = {TEST_INTEGERS, TEST_OFFSET};
+    static const float sizes[] = {1000, 1e6f, 1e15f};
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t s = 0; s < 2; s++) {
+        struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 48, 5040, shapes[s], 0, false);
+        struct vectors queries = take_queries(&rows, 40);
+        for (size_t fused = 0; fused < 2; fused++) {
+            struct index *index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, fused ? "layout=fused" : "", pool);
+            for (size_t i = 0; i < 3; i++) {
+                float *query = (float *)(void *)queries.blocks[0];
+                struct answer answer = {0};
+                for (size_t d = 0; d < queries.row_count * 48; d++)
+                    query[d] = sizes[i] * (float)rng_normal(&rng);
+                if (fused)
+                    answer.search.allowed = test_bitmap(&rng, rows.vectors.row_count, 0.9, &answer.search.allowed_count);
+                ask(index, &answer, &queries, 10, "ef=400");
+                if (sizes[i] < 1e5f) /* beyond, floats do not tell the rows apart: what is asked is to return some */
+                    check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, 0.95);
+                for (size_t q = 0; q < queries.row_count; q++)
+                    assert_int_equal(answer.counts[q], 10);
+                answer_free(&answer);
+                mem_free((void *)(uintptr_t)answer.search.allowed);
+            }
+            hnsw_ops.free(index);
+        }
+        test_rows_free(&rows);
+    }
+}
+
 /* ---- filters, missing values, radius ---- */
 
 static void test_filters(void **state)
@@ -749,6 +824,8 @@ int main(void)
         cmocka_unit_test(test_half_duplicates),
         cmocka_unit_test(test_an_outlier_and_idle_dimensions),
         cmocka_unit_test(test_lengths_that_differ),
+        cmocka_unit_test(test_queries_of_another_distribution),
+        cmocka_unit_test(test_queries_far_out),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_missing_values_are_never_found),
         cmocka_unit_test(test_radius),

@@ -373,7 +373,7 @@ static void test_legitimate_indexes_are_taken(void **state)
         vecdb_type type = types[rng_below(&rng, 4)];
         vecdb_metric metric = type == VECDB_TYPE_BINARY_VECTOR ? (rng_below(&rng, 2) ? VECDB_METRIC_HAMMING : VECDB_METRIC_JACCARD)
                                                                : (vecdb_metric)(1 + rng_below(&rng, 3));
-        size_t n = rng_below(&rng, 4) ? rng_below(&rng, 5) : rng_below(&rng, 300);
+        size_t n = rng_below(&rng, 4) ? rng_below(&rng, 5) : rng_below(&rng, round % 128 ? 300 : 6000), all = n;
         uint32_t dim = 8 * (uint32_t)(1 + rng_below(&rng, 12));
         struct test_rows rows = test_rows_make(&rng, type, dim, n, shapes[rng_below(&rng, 4)], 0, rng_below(&rng, 3) == 0);
         struct index_build_context context = {.seed = rng_next(&rng)};
@@ -382,7 +382,13 @@ static void test_legitimate_indexes_are_taken(void **state)
         struct buf saved = {0};
         uint8_t *data;
         params_of_degree(2 * (uint32_t)((kind == &hnsw_ops ? 2 : 3) + rng_below(&rng, 40)), &params);
+        if (rng_below(&rng, 4) == 0) /* the rest comes later */
+            rows.vectors.row_count = rng_below(&rng, n + 1);
         assert_int_equal(kind->build(&rows.vectors, metric, &params, &context, &index), VECDB_OK);
+        if (rows.vectors.row_count < all) {
+            rows.vectors.row_count = all;
+            assert_int_equal(kind->add(index, &rows.vectors, &context), VECDB_OK);
+        }
         if (kind->check(index) != VECDB_OK || kind->save(index, &saved) != VECDB_OK)
             fail_msg("round %zu: %s", round, error_last()->message);
         data = mem_aligned_alloc(64, saved.size);
