@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -51,6 +52,8 @@ static void *room(const char *path, size_t alignment, size_t bytes)
 
     if (!out)
         errx(1, "%s: no memory for %zu bytes", path, bytes);
+    if (alignment == HUGE_PAGE) /* as the library's own memory */
+        (void)madvise(out, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return out;
 }
 
@@ -142,7 +145,7 @@ void *read_whole(const char *path, size_t *size)
     if (!file)
         return NULL;
     *size = size_of(file);
-    out = room(path, 4096, *size);
+    out = room(path, HUGE_PAGE, *size);
     read_exactly(file, path, out, *size);
     fclose(file);
     return out;

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define STREAM_CHUNK 64  /* slots scored before they are looked at for one query: short enough that looking and waiting for memory
+                          * go on at the same time */
 #define MASKED_CHUNK 64  /* slots looked at together under a filter: without an allowed one they are skipped */
 #define TOGETHER 4       /* queries whose tables are looked up in one pass over fastscan codes */
 #define SPARSE_SHARE 6   /* a chunk with fewer than one slot in so many allowed is scored slot by slot */
@@ -406,7 +408,7 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
                size_t count)
 {
     const uint64_t *present = part->rows ? NULL : vectors->present;
-    bool masked = search->allowed || present;
+    bool masked = search->allowed || present, stream = count == 1 && !coder_fastscan(coder);
     struct slot_mask mask;
     uint32_t slots[MASKED_CHUNK];
     int32_t sums[TOGETHER * SCAN_CHUNK];
@@ -416,7 +418,7 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
         last = end;
     for (; first < last; first += n) {
         struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first};
-        size_t step = last - first, limit = masked ? MASKED_CHUNK : SCAN_CHUNK;
+        size_t step = last - first, limit = masked ? MASKED_CHUNK : stream ? STREAM_CHUNK : SCAN_CHUNK;
         n = chunk.n = step < limit ? step : limit;
         if (masked) {
             slot_mask_init(&mask, part, search->allowed, present, first, n);
