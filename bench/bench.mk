@@ -7,7 +7,7 @@ $(BUILD)/bench/probe: bench/probe.c
 	$(say) CC $<
 	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) $< -o $@ -lpthread
 
-.PHONY: bench-probe bench-setup bench bench-million bench-full bench-report bench-vecdb
+.PHONY: bench-probe bench-setup bench bench-million bench-filters bench-full bench-report bench-vecdb
 bench-probe: $(BUILD)/bench/probe ## build the program that measures what this machine allows
 
 bench-setup: ## a virtual environment with every rival that can be installed
@@ -25,6 +25,9 @@ bench: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb ## vecdb beside hnswlib 
 
 bench-million: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb ## the same on a million rows, about 12 minutes; builds are kept
 	$(Q)BUILD=$(BUILD) bench/suite million $(if $(BENCH_SCALE),--scale $(BENCH_SCALE))
+
+bench-filters: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb ## the filter grid beside every rival that filters, about 15 minutes; ONLY=fashion-mnist-filters
+	$(Q)BUILD=$(BUILD) bench/suite filters $(if $(ONLY),--only $(ONLY))
 
 bench-full: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb bench-setup ## everything: all rivals, data sets, workloads; resumable; BENCH_SCALE=small
 	$(Q)BUILD=$(BUILD) bench/suite full $(ARGS)

@@ -115,6 +115,17 @@ def million(scale=None):
         "--point-seconds", "1.5"])]
 
 
+def filters():
+    """`make bench-filters`: every cell of the filter grid beside the rivals, in one run a data set: {stem: arguments}."""
+    common = ["--threads", "1", "--workload", "filter", "--effort", "quick", "--reuse", "--settings", "1"]
+    return {
+        "fashion-mnist-filters": ["--dataset", "fashion-mnist", *common, "--point-seconds", "0.3", "--only",
+                                  "vecdb:HNSW,hnswlib,faiss:HNSW,zvec:HNSW,lancedb:IVF_HNSW_SQ,qdrant-edge:HNSW,"
+                                  "milvus-lite:HNSW"],
+        "hog1m-filters": ["--dataset", "hog1m", *common, "--point-seconds", "0.5", "--only", "vecdb:HNSW,hnswlib"],
+    }
+
+
 def read(path):
     """Steps of one's own: a JSON list of {"name", "arguments", "seconds"}; ValueError says what is wrong."""
     with open(path) as f:

@@ -185,9 +185,9 @@ def run_plain(stem, steps):
 def parser():
     ap = argparse.ArgumentParser(prog="bench/suite", description=__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("what", choices=("quick", "million", "full"), help="quick: Fashion-MNIST, vecdb beside hnswlib, faiss "
-                    "and NumPy, one thread, under ten minutes on two cores; million: the same of a million rows; full: "
-                    "every rival, data set and workload")
+    ap.add_argument("what", choices=("quick", "million", "filters", "full"), help="quick: Fashion-MNIST, vecdb beside hnswlib, faiss "
+                    "and NumPy, one thread, under ten minutes on two cores; million: the same of a million rows; filters: "
+                    "the filter grid beside every rival that filters; full: every rival, data set and workload")
     ap.add_argument("--list", action="store_true", help="the steps, what was done of them, and how long they take")
     ap.add_argument("--only", help="steps by name, several with ,")
     ap.add_argument("--scale", help="rows that are left of each data set, or small (%d); also BENCH_SCALE" % plan.SMALL)
@@ -250,6 +250,15 @@ def main(argv=None):
         if a.what == "million":
             stem, steps = plan.million(plan.rows_of(a.scale))
             return run_plain(stem, steps) or report(a, OUT)
+        if a.what == "filters":
+            steps = plan.filters()
+            for stem in a.only.split(",") if a.only else steps:
+                if stem not in steps:
+                    raise ValueError("no step %s (known: %s)" % (stem, " ".join(steps)))
+                code = run_plain(stem, [("", steps[stem])])
+                if code:
+                    return code
+            return report(a, OUT)
         folder, steps = chosen(a)
         suite = Suite(folder, steps, a.any_commit, a.again)
     except (ValueError, OSError) as e:
