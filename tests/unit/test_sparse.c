@@ -1,5 +1,9 @@
 /* Sparse vectors through the public interface, compared with a model that knows nothing but rows: writes, every form of search, with
  * and without an index, over growing and sealed rows, before and after a restart. */
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "index/sparse_lists.h"
+#include "schema/sparse.h"
 #include "support/api.h"
 #include "support/sample.h"
 #include "support/unit.h"
@@ -676,6 +680,142 @@ static void test_refused(void **state)
     free(many);
 }
 
+/* What a file may hold in place of a vector. */
+static void test_bytes(void **state)
+{
+    static const struct {
+        vecdb_sparse values[3];
+        size_t size;
+        const char *why; /* NULL: nothing */
+    } cases[] = {
+        {{{0, 0}}, 0, NULL},
+        {{{1, 1}, {2, -1}, {UINT32_MAX - 1, 0}}, 24, NULL},
+        {{{1, 1}, {2, -1}}, 12, "whole number"},
+        {{{2, 1}, {1, -1}}, 16, "ascend"},
+        {{{2, 1}, {2, 1}}, 16, "ascend"},
+        {{{2, 1}, {UINT32_MAX, 1}}, 16, "too large"},
+        {{{2, 1}, {3, NAN}}, 16, "not finite"},
+        {{{2, -INFINITY}, {3, 1}}, 16, "not finite"},
+        {{{2, 2e19f}, {3, 1}}, 16, "too large"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *why = "";
+        bool right = sparse_check((const uint8_t *)cases[i].values, cases[i].size, &why);
+        assert_int_equal(right, !cases[i].why);
+        if (cases[i].why && !strstr(why, cases[i].why))
+            fail_msg("%zu: %s", i, why);
+    }
+}
+
+enum { FEW = 4 };
+/* Index 10 in rows 0, 1, 3; index 20 in row 1; index 30 in rows 0, 3. Row 2 has no value. */
+static const vecdb_sparse few[] = {{10, 1}, {30, 2}, {10, 3}, {20, 4}, {10, 5}, {30, 6}};
+static const uint32_t few_offsets[FEW + 1] = {0, 16, 32, 32, 48};
+static uint64_t few_present = 11;
+
+static vecdb_status read_few(void *context, size_t field, size_t block, size_t row_count, struct column_scratch *scratch,
+                             struct column *out)
+{
+    *out = (struct column){.type = VECDB_TYPE_SPARSE_FLOAT_VECTOR, .data = (const uint8_t *)few, .offsets = few_offsets,
+                           .valid = &few_present, .row_count = row_count};
+    return VECDB_OK;
+}
+
+/* Every number of a saved index, made wrong. */
+static void test_index_damage(void **state)
+{
+    static const struct {
+        size_t offset, width;
+        uint64_t value;
+        const char *why;
+    } cases[] = {
+        {0, 4, 1, "begins with"},
+        {4, 4, 2, "format 2"},
+        {8, 4, 101, "type 101"},
+        {12, 4, 1, "metric 1"},
+        {16, 8, 5, "5 rows, the segment has 4"},
+        {24, 8, 2, "its arrays take|postings 0 to"},
+        {24, 8, 7, "7 terms and 6 postings"},
+        {24, 8, UINT64_MAX, "terms and 6 postings"},
+        {32, 8, 5, "postings 0 to 6, there are 5"},
+        {32, 8, UINT64_MAX, "postings in"},
+        {40, 8, 9, "says 9 bytes"},
+        {48, 1, 1, "byte 48 of the header"},
+        {63, 1, 1, "byte 63 of the header"},
+        {64, 8, 1, "postings 1 to 6"},            /* starts: 0 3 4 6 */
+        {64 + 8, 8, 0, "term 0 has no postings"},
+        {64 + 8, 8, 4, "term 1 has no postings"},
+        {64 + 8, 8, UINT64_MAX, "term 1 has no postings"},
+        {64 + 24, 8, 7, "postings 0 to 7"},
+        {128, 4, 20, "term 1 has index 20"},      /* names: 10 20 30 */
+        {128 + 8, 4, UINT32_MAX, "term 2 has index 4294967295"},
+        {192, 4, 1, "row 1, out of order"},       /* rows: 0 1 3, 1, 0 3 */
+        {192 + 8, 4, 4, "row 4, out of order"},
+        {192 + 8, 4, 2, "row 2, which has no value"},
+        {192 + 12, 4, UINT32_MAX, "row 4294967295, out of order"},
+        {256, 4, 0x7FC00000, "is nan"},           /* values */
+        {256 + 4, 4, 0xFF800000, "is -inf"},
+        {256 + 20, 4, 0, "is 0"},
+    };
+    const struct index_ops *ops = index_find("SPARSE_INVERTED_INDEX");
+    struct vectors vectors = {.type = VECDB_TYPE_SPARSE_FLOAT_VECTOR, .row_count = FEW, .block_shift = 6, .columns = {.read = read_few},
+                              .present = &few_present};
+    const vecdb_sparse query_values[] = {{10, 2}, {20, 1}, {30, 1}, {31, 9}};
+    const struct sparse_vector query = {query_values, 4};
+    struct index_search search = {.queries = &query, .query_count = 1, .query_stride = sizeof query, .k = FEW};
+    struct index_build_context context = {.seed = 1};
+    struct index_counters counters = {0};
+    struct params params;
+    struct index *index;
+    struct buf saved = {0};
+    struct hit hits[FEW];
+    size_t count;
+    uint8_t *bytes;
+
+    params_default(ops->build_params, &params);
+    assert_int_equal(ops->build(&vectors, VECDB_METRIC_IP, &params, &context, &index), VECDB_OK);
+    assert_int_equal(ops->check(index), VECDB_OK);
+    assert_int_equal(ops->search(index, &search, hits, &count, &counters), VECDB_OK);
+    assert_int_equal(count, 3);
+    assert_true(hits[0].row == 3 && hits[0].distance == -16 && hits[1].row == 1 && hits[1].distance == -10 && hits[2].row == 0 &&
+                hits[2].distance == -4);
+    assert_int_equal(ops->save(index, &saved), VECDB_OK);
+    ops->free(index);
+    assert_int_equal(saved.size, 320);
+    bytes = mem_aligned_alloc(64, saved.size);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *other = strchr(cases[i].why, '|');
+        size_t length = other ? (size_t)(other - cases[i].why) : strlen(cases[i].why);
+        char why[100];
+        vecdb_status status;
+        snprintf(why, sizeof why, "%.*s", (int)length, cases[i].why);
+        memcpy(bytes, saved.data, saved.size);
+        memcpy(bytes + cases[i].offset, &cases[i].value, cases[i].width);
+        status = ops->open(bytes, saved.size, &vectors, VECDB_METRIC_IP, &params, &index);
+        if ((status != VECDB_ERR_CORRUPT && status != VECDB_ERR_VERSION) ||
+            !(strstr(vecdb_last_error(), why) || (other && strstr(vecdb_last_error(), other + 1))))
+            fail_msg("%zu: %d %s, wanted %s", i, (int)status, vecdb_last_error(), cases[i].why);
+    }
+    for (size_t i = 0; i < 8 * saved.size; i++) { /* what opens can be searched */
+        memcpy(bytes, saved.data, saved.size);
+        bytes[i / 8] ^= (uint8_t)(1 << i % 8);
+        if (ops->open(bytes, saved.size, &vectors, VECDB_METRIC_IP, &params, &index) != VECDB_OK)
+            continue;
+        assert_int_equal(ops->search(index, &search, hits, &count, &counters), VECDB_OK);
+        assert_true(count <= FEW);
+        for (size_t h = 0; h < count; h++)
+            assert_true(hits[h].row < FEW);
+        ops->free(index);
+    }
+    for (size_t size = 0; size < saved.size; size++) {
+        memcpy(bytes, saved.data, size);
+        assert_int_equal(ops->open(bytes, size, &vectors, VECDB_METRIC_IP, &params, &index), VECDB_ERR_CORRUPT);
+    }
+    mem_free(bytes);
+    buf_deinit(&saved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -683,6 +823,8 @@ int main(void)
         cmocka_unit_test(test_disk),
         cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_index_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
