@@ -111,12 +111,13 @@ typedef enum vecdb_type {
     VECDB_TYPE_FLOAT_VECTOR = 101,    /**< dim float32 */
     VECDB_TYPE_FLOAT16_VECTOR = 102,  /**< dim IEEE half */
     VECDB_TYPE_BFLOAT16_VECTOR = 103, /**< dim bfloat16 */
+    VECDB_TYPE_SPARSE_FLOAT_VECTOR = 104, /**< vecdb_sparse: what is not zero, by index; no dim */
     VECDB_TYPE_INT8_VECTOR = 105      /**< dim signed bytes */
 } vecdb_type;
 
 /** Metrics. What a search returns as score, and which end is nearer. */
 typedef enum vecdb_metric {
-    VECDB_METRIC_DEFAULT = 0, /**< COSINE for dense vectors, HAMMING for binary ones; or the index's */
+    VECDB_METRIC_DEFAULT = 0, /**< COSINE for dense vectors, HAMMING for binary, IP for sparse ones; or the index's */
     VECDB_METRIC_L2 = 1,      /**< squared Euclidean distance; smaller is nearer */
     VECDB_METRIC_IP = 2,      /**< inner product; larger is nearer */
     VECDB_METRIC_COSINE = 3,  /**< cosine similarity in [-1, 1]; larger is nearer */
@@ -130,6 +131,7 @@ enum { /* limits; each has its own error message */
     VECDB_MAX_NAME = 255,           /**< bytes of a collection's, field's or index's name */
     VECDB_MAX_VARCHAR = 1048576,    /**< bytes of a string */
     VECDB_MAX_JSON = 1048576,       /**< bytes of a JSON value */
+    VECDB_MAX_SPARSE = 131072,      /**< values of a sparse vector */
     VECDB_MAX_CAPACITY = 65536,     /**< elements of an ARRAY */
     VECDB_MAX_KEY = 1024,           /**< bytes of a VARCHAR primary key */
     VECDB_MAX_BATCH_BYTES = 67108864 /**< bytes of one insert, upsert or delete; larger ones are refused */
@@ -149,7 +151,7 @@ typedef struct vecdb_field {
     const char *name;
     vecdb_type type;
     uint32_t flags;            /**< VECDB_PRIMARY_KEY | ... */
-    uint32_t dim;              /**< vectors: 1..32768; binary: a multiple of 8 up to 262144 */
+    uint32_t dim;              /**< vectors: 1..32768; binary: a multiple of 8 up to 262144; sparse ones have none */
     uint32_t max_length;       /**< VARCHAR (also as array element): 1..VECDB_MAX_VARCHAR bytes; 0 means 65535 */
     uint32_t max_capacity;     /**< ARRAY: 1..VECDB_MAX_CAPACITY; 0 means 4096 */
     vecdb_type element_type;   /**< ARRAY: any scalar but JSON and ARRAY */
@@ -180,6 +182,15 @@ typedef struct vecdb_string {
 } vecdb_string;
 
 /**
+ * One value of a sparse vector. A vector's indexes are below 2^32 - 1 and differ; they may come in any order and go out ascending.
+ * A vector may be empty.
+ */
+typedef struct vecdb_sparse {
+    uint32_t index;
+    float value;
+} vecdb_sparse;
+
+/**
  * One field's values for a batch of rows, going in or coming out.
  *   fixed width   data = row_count values of `type`, `stride` bytes apart (0: packed). Booleans are bytes.
  *   vectors       data = row_count vectors of `dim` elements, `stride` bytes from one to the next (0: packed)
@@ -187,13 +198,14 @@ typedef struct vecdb_string {
  *                 otherwise: row i is bytes offsets[i] .. offsets[i+1] of data (row_count + 1 offsets)
  *   ARRAY         row i has elements offsets[i] .. offsets[i+1] of data, laid out as `element_type` packed
  *                 (VARCHAR elements: data = vecdb_string)
+ *   SPARSE_FLOAT_VECTOR  row i has elements offsets[i] .. offsets[i+1] of data, an array of vecdb_sparse
  * Columns that come out use offsets for VARCHAR and JSON.
  */
 typedef struct vecdb_column {
     const char *field;
     vecdb_type type;         /**< of the values given; integers and floats may be narrower than the field */
     vecdb_type element_type; /**< ARRAY */
-    uint32_t dim;            /**< vectors */
+    uint32_t dim;            /**< vectors, but for sparse ones */
     size_t stride;           /**< bytes; 0 for packed */
     const void *data;
     const uint64_t *offsets;
@@ -428,9 +440,9 @@ VECDB_API vecdb_status vecdb_param_at(size_t i, vecdb_param_info *out);
 typedef struct vecdb_search_request {
     uint32_t size;
     const char *field;         /**< vector field; NULL when the collection has just one */
-    const void *queries;       /**< query_count vectors */
+    const void *queries;       /**< query_count vectors; sparse ones: see query_offsets */
     vecdb_type query_type;     /**< of the queries; NONE: the field's. FLOAT_VECTOR is taken by every dense field */
-    uint32_t dim;              /**< of each query; checked against the field's */
+    uint32_t dim;              /**< of each query; checked against the field's; sparse: 0 */
     size_t query_count;
     size_t query_stride;       /**< bytes from one query to the next; 0 for packed */
     size_t limit;              /**< k: hits wanted per query, at least 1 */
@@ -458,15 +470,17 @@ typedef struct vecdb_search_request {
     bool exact;                /**< scan every row, whatever the index */
     const char *const *query_filters; /**< query_count filters, one for each query, "" or NULL for all rows; instead of `filter` */
     const int32_t *cancel;     /**< another thread may make it other than 0: the search then soon fails with _CANCELLED */
+    const uint64_t *query_offsets; /**< SPARSE_FLOAT_VECTOR: query i is vecdb_sparse query_offsets[i] .. [i+1] of `queries` */
 } vecdb_search_request;
 #define VECDB_SEARCH_REQUEST_INIT                                                                                  \
     {sizeof(vecdb_search_request), NULL, NULL, VECDB_TYPE_NONE, 0, 0, 0, 10, 0, VECDB_METRIC_DEFAULT, NULL, NULL,  \
-     NULL, NULL, 0, NULL, 0, NULL, 0, NULL, false, false, 0, 0, NULL, 0, false, -1, 0, false, NULL, NULL}
+     NULL, NULL, 0, NULL, 0, NULL, 0, NULL, false, false, 0, 0, NULL, 0, false, -1, 0, false, NULL, NULL, NULL}
 
 /**
  * Find the nearest rows to each query.
  * @param out  receives a result for vecdb_result_free(); NULL on failure. Query i has at most `limit` hits, best first,
- *             ties by smaller key. Fewer than `limit` only when no more rows match.
+ *             ties by smaller key. Fewer than `limit` only when no more rows match. A row whose sparse vector scores 0, having
+ *             nothing in common with the query, does not match.
  * @return VECDB_OK, or VECDB_EXHAUSTED (some query has fewer than `limit` hits, because no more rows match);
  *         VECDB_ERR_DIM, VECDB_ERR_INVALID (k of 0, a NaN, a zero vector under COSINE, a parameter), VECDB_ERR_FILTER,
  *         VECDB_ERR_NO_SUCH (field), VECDB_ERR_TYPE, VECDB_ERR_CANCELLED (timeout, or cancel), VECDB_ERR_NOMEM.

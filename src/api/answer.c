@@ -110,7 +110,7 @@ static vecdb_status run_one_filter(struct answer *answer, size_t first, bool *do
     const struct request *request = &answer->request;
     const char *text = request->query_filters[first];
     struct search search = request->search;
-    size_t width = answer->snapshot->schema->fields[search.field].width, n = 0, *own, at = 0;
+    size_t width = search.query_size, n = 0, *own, at = 0;
     struct filter *filter = NULL;
     struct found *all = NULL;
     vecdb_status status = VECDB_OK;
@@ -150,7 +150,7 @@ static vecdb_status run_one_filter(struct answer *answer, size_t first, bool *do
 static vecdb_status run_filters(struct answer *answer, size_t *counts)
 {
     size_t query_count = answer->request.search.query_count, total = 0, at = 0;
-    size_t width = answer->snapshot->schema->fields[answer->request.search.field].width;
+    size_t width = answer->request.search.query_size;
     struct found **found = mem_array_zalloc(query_count, sizeof *found);
     bool *done = mem_zalloc(query_count);
     uint8_t *queries = mem_array_alloc(query_count, width);

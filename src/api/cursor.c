@@ -53,7 +53,6 @@ static vecdb_status begin_search(vecdb_cursor *cursor, const vecdb_search_reques
 {
     vecdb_search_request read = VECDB_SEARCH_REQUEST_INIT;
     struct search_counters counters = {0};
-    const struct field *field;
 
     TRY(struct_read("search request", asked, &read, sizeof read));
     if (read.query_count != 1)
@@ -65,8 +64,7 @@ static vecdb_status begin_search(vecdb_cursor *cursor, const vecdb_search_reques
     cursor->searches = true;
     TRY(take_output(cursor, read.output_fields, read.output_count));
     TRY(row_set_choose(cursor->snapshot, &cursor->request.search, &cursor->rows, &counters));
-    field = &cursor->snapshot->schema->fields[cursor->request.search.field];
-    cursor->query = mem_dup(cursor->request.search.queries, field->width); /* the caller's may go away */
+    cursor->query = mem_dup(cursor->request.search.queries, cursor->request.search.query_size); /* the caller's may go away */
     if (!cursor->query)
         return error_nomem("cursor");
     cursor->request.search.queries = cursor->query;

@@ -65,6 +65,8 @@ static vecdb_status check(const void *query, const vecdb_column *candidates, siz
     if (!type_is_vector(candidates->type))
         return error_set(VECDB_ERR_TYPE, "mmr: the candidates are %s, not vectors",
                          type_name(candidates->type) ? type_name(candidates->type) : "of an unknown type");
+    if (type_is_sparse(candidates->type))
+        return error_set(VECDB_ERR_UNSUPPORTED, "mmr: the candidates are SPARSE_FLOAT_VECTOR; dense vectors are wanted");
     if (candidates->dim == 0 || candidates->dim > most ||
         (candidates->type == VECDB_TYPE_BINARY_VECTOR && candidates->dim % 8))
         return error_set(VECDB_ERR_DIM, "mmr: a dim of %u is out of range", candidates->dim);

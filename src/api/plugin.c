@@ -17,16 +17,16 @@ static vecdb_status check_abi(const char *what, uint32_t abi)
     return VECDB_OK;
 }
 
-/* Types must be vector types that there are. */
+/* Types must be dense vector types that there are. */
 static vecdb_status check_types(const char *name, uint32_t types)
 {
     uint32_t known = 0;
 
     for (int type = VECDB_TYPE_BINARY_VECTOR; type < VECDB_TYPE_BINARY_VECTOR + 31; type++)
-        if (type_name((vecdb_type)type))
+        if (type_name((vecdb_type)type) && type_is_dense((vecdb_type)type))
             known |= VECDB_PLUGIN_TYPE(type);
     if (!types || (types & ~known))
-        return error_set(VECDB_ERR_INVALID, "plug-in %s: types is 0x%x; it has a bit for each vector type, and at least one", name,
+        return error_set(VECDB_ERR_INVALID, "plug-in %s: types is 0x%x; it has a bit for each dense vector type, and at least one", name,
                          types);
     return VECDB_OK;
 }

@@ -63,7 +63,7 @@ void index_definition_deinit(struct index_definition *definition)
 
 static vecdb_status unknown_kind(const char *type)
 {
-    char kinds[256] = "";
+    char kinds[400] = "";
 
     for (size_t i = 0; index_at(i); i++) {
         size_t n = strlen(kinds);
@@ -76,11 +76,10 @@ static vecdb_status unknown_kind(const char *type)
 static vecdb_status find_kind(const char *type, const struct field *field, struct index_definition *out)
 {
     out->automatic = strcasecmp(type, "AUTOINDEX") == 0;
-    out->ops = out->automatic && field->type == VECDB_TYPE_BINARY_VECTOR ? index_find("BIN_FLAT")
-               : out->automatic                                          ? index_find("HNSW")
-                                                                         : index_find(type);
-    if (!out->ops && out->automatic)
-        out->ops = index_find("FLAT");
+    out->ops = index_find(!out->automatic                             ? type
+                          : field->type == VECDB_TYPE_BINARY_VECTOR ? "BIN_FLAT"
+                          : type_is_sparse(field->type)             ? "SPARSE_INVERTED_INDEX"
+                                                                      : "HNSW");
     if (!out->ops)
         return unknown_kind(type);
     if (!(out->ops->types & 1u << (field->type - VECDB_TYPE_BINARY_VECTOR)))
@@ -237,11 +236,16 @@ static vecdb_status check_no_zero(const struct snapshot *snapshot, size_t field)
     return VECDB_OK;
 }
 
+/* Whether AUTOINDEX leaves so few rows to scanning; of sparse vectors that is slow, since they are packed. */
+static bool left_to_scans(const struct index_definition *definition, size_t rows)
+{
+    return definition->automatic && rows < AUTOINDEX_FLAT_ROWS && definition->ops != index_find("SPARSE_INVERTED_INDEX");
+}
+
 bool collection_index_pays(const struct index_definition *definition, size_t rows)
 {
-    if (definition->automatic && rows < AUTOINDEX_FLAT_ROWS)
-        return false;
-    return strcmp(definition->ops->name, "FLAT") != 0 && strcmp(definition->ops->name, "BIN_FLAT") != 0;
+    return !left_to_scans(definition, rows) && strcmp(definition->ops->name, "FLAT") != 0 &&
+           strcmp(definition->ops->name, "BIN_FLAT") != 0;
 }
 
 vecdb_status collection_build_index(struct collection *collection, const struct snapshot *snapshot,
@@ -266,7 +270,7 @@ vecdb_status collection_build_index(struct collection *collection, const struct 
         return scalar_index_build_view(collection, snapshot, view, definition, options, out);
     if (!view_vectors(view, snapshot->schema, field, &vectors) || vectors.row_count == 0)
         return VECDB_OK;
-    if (definition->automatic && vectors.row_count < AUTOINDEX_FLAT_ROWS && index_find("FLAT")) {
+    if (left_to_scans(definition, vectors.row_count)) {
         ops = index_find("FLAT");
         if (!(ops->types & definition->ops->types))
             return VECDB_OK;

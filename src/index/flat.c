@@ -11,6 +11,7 @@
 #include "index/plugged.h"
 #include "index/scan.h"
 #include "index/scan_sieve.h"
+#include "index/sparse_scan.h"
 #include "index/topk.h"
 
 #include <float.h>
@@ -455,6 +456,8 @@ vecdb_status flat_search_from(const struct vectors *vectors, size_t first_row, v
 
     if (search->query_count == 0)
         return VECDB_OK;
+    if (type_is_sparse(vectors->type))
+        return sparse_scan(vectors, first_row, search, hits, counts, counters);
     if (plugged)
         return plugged_scan(vectors, first_row, plugged, search, hits, counts, counters);
     plan(&job);

@@ -575,7 +575,7 @@ static void flat_reads(const struct index *index, struct index_reads *out)
 }
 
 #define FLAT_FUNCTIONS                                                                                                 \
-    .search_params = no_params, .build = flat_build, .add = flat_add, .search = flat_index_search, .save = flat_save,   \
+    .search_params = no_params, .exact = true, .build = flat_build, .add = flat_add, .search = flat_index_search, .save = flat_save,   \
     .open = flat_open, .free = flat_free, .check = flat_check, .memory = flat_memory, \
     .reads = flat_reads
 

@@ -11,7 +11,17 @@
 #include "base/buf.h"
 #include "base/pool.h"
 #include "index/params.h"
+#include "schema/column.h"
 #include "schema/type.h"
+
+/** Where rows of differing length are read from. */
+struct vector_columns {
+    /** A block's first `row_count` rows; what was read before with the same scratch is gone. */
+    vecdb_status (*read)(void *context, size_t field, size_t block, size_t row_count, struct column_scratch *scratch,
+                         struct column *out);
+    void *context;
+    size_t field;
+};
 
 /** The rows' vectors, in blocks of block_rows (a power of two); contiguous data is one block. Rows without a value
  * (nullable fields) hold zeros and are never to be returned: their bit in `present` is clear. */
@@ -24,6 +34,7 @@ struct vectors {
     unsigned block_shift; /* row i is in block i >> block_shift, at i & ((1 << block_shift) - 1) */
     const uint8_t *const *blocks;
     const uint64_t *present; /* NULL: all */
+    struct vector_columns columns; /* SPARSE_FLOAT_VECTOR: in place of `blocks` */
 };
 
 static inline const uint8_t *vectors_row(const struct vectors *vectors, size_t row)
@@ -43,7 +54,8 @@ struct index_build_context {
 
 /** One search. */
 struct index_search {
-    const void *queries;      /* in the field's own element type, checked: no NaN, no zero vector under COSINE */
+    const void *queries;      /* in the field's own element type, checked: no NaN, no zero vector under COSINE;
+                                 SPARSE_FLOAT_VECTOR: struct sparse_vector */
     size_t query_count;
     size_t query_stride;      /* bytes */
     size_t k;                 /* 1 .. row_count */
@@ -107,6 +119,7 @@ struct index_ops {
     uint32_t format;      /* of save(); counts up */
     uint32_t types;       /* vector types it takes: 1u << (type - VECDB_TYPE_BINARY_VECTOR) */
     const struct param_spec *build_params, *search_params;
+    bool exact;           /* its answers are those of a scan */
 
     /** Build over vectors->row_count rows (0 is allowed). */
     vecdb_status (*build)(const struct vectors *vectors, vecdb_metric metric, const struct params *params,
@@ -120,7 +133,7 @@ struct index_ops {
                           struct index *const *parts, const uint32_t *const *row_maps, size_t part_count,
                           const struct index_build_context *context, struct index **out);
     /** Nearest allowed rows. hits: query_count x k; counts[i] receives how many query i got, which is
-     * min(k, allowed_count) unless a radius, or the nature of the index, left rows out. Thread-safe. */
+     * min(k, allowed_count) unless a radius, or the nature of the index or of the vectors, left rows out. Thread-safe. */
     vecdb_status (*search)(const struct index *index, const struct index_search *search, struct hit *hits,
                            size_t *counts, struct index_counters *counters);
     /** Append the index's bytes, for open(). */

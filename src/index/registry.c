@@ -7,7 +7,8 @@
 #include <strings.h>
 
 extern const struct index_ops flat_ops, bin_flat_ops, hnsw_ops, hnsw_sq_ops, hnsw_pq_ops, hnsw_prq_ops, nsg_ops, rnsg_ops,
-    ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops, ivf_rabitq_ops, scann_ops, annoy_ops;
+    ivf_flat_ops, bin_ivf_flat_ops, ivf_sq8_ops, ivf_pq_ops, ivf_rabitq_ops, scann_ops, annoy_ops,
+    sparse_inverted_ops, sparse_wand_ops;
 
 static const struct index_ops *const built_in[] = {
     &flat_ops,
@@ -25,6 +26,8 @@ static const struct index_ops *const built_in[] = {
     &ivf_rabitq_ops,
     &scann_ops,
     &annoy_ops,
+    &sparse_inverted_ops,
+    &sparse_wand_ops,
 };
 
 #define KINDS_MAX 128

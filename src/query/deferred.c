@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "index/flat.h"
+#include "query/snapshot.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,11 +33,9 @@ static bool is_deferred(const struct index *index) { return index->ops->free == 
 
 static struct vectors vectors_of(const struct deferred_open *how)
 {
-    const struct field *described = &how->segment->schema->fields[how->field];
-    struct vectors vectors = {.type = described->type, .dim = described->dim, .width = described->width,
-                              .stride = described->width, .row_count = how->segment->row_count};
+    struct vectors vectors;
 
-    vectors.blocks = how->segment->ops->vector_blocks(how->segment, how->field, &vectors.block_shift);
+    segment_vectors(how->segment, how->field, how->segment->row_count, &vectors);
     return vectors;
 }
 

@@ -53,15 +53,14 @@ void fresh_code(struct segment_view *view, size_t field, vecdb_metric metric)
     struct segment *segment = view->segment;
     const struct field *described = &segment->schema->fields[field];
     size_t covered = covered_rows(view, field);
-    struct vectors vectors = {.type = described->type, .dim = described->dim, .width = described->width,
-                              .stride = described->width, .row_count = view->row_count};
+    struct vectors vectors;
     struct row_codes *codes;
 
     if (!row_codes_take(described->type) || plugged_metric(metric))
         return;
     codes = codes_of(segment, field, metric, covered);
     if (codes && row_codes_metric(codes) == metric) {
-        vectors.blocks = segment->ops->vector_blocks(segment, field, &vectors.block_shift);
+        segment_vectors(segment, field, view->row_count, &vectors);
         (void)row_codes_add(codes, &vectors);
         row_codes_forget(codes, covered);
     }

@@ -3,6 +3,7 @@
 #include "base/float16.h"
 #include "base/mem.h"
 #include "filter/compiled.h"
+#include "schema/sparse.h"
 
 #include <math.h>
 #include <string.h>
@@ -72,18 +73,44 @@ static vecdb_status convert_queries(const struct field *field, const vecdb_searc
     return VECDB_OK;
 }
 
-static vecdb_status take_queries(struct request *request, const struct field *field, const vecdb_search_request *from)
+static vecdb_status wrong_query_type(const struct field *field, vecdb_type type)
 {
-    vecdb_type type = from->query_type == VECDB_TYPE_NONE ? field->type : from->query_type;
+    return error_set(VECDB_ERR_TYPE, "field %s: got queries of type %s, the field is %s", field->name,
+                     type_name(type) ? type_name(type) : "(unknown)", type_name(field->type));
+}
+
+/* Copies, each by ascending index; in the buffer the structs come first, then what they point at. */
+static vecdb_status take_sparse_queries(struct request *request, const struct field *field, const vecdb_search_request *from)
+{
+    struct buf *out = &request->queries;
+    struct sparse_vector *queries;
+    size_t heads = from->query_count * sizeof *queries, at = heads;
+
+    if (!from->query_offsets)
+        return error_set(VECDB_ERR_INVALID, "field %s: sparse queries need query_offsets", field->name);
+    TRY(buf_append(out, NULL, heads));
+    for (size_t q = 0; q < from->query_count; q++) {
+        size_t begin = out->size;
+        if (from->query_offsets[q + 1] < from->query_offsets[q])
+            return error_set(VECDB_ERR_INVALID, "search: query_offsets[%zu] is %llu, less than the %llu before it", q + 1,
+                             (unsigned long long)from->query_offsets[q + 1], (unsigned long long)from->query_offsets[q]);
+        TRY(sparse_put(from->queries, from->query_offsets[q], from->query_offsets[q + 1], "query", q, out));
+        ((struct sparse_vector *)(void *)out->data)[q].count = (out->size - begin) / sizeof(vecdb_sparse);
+    }
+    queries = (struct sparse_vector *)(void *)out->data;
+    for (size_t q = 0; q < from->query_count; at += queries[q++].count * sizeof(vecdb_sparse))
+        queries[q].values = (const vecdb_sparse *)(const void *)(out->data + at);
+    request->search.queries = out->data;
+    request->search.query_stride = request->search.query_size = sizeof *queries;
+    return VECDB_OK;
+}
+
+static vecdb_status take_dense_queries(struct request *request, const struct field *field, vecdb_type type,
+                                       const vecdb_search_request *from)
+{
     struct search *search = &request->search;
     size_t stride = from->query_stride ? from->query_stride : type_width(type, from->dim);
 
-    if (!from->queries)
-        return error_set(VECDB_ERR_INVALID, "search: queries is NULL");
-    if (from->query_count == 0)
-        return error_set(VECDB_ERR_INVALID, "search: query_count is 0");
-    if (from->query_count > ((size_t)1 << 24))
-        return error_set(VECDB_ERR_LIMIT, "search: %zu queries at once are more than %d", from->query_count, 1 << 24);
     if (from->dim != field->dim)
         return error_set(VECDB_ERR_DIM, "field %s: got a query of %u values, dim is %u", field->name, from->dim,
                          field->dim);
@@ -98,11 +125,10 @@ static vecdb_status take_queries(struct request *request, const struct field *fi
         search->queries = request->queries.data;
         search->query_stride = field->width;
     } else {
-        return error_set(VECDB_ERR_TYPE, "field %s: got queries of type %s, the field is %s", field->name,
-                         type_name(type) ? type_name(type) : "(unknown)", type_name(field->type));
+        return wrong_query_type(field, type);
     }
-    search->query_count = from->query_count;
-    for (size_t q = 0; q < search->query_count; q++) {
+    search->query_size = field->width;
+    for (size_t q = 0; q < from->query_count; q++) {
         const uint8_t *query = search->queries + q * search->query_stride;
         TRY(rows_check_vector(field->type, field->dim, query, "query", q));
         if (search->metric == VECDB_METRIC_COSINE && is_zero_query(field->type, field->dim, query))
@@ -110,6 +136,26 @@ static vecdb_status take_queries(struct request *request, const struct field *fi
                              field->name, q);
     }
     return VECDB_OK;
+}
+
+static vecdb_status take_queries(struct request *request, const struct field *field, const vecdb_search_request *from)
+{
+    vecdb_type type = from->query_type == VECDB_TYPE_NONE ? field->type : from->query_type;
+
+    if (!from->queries)
+        return error_set(VECDB_ERR_INVALID, "search: queries is NULL");
+    if (from->query_count == 0)
+        return error_set(VECDB_ERR_INVALID, "search: query_count is 0");
+    if (from->query_count > ((size_t)1 << 24))
+        return error_set(VECDB_ERR_LIMIT, "search: %zu queries at once are more than %d", from->query_count, 1 << 24);
+    request->search.query_count = from->query_count;
+    if (type_is_sparse(type) != type_is_sparse(field->type))
+        return wrong_query_type(field, type);
+    if (!type_is_sparse(type))
+        return take_dense_queries(request, field, type, from);
+    if (from->dim)
+        return error_set(VECDB_ERR_DIM, "field %s: SPARSE_FLOAT_VECTOR has no dim, the query's is %u", field->name, from->dim);
+    return take_sparse_queries(request, field, from);
 }
 
 vecdb_status request_partitions(const char *const *names, size_t count, partition_lookup find_partition, void *context,

@@ -95,6 +95,9 @@ static vecdb_status put_value(struct result_column *column, const struct column 
         return json_print((struct json){bytes, size}, &column->data);
     case VECDB_TYPE_ARRAY:
         return put_array(column, bytes, size, texts, elements);
+    case VECDB_TYPE_SPARSE_FLOAT_VECTOR:
+        *elements += size / sizeof(vecdb_sparse);
+        return buf_append(&column->data, bytes, size);
     default:
         return buf_append(&column->data, bytes, size);
     }
@@ -150,7 +153,7 @@ static vecdb_status fetch_field(struct result *result, const struct snapshot *sn
         else if (status == VECDB_OK && field->width)
             status = buf_append(&column->data, NULL, field->width);
         if (status == VECDB_OK && !field->width)
-            status = put_offset(column, field->type == VECDB_TYPE_ARRAY ? elements : column->data.size);
+            status = put_offset(column, field->type == VECDB_TYPE_ARRAY || type_is_sparse(field->type) ? elements : column->data.size);
     }
     if (status == VECDB_OK && field->element_type == VECDB_TYPE_VARCHAR)
         status = join_texts(column, &texts);

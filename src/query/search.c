@@ -381,8 +381,7 @@ struct part {
 
 static bool scans(const struct index_ref *ref, const struct search *search)
 {
-    return !ref || search->exact || strcmp(ref->index->ops->name, "FLAT") == 0 ||
-           strcmp(ref->index->ops->name, "BIN_FLAT") == 0 || ref->index->metric != search->metric;
+    return !ref || search->exact || ref->index->ops->exact || ref->index->metric != search->metric;
 }
 
 /* Where rows beyond the k-th are as near as the k-th and keys do not ascend with rows, the scan's choice among them was by
@@ -436,8 +435,61 @@ struct view_search {
     struct index_search asked;
 };
 
-/* Scan all allowed rows, and choose by key among those at the end that are equally near. */
-static vecdb_status scan_view(struct view_search *task, const struct index_ref *ref, struct part *part,
+/* Allowed rows before `covered`, which need not be all that the bitmap is about. */
+static size_t covered_count(const uint64_t *allowed, size_t covered)
+{
+    if (!allowed)
+        return covered;
+    return bitmap_count(allowed, covered / 64 * 64) +
+           (covered % 64 ? (size_t)__builtin_popcountll(allowed[covered / 64] & bitmap_tail(covered)) : 0);
+}
+
+static vecdb_status search_exact_index(const struct view_search *task, const struct index_ref *ref, size_t covered,
+                                       struct hit *hits, size_t *counts, struct search_counters *counters)
+{
+    struct index_search by_index = task->asked;
+    struct params params;
+    char owner[64];
+
+    snprintf(owner, sizeof owner, "index %s", ref->index->ops->name);
+    TRY(params_parse(owner, ref->index->ops->search_params, index_known_search_params(), task->search->params, &params));
+    by_index.params = &params;
+    by_index.allowed_count = covered_count(task->allowed, covered);
+    if (by_index.allowed_count == 0)
+        return VECDB_OK;
+    return ref->index->ops->search(ref->index, &by_index, hits, counts, &counters->index);
+}
+
+/* The nearest allowed rows, all looked at: the first `covered` by an index that is as good as a scan (0: there is none). */
+static vecdb_status scan_rows(const struct view_search *task, const struct index_ref *ref, size_t covered, struct part *part,
+                              struct search_counters *counters)
+{
+    const struct segment_view *view = &task->snapshot->views[task->view];
+    size_t queries = task->asked.query_count, k = task->asked.k;
+    struct hit *hits;
+    size_t *counts;
+    vecdb_status status;
+
+    if (covered == task->vectors.row_count)
+        return search_exact_index(task, ref, covered, part->hits, part->counts, counters);
+    if (!covered)
+        return fresh_search(view, task->field, &task->vectors, 0, task->search->metric, &task->asked, part->hits, part->counts,
+                            &counters->index);
+    hits = mem_array_alloc(2 * queries * k, sizeof *hits);
+    counts = mem_array_zalloc(2 * queries, sizeof *counts);
+    status = hits && counts ? search_exact_index(task, ref, covered, hits, counts, counters) : error_nomem("search");
+    if (status == VECDB_OK)
+        status = fresh_search(view, task->field, &task->vectors, covered, task->search->metric, &task->asked,
+                              hits + queries * k, counts + queries, &counters->index);
+    if (status == VECDB_OK)
+        topk_merge_sources(&task->asked, hits, counts, 2, part->hits, part->counts);
+    mem_free(hits);
+    mem_free(counts);
+    return status;
+}
+
+/* Look at all allowed rows, and choose by key among those at the end that are equally near. */
+static vecdb_status scan_view(struct view_search *task, const struct index_ref *ref, size_t covered, struct part *part,
                               struct search_counters *counters)
 {
     struct index_search *asked = &task->asked;
@@ -451,17 +503,11 @@ static vecdb_status scan_view(struct view_search *task, const struct index_ref *
     part->counts = mem_array_zalloc(asked->query_count, sizeof *part->counts);
     if (!part->hits || !part->counts)
         return error_nomem("search");
-    counters->scanned_segments++;
-    if (ref) {
-        struct params params;
-        params_default(ref->index->ops->search_params, &params);
-        asked->params = &params;
-        status = ref->index->ops->search(ref->index, asked, part->hits, part->counts, &counters->index);
-        asked->params = NULL;
-    } else {
-        status = fresh_search(&task->snapshot->views[task->view], task->field, &task->vectors, 0, task->search->metric, asked,
-                              part->hits, part->counts, &counters->index);
-    }
+    if (covered && type_is_sparse(task->vectors.type))
+        counters->indexed_segments++;
+    else
+        counters->scanned_segments++;
+    status = scan_rows(task, ref, covered, part, counters);
     for (size_t q = 0; by_key && q < asked->query_count && status == VECDB_OK; q++)
         status = choose_among_ties(task->snapshot, task->view, &task->vectors, task->search, asked, q,
                                    part->hits + q * asked->k, &part->counts[q]);
@@ -570,15 +616,6 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
     return status;
 }
 
-/* Allowed rows before `covered`, which need not be all that the bitmap is about. */
-static size_t covered_count(const uint64_t *allowed, size_t covered)
-{
-    if (!allowed)
-        return covered;
-    return bitmap_count(allowed, covered / 64 * 64) +
-           (covered % 64 ? (size_t)__builtin_popcountll(allowed[covered / 64] & bitmap_tail(covered)) : 0);
-}
-
 /* Search by an index that has the segment's first `covered` rows, and scan those behind. */
 static vecdb_status index_view(struct view_search *task, const struct index_ref *ref, size_t covered,
                                struct part *part, struct search_counters *counters)
@@ -674,10 +711,10 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
         if (covered > task.vectors.row_count)
             covered = task.vectors.row_count;
         if (scans(ref, search)) {
-            /* also over growing rows: nothing is added to an index of the kinds that scan */
+            /* also over growing rows: nothing is added to an index of the kinds that are exact */
             bool of_index = ref && !search->exact && ref->index->metric == search->metric &&
-                            covered == task.vectors.row_count;
-            status = scan_view(&task, of_index ? ref : NULL, part, counters);
+                            ref->index->vectors.row_count <= task.vectors.row_count;
+            status = scan_view(&task, ref, of_index ? covered : 0, part, counters);
         } else {
             status = index_view(&task, ref, covered, part, counters);
         }

@@ -20,8 +20,8 @@ vecdb_status row_expired(const struct snapshot *snapshot, size_t view, size_t ro
 struct search {
     size_t field;              /* number in the snapshot's schema, a vector */
     vecdb_metric metric;
-    const uint8_t *queries;    /* in the field's element type */
-    size_t query_count, query_stride;
+    const uint8_t *queries;    /* in the field's element type; SPARSE_FLOAT_VECTOR: struct sparse_vector */
+    size_t query_count, query_stride, query_size;
     size_t k;                  /* limit + offset */
     const struct filter *filter; /* NULL: all rows */
     const uint32_t *partitions;  /* ids; NULL: all */

@@ -271,19 +271,38 @@ vecdb_status view_column(const struct segment_view *view, const struct schema *s
     return view->segment->ops->column(view->segment, own, block, row_count, scratch, out);
 }
 
-bool view_vectors(const struct segment_view *view, const struct schema *schema, size_t field, struct vectors *out)
+static vecdb_status read_rows(void *context, size_t field, size_t block, size_t row_count, struct column_scratch *scratch,
+                              struct column *out)
 {
-    size_t own = view_field(view, schema, field);
-    const struct field *described = &schema->fields[field];
+    struct segment *segment = context;
 
-    if (own == SCHEMA_NONE)
-        return false;
+    return segment->ops->column(segment, field, block, row_count, scratch, out);
+}
+
+void segment_vectors(struct segment *segment, size_t field, size_t row_count, struct vectors *out)
+{
+    const struct field *described = &segment->schema->fields[field];
+
     *out = (struct vectors){.type = described->type,
                             .dim = described->dim,
                             .width = described->width,
                             .stride = described->width,
-                            .row_count = view->row_count};
-    out->blocks = view->segment->ops->vector_blocks(view->segment, own, &out->block_shift);
+                            .row_count = row_count};
+    if (type_is_dense(described->type)) {
+        out->blocks = segment->ops->vector_blocks(segment, field, &out->block_shift);
+        return;
+    }
+    out->block_shift = (unsigned)__builtin_ctzll(segment->block_rows);
+    out->columns = (struct vector_columns){read_rows, segment, field};
+}
+
+bool view_vectors(const struct segment_view *view, const struct schema *schema, size_t field, struct vectors *out)
+{
+    size_t own = view_field(view, schema, field);
+
+    if (own == SCHEMA_NONE)
+        return false;
+    segment_vectors(view->segment, own, view->row_count, out);
     return true;
 }
 

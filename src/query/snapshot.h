@@ -98,6 +98,8 @@ vecdb_status view_column(const struct segment_view *view, const struct schema *s
                          struct column_scratch *scratch, struct column *out);
 /** Rows in a block. */
 size_t view_block_rows(const struct segment_view *view, size_t block);
+/** The first row_count rows of a vector field of a segment. */
+void segment_vectors(struct segment *segment, size_t field, size_t row_count, struct vectors *out);
 /** A vector field's rows; false when the segment is older than the field. */
 bool view_vectors(const struct segment_view *view, const struct schema *schema, size_t field, struct vectors *out);
 /** Find a live row by key. */

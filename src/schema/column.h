@@ -3,6 +3,7 @@
  *   fixed width (and vectors)  row i is the `width` bytes at data + i * width. BOOL is a byte, 0 or 1.
  *   VARCHAR                    row i is bytes offsets[i] .. offsets[i+1] of data
  *   JSON                       the same; bytes are the parsed form of schema/json.h
+ *   SPARSE_FLOAT_VECTOR        the same; struct vecdb_sparse by ascending index (schema/sparse.h)
  *   ARRAY                      the same; fixed-width elements packed. VARCHAR elements: u32 count, u32 end[count]
  *                              (relative to the first byte after them), bytes.
  * Values of rows that are not valid are zeros, or empty.
@@ -19,7 +20,7 @@ struct column {
     vecdb_type type;
     vecdb_type element_type; /* ARRAY */
     uint32_t dim;            /* vectors */
-    size_t width;            /* bytes a row; 0 for VARCHAR, JSON, ARRAY */
+    size_t width;            /* bytes a row; 0 where rows differ in length */
     const uint8_t *data;
     const uint32_t *offsets; /* row_count + 1, for width 0 */
     const uint64_t *valid;   /* bit set where a value is; NULL when all rows have one */

@@ -5,6 +5,7 @@
 #include "base/plant.h"
 #include "base/utf8.h"
 #include "schema/json.h"
+#include "schema/sparse.h"
 #include "schema/value.h"
 
 #include <float.h>
@@ -372,6 +373,19 @@ static vecdb_status put_array(const struct field *field, const vecdb_column *col
     return VECDB_OK;
 }
 
+/* Whether the column may be where a field of elements is wanted: an ARRAY, or a sparse vector. */
+static vecdb_status check_elements(const struct field *field, const vecdb_column *column, size_t row_count)
+{
+    if (field->type == VECDB_TYPE_ARRAY && !scalar_converts(column->element_type, field->element_type))
+        return error_set(VECDB_ERR_TYPE, "field %s: got elements of type %s, the field's are %s", field->name,
+                         type_name(column->element_type) ? type_name(column->element_type) : "(unknown)",
+                         type_name(field->element_type));
+    if (!column->offsets && row_count)
+        return error_set(VECDB_ERR_INVALID, "field %s: %s column needs offsets", field->name,
+                         field->type == VECDB_TYPE_ARRAY ? "an ARRAY" : "a SPARSE_FLOAT_VECTOR");
+    return VECDB_OK;
+}
+
 static vecdb_status put_offset(struct rows_storage *storage)
 {
     uint32_t offset = (uint32_t)storage->data.size;
@@ -388,14 +402,8 @@ static vecdb_status take_variable(struct rows *rows, size_t f, const vecdb_colum
 
     if (column->type != field->type && !(field->type == VECDB_TYPE_JSON && column->type == VECDB_TYPE_VARCHAR))
         return wrong_type(field, column->type);
-    if (field->type == VECDB_TYPE_ARRAY) {
-        if (!scalar_converts(column->element_type, field->element_type))
-            return error_set(VECDB_ERR_TYPE, "field %s: got elements of type %s, the field's are %s", field->name,
-                             type_name(column->element_type) ? type_name(column->element_type) : "(unknown)",
-                             type_name(field->element_type));
-        if (!column->offsets && rows->row_count)
-            return error_set(VECDB_ERR_INVALID, "field %s: an ARRAY column needs offsets", field->name);
-    }
+    if (field->type == VECDB_TYPE_ARRAY || type_is_sparse(field->type))
+        TRY(check_elements(field, column, rows->row_count));
     if (column->offsets)
         TRY(offsets_check(column, rows->row_count, field->name));
     TRY(put_offset(storage));
@@ -405,6 +413,8 @@ static vecdb_status take_variable(struct rows *rows, size_t f, const vecdb_colum
             TRY(buf_append(&storage->data, field->default_value, field->default_size));
         else if (field->type == VECDB_TYPE_ARRAY)
             TRY(put_array(field, column, row, &storage->data));
+        else if (type_is_sparse(field->type))
+            TRY(sparse_put(column->data, column->offsets[row], column->offsets[row + 1], field->name, row, &storage->data));
         else
             TRY(put_text(field, text_at(column, row), row, &storage->data));
         TRY(put_offset(storage));
@@ -616,7 +626,7 @@ static vecdb_status take_column(struct rows *rows, size_t f, const vecdb_column 
 {
     const struct field *field = &rows->schema->fields[f];
 
-    if (type_is_vector(field->type))
+    if (type_is_dense(field->type))
         TRY(take_vectors(rows, f, column, bad_row));
     else if (type_is_variable(field->type))
         TRY(take_variable(rows, f, column, bad_row));
@@ -794,6 +804,8 @@ static vecdb_status check_decoded(const struct field *field, const struct column
             return error_set(VECDB_ERR_CORRUPT, "rows: field %s: row %zu is not a JSON value", field->name, row);
         if (column_is_valid(column, row) && field->type == VECDB_TYPE_ARRAY && !column_array_check(column, row))
             return error_set(VECDB_ERR_CORRUPT, "rows: field %s: row %zu is not an array", field->name, row);
+        if (type_is_sparse(field->type) && !sparse_check(bytes, length, NULL))
+            return error_set(VECDB_ERR_CORRUPT, "rows: field %s: row %zu is not a sparse vector", field->name, row);
     }
     return VECDB_OK;
 }

@@ -126,7 +126,7 @@ static vecdb_status field_init(struct field *field, const vecdb_field *from)
     field->type = from->type;
     field->flags = from->flags;
     TRY(check_flags(field));
-    if (type_is_vector(field->type)) {
+    if (type_is_dense(field->type)) {
         field->dim = from->dim;
         TRY(check_vector_dim(field));
     } else if (from->dim) {
@@ -399,10 +399,10 @@ const char *schema_nearest(const struct schema *schema, const char *name, size_t
     return nearest;
 }
 
-/* Encoded: u32 version 1 or 2, u8 dynamic, text name, text description, u32 count, then for each field: text name, text
+/* Encoded: u32 version 1, 2 or 3, u8 dynamic, text name, text description, u32 count, then for each field: text name, text
  * description, text default, u32 type flags dim max_length max_capacity element_type. A text is u32 length plus one
- * (0: NULL) and its bytes. Version 2 goes on with u32 partitions of the key (0: there is no key) and text ttl field; it is
- * written only where there is one of them. */
+ * (0: NULL) and its bytes. Versions 2 and 3 go on with u32 partitions of the key (0: there is no key) and text ttl field; 2 is
+ * written only where there is one of them, 3 where a field is of a type that came with it: SPARSE_FLOAT_VECTOR. */
 static vecdb_status put_u32(struct buf *out, uint32_t value) { return buf_append(out, &value, sizeof value); }
 
 static vecdb_status put_text(struct buf *out, const char *text)
@@ -413,12 +413,20 @@ static vecdb_status put_text(struct buf *out, const char *text)
     return buf_append(out, text, length);
 }
 
+static bool has_sparse(const struct schema *schema)
+{
+    for (size_t f = 0; f < schema->field_count; f++)
+        if (type_is_sparse(schema->fields[f].type))
+            return true;
+    return false;
+}
+
 vecdb_status schema_encode(const struct schema *schema, struct buf *out)
 {
     uint8_t dynamic = schema->dynamic != SCHEMA_NONE;
-    bool settings = schema->partition_key != SCHEMA_NONE || schema->ttl_field != SCHEMA_NONE;
+    bool sparse = has_sparse(schema), settings = sparse || schema->partition_key != SCHEMA_NONE || schema->ttl_field != SCHEMA_NONE;
 
-    TRY(put_u32(out, settings ? 2 : 1));
+    TRY(put_u32(out, sparse ? 3 : settings ? 2 : 1));
     TRY(buf_append(out, &dynamic, 1));
     TRY(put_text(out, schema->name));
     TRY(put_text(out, schema->description));
@@ -496,8 +504,8 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     uint32_t version = get_u32(&reader), count;
 
     *out = NULL;
-    if (!reader.failed && version != 1 && version != 2)
-        return error_set(VECDB_ERR_VERSION, "schema: format %u is newer than this vecdb's 2", version);
+    if (!reader.failed && (version < 1 || version > 3))
+        return error_set(VECDB_ERR_VERSION, "schema: format %u is newer than this vecdb's 3", version);
     if (reader.size < 1)
         return error_set(VECDB_ERR_CORRUPT, "schema: %zu bytes are too few", size);
     schema.dynamic = *reader.data != 0;
@@ -525,7 +533,7 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     }
     schema.fields = fields;
     schema.field_count = count;
-    if (version == 2) {
+    if (version >= 2) {
         schema.num_partitions = get_u32(&reader);
         schema.ttl_field = get_text(&reader);
     }

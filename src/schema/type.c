@@ -23,6 +23,7 @@ static const struct {
     {VECDB_TYPE_FLOAT_VECTOR, "FLOAT_VECTOR", 0},
     {VECDB_TYPE_FLOAT16_VECTOR, "FLOAT16_VECTOR", 0},
     {VECDB_TYPE_BFLOAT16_VECTOR, "BFLOAT16_VECTOR", 0},
+    {VECDB_TYPE_SPARSE_FLOAT_VECTOR, "SPARSE_FLOAT_VECTOR", 0},
     {VECDB_TYPE_INT8_VECTOR, "INT8_VECTOR", 0},
 };
 static const size_t type_count = sizeof types / sizeof types[0];
@@ -88,7 +89,7 @@ vecdb_metric metric_from_name(const char *name)
 
 vecdb_metric metric_default(vecdb_type type)
 {
-    return type == VECDB_TYPE_BINARY_VECTOR ? VECDB_METRIC_HAMMING : VECDB_METRIC_COSINE;
+    return type == VECDB_TYPE_BINARY_VECTOR ? VECDB_METRIC_HAMMING : type_is_sparse(type) ? VECDB_METRIC_IP : VECDB_METRIC_COSINE;
 }
 
 vecdb_status metric_check(vecdb_metric metric, vecdb_type type, const char *field)
@@ -100,6 +101,9 @@ vecdb_status metric_check(vecdb_metric metric, vecdb_type type, const char *fiel
     if (!metric_name(metric))
         return error_set(VECDB_ERR_INVALID, "field %s: metric %d is unknown%s", field, (int)metric,
                          (uint32_t)metric >= VECDB_PLUGIN_METRIC_FIRST ? "; the plug-in with it is not registered" : "");
+    if (type_is_sparse(type) && metric != VECDB_METRIC_IP)
+        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: metric %s does not go with SPARSE_FLOAT_VECTOR, which takes IP", field,
+                         metric_name(metric));
     if (plugged && !(plugged->types & VECDB_PLUGIN_TYPE(type)))
         return error_set(VECDB_ERR_UNSUPPORTED, "field %s: metric %s does not go with %s", field, plugged->name, type_name(type));
     if (plugged)

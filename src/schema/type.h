@@ -9,12 +9,15 @@ const char *type_name(vecdb_type type);
 /** By name, capitals or not; VECDB_TYPE_NONE when there is none. */
 vecdb_type type_from_name(const char *name);
 static inline bool type_is_vector(vecdb_type type) { return type >= VECDB_TYPE_BINARY_VECTOR; }
+static inline bool type_is_sparse(vecdb_type type) { return type == VECDB_TYPE_SPARSE_FLOAT_VECTOR; }
+/** Vectors of a fixed width. */
+static inline bool type_is_dense(vecdb_type type) { return type_is_vector(type) && !type_is_sparse(type); }
 static inline bool type_is_integer(vecdb_type type) { return type >= VECDB_TYPE_INT8 && type <= VECDB_TYPE_INT64; }
 static inline bool type_is_float(vecdb_type type) { return type == VECDB_TYPE_FLOAT || type == VECDB_TYPE_DOUBLE; }
-/** VARCHAR, JSON, ARRAY: rows of differing length. */
+/** VARCHAR, JSON, ARRAY, sparse vectors: rows of differing length. */
 static inline bool type_is_variable(vecdb_type type)
 {
-    return type == VECDB_TYPE_VARCHAR || type == VECDB_TYPE_JSON || type == VECDB_TYPE_ARRAY;
+    return type == VECDB_TYPE_VARCHAR || type == VECDB_TYPE_JSON || type == VECDB_TYPE_ARRAY || type_is_sparse(type);
 }
 /** Bytes of one value of a fixed-width type (vectors: of `dim` elements); 0 for the variable ones. */
 size_t type_width(vecdb_type type, uint32_t dim);

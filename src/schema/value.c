@@ -192,6 +192,17 @@ static vecdb_status print_vector(const struct column *column, const uint8_t *byt
     return buf_append_text(out, "]");
 }
 
+/* {"3":0.5}: JSON's keys are text. */
+static vecdb_status print_sparse(const uint8_t *bytes, size_t size, struct buf *out)
+{
+    TRY(buf_append_text(out, "{"));
+    for (size_t at = 0; at < size; at += sizeof(vecdb_sparse)) {
+        TRY(buf_printf(out, "%s\"%u\":", at ? "," : "", load_u32(bytes + at)));
+        TRY(print_double(float_from_bits(load_u32(bytes + at + offsetof(vecdb_sparse, value))), 9, out));
+    }
+    return buf_append_text(out, "}");
+}
+
 vecdb_status value_print_json(const struct column *column, size_t row, struct buf *out)
 {
     size_t size;
@@ -204,6 +215,8 @@ vecdb_status value_print_json(const struct column *column, size_t row, struct bu
         return json_print((struct json){bytes, size}, out);
     if (column->type == VECDB_TYPE_ARRAY)
         return print_array(column, bytes, size, out);
+    if (type_is_sparse(column->type))
+        return print_sparse(bytes, size, out);
     if (type_is_vector(column->type))
         return print_vector(column, bytes, out);
     return print_scalar(column->type, bytes, size, out);

@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/utf8.h"
 #include "schema/json.h"
+#include "schema/sparse.h"
 #include "schema/type.h"
 
 #include <inttypes.h>
@@ -168,6 +169,8 @@ bool block_value_valid(vecdb_type type, vecdb_type element_type, const uint8_t *
         return json_check(data, size);
     case VECDB_TYPE_ARRAY:
         return array_valid(element_type, data, size, why);
+    case VECDB_TYPE_SPARSE_FLOAT_VECTOR:
+        return sparse_check(data, size, why);
     default:
         *why = "values of this type have a fixed width";
         return false;

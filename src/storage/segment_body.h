@@ -63,8 +63,9 @@ static inline size_t segment_page_rows(const struct segment_body *body, const st
     return left < field->page_rows ? left : field->page_rows;
 }
 
-/** Unpack the fields with short values; those that cannot be, for want of memory or because they are damaged, stay packed. */
-void segment_unpack_short(struct segment_file *file);
+/** Unpack the fields with short values, and vectors but for those `left_out` (a bit a field; NULL: none); those that cannot be, for
+ * want of memory or because they are damaged, stay packed. */
+void segment_unpack(struct segment_file *file, const uint64_t *left_out);
 void segment_free_unpacked(struct segment_file *file);
 /** A page's entry, its size compared with the rows' sizes. */
 vecdb_status segment_page_entry(struct segment_body *body, size_t f, size_t page, struct block_entry *out);

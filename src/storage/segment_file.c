@@ -123,7 +123,7 @@ static vecdb_status check_field(struct segment_body *body, size_t f, const uint8
     const struct field *described = &body->schema->fields[f];
     struct field_sections *field = &body->fields[f];
     const struct container_section *none;
-    bool vector = type_is_vector(described->type), packed = type_is_variable(described->type);
+    bool vector = type_is_dense(described->type), packed = type_is_variable(described->type);
     size_t words = bitmap_words(body->row_count);
 
     if (load_u32(info) > 1)
@@ -147,13 +147,13 @@ static vecdb_status check_field(struct segment_body *body, size_t f, const uint8
              &field->values));
     TRY(need(body, f, SECTION_VALID, "VALID", field->null_count && !field->empty, 8, words, &field->valid));
     TRY(need(body, f, SECTION_STATS, "STATS", !vector, SEGMENT_STATS_SIZE, block_count_of(body), &field->stats));
+    if (type_is_vector(described->type) && field->valid) /* read where no failure can be reported */
+        TRY(container_check_section(&body->container, field->valid));
     if (packed && !field->empty)
         return check_packed(body, f);
     TRY(need(body, f, SECTION_PACKED, "PACKED", false, 0, 0, &none));
     TRY(need(body, f, SECTION_PAGES, "PAGES", false, 0, 0, &none));
     TRY(need(body, f, SECTION_SIZES, "SIZES", false, 0, 0, &none));
-    if (vector && field->valid) /* read where no failure can be reported */
-        TRY(container_check_section(&body->container, field->valid));
     if (described->type == VECDB_TYPE_BOOL &&
         !(field->checked = mem_array_zalloc(block_count_of(body) / 64 + 1, sizeof *field->checked)))
         return error_nomem(body->container.name);
@@ -279,7 +279,7 @@ static vecdb_status file_create(struct segment_body *body, struct segment_file *
     file->base.keys_ascend = body->keys_ascend;
     atomic_init(&file->base.references, 1);
     for (size_t f = 0; f < body->schema->field_count; f++)
-        if (type_is_vector(body->schema->fields[f].type))
+        if (type_is_dense(body->schema->fields[f].type))
             file->vectors[f] = container_bytes(&body->container, body->fields[f].values);
     file->keys = (const uint64_t *)(const void *)container_bytes(
         &body->container, body->keys ? body->keys : body->fields[body->schema->primary].values);
@@ -574,6 +574,8 @@ static void file_and_present(struct segment *segment, size_t f, size_t row_count
     struct segment_body *body = segment_file_of(segment)->body;
     const uint64_t *valid;
 
+    if (body->fields[f].empty)
+        memset(rows, 0, bitmap_words(row_count) * 8);
     if (!body->fields[f].valid || row_count == 0)
         return;
     valid = (const uint64_t *)(const void *)container_bytes(&body->container, body->fields[f].valid);
@@ -758,7 +760,7 @@ static vecdb_status load_all(struct segment_file *file, const uint64_t *left_out
         return error_nomem(body->container.name);
     TRY(check_key_contents(file));
     for (size_t f = 0; f < n; f++)
-        if (type_is_vector(body->schema->fields[f].type) && !(left_out && bitmap_get(left_out, f))) {
+        if (type_is_dense(body->schema->fields[f].type) && !(left_out && bitmap_get(left_out, f))) {
             TRY(load_section(file, body->fields[f].values, f));
             file->vectors[f] = file->loaded[f];
         }
@@ -788,7 +790,7 @@ static vecdb_status twin(struct segment *segment, bool loaded, const uint64_t *l
         return status;
     }
     if (loaded)
-        segment_unpack_short(file);
+        segment_unpack(file, left_out);
     *out = &file->base;
     return VECDB_OK;
 }

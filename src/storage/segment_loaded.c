@@ -1,4 +1,4 @@
-/* Short texts of a loaded segment: unpacked once, so that filters read them as they lie. */
+/* Short texts and sparse vectors of a loaded segment: unpacked once, so that filters and searches read them as they lie. */
 #include "base/mem.h"
 #include "storage/block.h"
 #include "storage/segment_body.h"
@@ -8,12 +8,11 @@
 #define SHORT_BYTES 128 /* a row, on average; fields with longer values stay packed */
 #define SLACK 64        /* behind the last value, for reads that go in steps */
 
-static bool is_short(const struct segment_body *body, size_t f, const struct unpacked_field *field)
+static bool is_wanted(const struct segment_body *body, size_t f, const struct unpacked_field *field)
 {
     vecdb_type type = body->schema->fields[f].type;
 
-    return (type == VECDB_TYPE_VARCHAR || type == VECDB_TYPE_JSON || type == VECDB_TYPE_ARRAY) && !body->fields[f].empty &&
-           field->size <= (uint64_t)body->row_count * SHORT_BYTES;
+    return type_is_sparse(type) || field->size <= (uint64_t)body->row_count * SHORT_BYTES;
 }
 
 /* Where the blocks' values will lie: `starts`, and the size of it all. */
@@ -77,7 +76,7 @@ static vecdb_status unpack_field(struct segment_file *file, size_t f, struct unp
     if (!(field->starts = mem_array_alloc(field->block_count + 1, sizeof *field->starts)))
         return error_nomem(body->container.name);
     TRY(place_blocks(body, f, field));
-    if (!is_short(body, f, field)) {
+    if (!is_wanted(body, f, field)) {
         unpacked_deinit(field);
         return VECDB_OK;
     }
@@ -89,7 +88,7 @@ static vecdb_status unpack_field(struct segment_file *file, size_t f, struct unp
     return unpack_blocks(file, f, field);
 }
 
-void segment_unpack_short(struct segment_file *file)
+void segment_unpack(struct segment_file *file, const uint64_t *left_out)
 {
     struct segment_body *body = file->body;
 
@@ -97,6 +96,8 @@ void segment_unpack_short(struct segment_file *file)
     for (size_t f = 0; file->unpacked && f < body->schema->field_count; f++) {
         struct unpacked_field field = {0}; /* put in its place when it is whole: until then it is read packed */
 
+        if (left_out && bitmap_get(left_out, f))
+            continue;
         if (unpack_field(file, f, &field) != VECDB_OK) { /* it goes without; what is damaged is said when it is read */
             unpacked_deinit(&field);
             error_clear();

@@ -171,7 +171,7 @@ static vecdb_status begin_field(struct writer *writer, size_t f)
             return error_set(VECDB_ERR_TYPE, "field %s has another type in segment %llu", field->name,
                              (unsigned long long)segment->id);
         /* vectors are read without checks below, so that rot would be copied under a fresh checksum */
-        if (type_is_vector(field->type) && segment_is_file(segment) && !writer->what->salvage)
+        if (type_is_dense(field->type) && segment_is_file(segment) && !writer->what->salvage)
             TRY(segment_check_field(segment, own));
     }
     bitmap_fill(writer->valid, writer->row_count);
@@ -290,7 +290,7 @@ static vecdb_status end_field(struct writer *writer, size_t f)
 
     if (written->null_count && !written->empty)
         TRY(container_section_put(&writer->container, SECTION_VALID, (uint32_t)f, 8, words, writer->valid, words * 8));
-    if (type_is_vector(field->type))
+    if (type_is_dense(field->type))
         return VECDB_OK;
     return container_section_put(&writer->container, SECTION_STATS, (uint32_t)f, SEGMENT_STATS_SIZE,
                                  writer->stats.size / SEGMENT_STATS_SIZE, writer->stats.data, writer->stats.size);
@@ -493,7 +493,7 @@ static vecdb_status write_fixed(struct writer *writer, size_t f)
 {
     const struct field *field = field_at(writer, f);
     struct field_written *written = &writer->fields[f];
-    bool vector = type_is_vector(field->type), empty = false;
+    bool vector = type_is_dense(field->type), empty = false;
 
     TRY(begin_field(writer, f));
     if (!vector)
@@ -861,10 +861,10 @@ static vecdb_status write_all(struct writer *writer)
         if (type_is_variable(schema->fields[f].type))
             TRY(write_text(writer, f));
     for (size_t f = 0; f < schema->field_count; f++)
-        if (!type_is_variable(schema->fields[f].type) && !type_is_vector(schema->fields[f].type))
+        if (!type_is_variable(schema->fields[f].type) && !type_is_dense(schema->fields[f].type))
             TRY(write_fixed(writer, f));
     for (size_t f = 0; f < schema->field_count; f++)
-        if (type_is_vector(schema->fields[f].type))
+        if (type_is_dense(schema->fields[f].type))
             TRY(write_fixed(writer, f));
     TRY(write_keys(writer));
     TRY(write_info(writer));

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "fuzz.h"
 #include "index/index.h"
+#include "schema/sparse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ enum { ROWS = 64, DIM = 8, HITS = 5 };
 struct setting {
     const struct index_ops *ops;
     vecdb_metric metric;
-    bool binary, nulls;
+    bool binary, sparse, nulls;
     struct vectors vectors;
     struct params build, search;
 };
@@ -28,6 +29,17 @@ struct setting {
 static uint8_t rows[ROWS * DIM * 4] __attribute__((aligned(64)));
 static const uint8_t *const blocks[1] = {rows};
 static uint64_t present = ~(uint64_t)0x1001001;
+static vecdb_sparse sparse_rows[ROWS * DIM];
+static uint32_t sparse_offsets[ROWS + 1];
+static const struct sparse_vector sparse_query = {sparse_rows + 4 * DIM, DIM};
+
+static vecdb_status read_sparse(void *context, size_t field, size_t block, size_t row_count, struct column_scratch *scratch,
+                                struct column *out)
+{
+    *out = (struct column){.type = VECDB_TYPE_SPARSE_FLOAT_VECTOR, .data = (const uint8_t *)sparse_rows, .offsets = sparse_offsets,
+                           .valid = context, .row_count = row_count};
+    return VECDB_OK;
+}
 
 static bool set_up(uint8_t choice, struct setting *out)
 {
@@ -39,11 +51,16 @@ static bool set_up(uint8_t choice, struct setting *out)
     out->binary = out->ops->types & 1u; /* VECDB_TYPE_BINARY_VECTOR is the first */
     if (out->binary && out->ops->types & (1u << (VECDB_TYPE_FLOAT_VECTOR - VECDB_TYPE_BINARY_VECTOR)))
         out->binary = false;
-    out->metric = out->binary ? VECDB_METRIC_HAMMING : VECDB_METRIC_L2;
+    out->sparse = out->ops->types == 1u << (VECDB_TYPE_SPARSE_FLOAT_VECTOR - VECDB_TYPE_BINARY_VECTOR);
+    out->metric = out->binary ? VECDB_METRIC_HAMMING : out->sparse ? VECDB_METRIC_IP : VECDB_METRIC_L2;
     out->vectors = (struct vectors){.type = out->binary ? VECDB_TYPE_BINARY_VECTOR : VECDB_TYPE_FLOAT_VECTOR,
                                     .dim = out->binary ? DIM * 32 : DIM, .width = DIM * 4, .stride = DIM * 4,
                                     .row_count = ROWS, .block_shift = 10, .blocks = blocks,
                                     .present = out->nulls ? &present : NULL};
+    if (out->sparse)
+        out->vectors = (struct vectors){.type = VECDB_TYPE_SPARSE_FLOAT_VECTOR, .row_count = ROWS, .block_shift = 10,
+                                        .present = out->vectors.present,
+                                        .columns = {read_sparse, out->nulls ? &present : NULL, 0}};
     params_default(out->ops->build_params, &out->build);
     params_default(out->ops->search_params, &out->search);
     for (size_t i = 0; out->ops->build_params && out->ops->build_params[i].name; i++)
@@ -60,6 +77,10 @@ static void fill_rows(void)
         float value = (float)rng_below(&rng, 100);
         memcpy(rows + 4 * i, &value, 4);
     }
+    for (size_t i = 0; i < ROWS * DIM; i++)
+        sparse_rows[i] = (vecdb_sparse){(uint32_t)(i % DIM * 10 + rng_below(&rng, 10)), 1 + (float)rng_below(&rng, 100)};
+    for (uint32_t i = 0; i <= ROWS; i++)
+        sparse_offsets[i] = i * DIM * (uint32_t)sizeof(vecdb_sparse);
 }
 
 /* The graphs' headers carry a hash of their own. */
@@ -82,6 +103,8 @@ static void use(struct index *index, const struct setting *setting)
                                   .allowed_count = setting->nulls ? (size_t)__builtin_popcountll(present) : ROWS,
                                   .params = &setting->search};
 
+    if (setting->sparse)
+        search.queries = &sparse_query, search.query_stride = sizeof sparse_query;
     (void)index->ops->check(index);
     if (index->ops->search(index, &search, hits, &count, &counters) == VECDB_OK) {
         FUZZ_CHECK(count <= HITS);

@@ -25,7 +25,6 @@ USERS = "users and privileges need a server", r"not supported by vecdb"
 EXPIRY = "rows do not know when they were written", r"collection.ttl.seconds = .*not supported by vecdb"
 GROUPS = "resource groups need a server", r"resource_group.*not supported by vecdb|ResourceGroupConfig.*not supported by vecdb"
 FUNCTIONS = "functions (BM25, MinHash, embedding services) are not there", r"function '.*: not supported by vecdb"
-SPARSE = "sparse vectors are not there", r"SPARSE_FLOAT_VECTOR: not supported by vecdb"
 TEXT_MATCH = "there are no text indexes", r"text_match needs a text index"
 IMPORT = "bulk import needs a server", r"bulk import|TEXTEMBEDDING\): not supported|No module named '(minio|pytz|tensorflow|examples)'"
 MODEL = "pymilvus.model is a package of its own", r"No module named '[\w.]*\.model'"
@@ -54,7 +53,6 @@ CANNOT = {
         r"vector index cannot be dropped on loaded collection",
     ),
     "datatypes/hello_bm25.py": FUNCTIONS,
-    "datatypes/hello_sparse.py": SPARSE,
     "full_text_search/bm25.py": FUNCTIONS,
     "full_text_search/language_identifier.py": FUNCTIONS,
     "full_text_search/multi_analyzer.py": FUNCTIONS,
@@ -65,10 +63,6 @@ CANNOT = {
     "hybrid_search/hello_hybrid_sparse_dense.py": MODEL,
     "milvus_model/hello_model.py": MODEL,
     "minhash_function_example.py": FUNCTIONS,
-    "nullable_vector.py": (
-        "all its other kinds of vector pass; sparse vectors are not there",
-        r"PASSED[\s\S]*Failed: sparse_float_vector, add_col_sparse_float_vector\s*$",
-    ),
     "orm/example.py": EXPIRY,
     "orm/hello_milvus_delete.py": ("the example's own mistake", r"AttributeError: .* object has no attribute 'extend'"),
     "orm/hello_text_embedding.py": FUNCTIONS,
@@ -84,18 +78,17 @@ CANNOT = {
     "rbac.py": USERS,
     "resource_group.py": GROUPS,
     "simple_rerank.py": ("rerankers that decay with a field are not there", r"a ranker in a plain search: not supported by vecdb"),
-    "sparse.py": SPARSE,
     "struct_example.py": ("struct fields are not there", r"structs?\b.*not supported by vecdb"),
     "text_embedding.py": FUNCTIONS,
     "text_match.py": TEXT_MATCH,
 }
 
-#: Examples that this package promises to run: never in CANNOT, but for what is said there of nullable_vector.
+#: Examples that this package promises to run: never in CANNOT.
 PROMISED = (
     "simple simple_auto_id customize_schema customize_schema_auto_id customize_schema_id index index_params hybrid_search "
     "iterator/iterator partition alias orm/hello_milvus search_group_by search_with_template_expression non_ascii_encode "
     "database compact flush simple_async simple_async2 simple_partial_update test_bitmap_index orm/collection timestamptz "
-    "timestamptz_insert timestamptz_meta timestamptz_search_query"
+    "timestamptz_insert timestamptz_meta timestamptz_search_query nullable_vector sparse datatypes/hello_sparse"
 ).split()
 
 

@@ -52,6 +52,7 @@ struct schema *sample_schema(unsigned flags)
         {.name = "brains", .type = VECDB_TYPE_BFLOAT16_VECTOR, .dim = 2},
         {.name = "bytes", .type = VECDB_TYPE_INT8_VECTOR, .dim = 7},
         {.name = "bits", .type = VECDB_TYPE_BINARY_VECTOR, .dim = 16},
+        {.name = "sparse", .type = VECDB_TYPE_SPARSE_FLOAT_VECTOR, .flags = VECDB_NULLABLE},
     };
     vecdb_field small[] = {
         {.name = "id", .type = flags & SAMPLE_TEXT_KEY ? VECDB_TYPE_VARCHAR : VECDB_TYPE_INT64,
@@ -60,6 +61,7 @@ struct schema *sample_schema(unsigned flags)
         {.name = "json", .type = VECDB_TYPE_JSON, .flags = VECDB_NULLABLE},
         {.name = "words", .type = VECDB_TYPE_ARRAY, .element_type = VECDB_TYPE_VARCHAR},
         {.name = "floats", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = 3, .flags = VECDB_NULLABLE},
+        {.name = "sparse", .type = VECDB_TYPE_SPARSE_FLOAT_VECTOR},
     };
     vecdb_field dense[] = {
         {.name = "id", .type = VECDB_TYPE_INT64, .flags = VECDB_PRIMARY_KEY},
@@ -133,6 +135,16 @@ static void put_words(struct rng *rng, unsigned flags, struct buf *out)
     buf_deinit(&ends);
 }
 
+static void put_sparse(struct rng *rng, struct buf *out)
+{
+    uint32_t count = (uint32_t)rng_below(rng, 5), index = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        vecdb_sparse value = {index += 1 + (uint32_t)rng_below(rng, 1000), (float)rng_unit(rng)};
+        need(buf_append(out, &value, sizeof value));
+    }
+}
+
 static void put_value(const struct field *field, struct rng *rng, unsigned flags, int64_t key, struct buf *out)
 {
     size_t count;
@@ -160,6 +172,9 @@ static void put_value(const struct field *field, struct rng *rng, unsigned flags
             uint32_t number = (uint32_t)rng_below(rng, 2);
             need(buf_append(out, &number, field->element_type == VECDB_TYPE_BOOL ? 1 : 4));
         }
+        return;
+    case VECDB_TYPE_SPARSE_FLOAT_VECTOR:
+        put_sparse(rng, out);
         return;
     case VECDB_TYPE_BOOL: {
         uint8_t flag = rng_below(rng, 2);

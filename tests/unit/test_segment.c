@@ -48,7 +48,7 @@ static void assert_same_row(struct segment *a, size_t a_row, struct segment *b, 
         assert_int_equal(x_size, y_size);
         if (x_size)
             assert_memory_equal(x_bytes, y_bytes, x_size);
-        if (type_is_vector(b->schema->fields[f].type)) {
+        if (type_is_dense(b->schema->fields[f].type)) {
             unsigned shift;
             const uint8_t *const *blocks = b->ops->vector_blocks(b, f, &shift);
             const uint8_t *vector = blocks[b_row >> shift] + (b_row & (((size_t)1 << shift) - 1)) * y_size;
@@ -83,7 +83,7 @@ static void assert_blocks_agree(struct segment *segment)
                     assert_memory_equal(bytes, one_bytes, size);
                 nulls += !column_is_valid(&column, row);
             }
-            if (!type_is_vector(column.type)) {
+            if (!type_is_dense(column.type)) {
                 assert_true(segment->ops->stats(segment, f, block, &stats));
                 assert_int_equal(stats.null_count, nulls);
             }

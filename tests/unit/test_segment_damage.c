@@ -101,7 +101,7 @@ static void use(struct segment *segment)
             vecdb_status status = segment_row(segment, f, row, &scratch, &column);
             assert_true(status == VECDB_OK || status == VECDB_ERR_CORRUPT);
         }
-        if (type_is_vector(segment->schema->fields[f].type)) {
+        if (type_is_dense(segment->schema->fields[f].type)) {
             size_t width = segment->schema->fields[f].width;
             unsigned shift;
             const uint8_t *const *blocks = segment->ops->vector_blocks(segment, f, &shift);
@@ -266,7 +266,7 @@ static const struct mutation {
     {SECTION_INFO, -1, 32, 4, 32, 0, "not a power of two in 64 .. 65536"},
     {SECTION_INFO, -1, 32, 4, 131072, 0, "not a power of two in 64 .. 65536"},
     {SECTION_INFO, -1, 32, 4, 128, 0, "elements in STATS, expected 1"},
-    {SECTION_INFO, -1, 36, 4, 4, 0, "INFO tells of 4 fields, SCHEMA of 5"},
+    {SECTION_INFO, -1, 36, 4, 4, 0, "INFO tells of 4 fields, SCHEMA of 6"},
     {SECTION_INFO, -1, 40, 4, 1, 0, "a section KEYS where there should be none"},
     {SECTION_INFO, -1, 40, 4, 2, 0, "the order of keys is 2"},
     {SECTION_INFO, -1, 44, 4, 1, 0, "INFO: reserved bytes"},
@@ -302,6 +302,8 @@ static const struct mutation {
     {SECTION_PAGES, 2, 16, 8, 1, 1, "checksum"},
     {SECTION_SIZES, 2, 0, 1, 1, 1, "its rows' sizes add up to"},
     {SECTION_PACKED, 2, 0, 1, 1, 1, "checksum"},
+    {SECTION_SIZES, 5, 0, 1, 8, 1, "its rows' sizes add up to"},
+    {SECTION_PACKED, 5, 0, 1, 1, 1, "checksum"},
     {SECTION_KEYS, 0, 0, 8, INT64_MAX, 0, "keys are out of order at 1"},
     {SECTION_KEYS, 0, 8, 8, 1, 1, "its key is not found"},
     {SECTION_KEY_ROWS, 0, 0, 4, 70, 0, "is in row 70 of 70"},

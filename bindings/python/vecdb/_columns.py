@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Opt
 from . import _library as c
 from ._errors import DimError, FieldTypeError, InvalidError, LimitError
 from ._schema import META, Field, Schema
+from ._sparse import PAIR_BYTES, decode_sparse, encode_sparse, is_scipy
 from ._types import LAYOUTS, DataType, as_array, is_array_like, is_bfloat16, numpy, vector_bytes
 
 
@@ -66,7 +67,7 @@ class Column:
                 strings = ctypes.cast(self.data, ctypes.POINTER(c.StringStruct))
                 return sum(int(strings[i].length) + 8 for i in range(ends[first], ends[last]))
             return size * LAYOUTS[self.element_type].size
-        return size
+        return size * PAIR_BYTES if self.type == DataType.SPARSE_FLOAT_VECTOR else size
 
     def lend(self, what: Any) -> int:
         """Keep an array.array, numpy array or bytes alive and return its address."""
@@ -99,6 +100,7 @@ class Vectors(NamedTuple):
     type: int
     keep: Any
     single: bool  # one vector was given, not a list of vectors
+    offsets: int = 0  # sparse ones: address of where each begins
 
 
 def _dim_error(field: Field, got: Any, row: Optional[int] = None) -> DimError:
@@ -118,6 +120,8 @@ def _is_number(value: Any) -> bool:
 def encode_vectors(field: Field, values: Any, *, query: bool = False) -> Vectors:
     """Vectors for a field from anything array-like, from lists of numbers, or from bytes."""
     np = numpy()
+    if field.type == DataType.SPARSE_FLOAT_VECTOR:
+        return _encode_sparse_queries(field, values)
     if isinstance(values, (bytes, bytearray)):
         return _encode_bytes(field, [values], True)
     if isinstance(values, (str, MappingABC)) or values is None:
@@ -133,6 +137,28 @@ def encode_vectors(field: Field, values: Any, *, query: bool = False) -> Vectors
     if rows and _is_number(rows[0]):
         return _encode_rows(field, [rows], True, query)
     return _encode_rows(field, rows, False, query)
+
+
+def _encode_sparse_queries(field: Field, values: Any) -> Vectors:
+    sparse = encode_sparse(field.name, values)
+    if sparse.valid is not None:
+        raise FieldTypeError(f"field {field.name!r}: query {sparse.valid.index(0)} is None")
+    # an address is needed, also of nothing
+    pairs = sparse.pairs if len(sparse.pairs) else array.array("I", [0, 0])
+    keep = (pairs, sparse.offsets)
+    return Vectors(address_of(pairs), sparse.rows, 0, field.type, keep, sparse.single, address_of(sparse.offsets))
+
+
+def _encode_sparse_column(field: Field, values: Any) -> Column:
+    sparse = encode_sparse(field.name, values)
+    if sparse.single:
+        raise FieldTypeError(f"field {field.name!r}: expected a list of sparse vectors, got one")
+    column = Column(field, sparse.rows)
+    column.data = column.lend(sparse.pairs)
+    column.offsets = column.lend(sparse.offsets)
+    if sparse.valid is not None:
+        column.valid = column.lend(sparse.valid)
+    return column
 
 
 def _encode_bytes(field: Field, rows: Sequence[Any], single: bool) -> Vectors:
@@ -625,8 +651,12 @@ def _listed(field: Field, values: Any) -> List[Any]:
 
 def encode_column(field: Field, values: Any) -> Column:
     """One field's values for a batch of rows."""
+    if field.type == DataType.SPARSE_FLOAT_VECTOR and is_scipy(values):  # which may be a mapping
+        return _encode_sparse_column(field, values)
     if isinstance(values, (str, bytes, bytearray, MappingABC)) or values is None:
         raise FieldTypeError(f"field {field.name!r}: expected a column of values, got {type(values).__name__}")
+    if field.type == DataType.SPARSE_FLOAT_VECTOR:
+        return _encode_sparse_column(field, values.to_pylist() if hasattr(values, "to_pylist") else values)
     if field.type.is_vector:
         return _encode_vector_column(field, _from_arrow(field, values))
     np = numpy()
@@ -1011,7 +1041,9 @@ def decode_column(column: c.ColumnStruct, count: int, *, arrays: bool) -> Any:
         valid = None
     np = numpy()
     values: Any
-    if kind >= 100:
+    if kind == DataType.SPARSE_FLOAT_VECTOR:
+        values = decode_sparse(column.data or 0, _u64(column.offsets, count + 1) if count else [0])
+    elif kind >= 100:
         values = decode_vectors(column, count)
         if arrays and valid is None:
             return values

@@ -221,6 +221,7 @@ class SearchRequest(Structure):
         ("exact", c_bool),
         ("query_filters", POINTER(c_char_p)),
         ("cancel", POINTER(c_int32)),
+        ("query_offsets", c_void_p),
     ]
 
 

@@ -20,6 +20,7 @@ class Field:
     vecdb.Field("id", "INT64", primary_key=True)
     vecdb.Field("title", "VARCHAR", max_length=200, nullable=True)
     vecdb.Field("embedding", "FLOAT_VECTOR", dim=384)
+    vecdb.Field("terms", "SPARSE_FLOAT_VECTOR")
     """
 
     __slots__ = (

@@ -171,6 +171,7 @@ class Request:
         struct.dim = target.dim
         struct.query_count = vectors.rows
         struct.query_stride = vectors.stride
+        struct.query_offsets = vectors.offsets or None
         struct.limit = self.limit
         struct.offset = whole("offset", offset)
         struct.metric = int(metric(metric_type))

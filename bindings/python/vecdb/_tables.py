@@ -58,7 +58,7 @@ def _spread_meta(data: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def to_arrow(schema: Schema, columns: Dict[str, Any]) -> Any:
-    """Columns of a query as a pyarrow Table: vectors as fixed-size lists, JSON as text."""
+    """Columns of a query as a pyarrow Table: vectors as fixed-size lists, sparse ones as maps, JSON as text."""
     import pyarrow as pa
 
     from ._columns import to_json
@@ -76,6 +76,9 @@ def to_arrow(schema: Schema, columns: Dict[str, Any]) -> Any:
             arrays[name] = pa.array([None if value is None else to_json(value) for value in values], pa.string())
         elif kind == DataType.VARCHAR:
             arrays[name] = pa.array(values, pa.string())
+        elif kind == DataType.SPARSE_FLOAT_VECTOR:
+            pairs = [None if value is None else list(value.items()) for value in values]
+            arrays[name] = pa.array(pairs, pa.map_(pa.uint32(), pa.float32()))
         elif kind.is_vector:
             arrays[name] = pa.array([None if value is None else list(value) for value in values])
         else:

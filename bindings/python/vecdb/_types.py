@@ -28,6 +28,7 @@ class DataType(enum.IntEnum):
     FLOAT_VECTOR = 101
     FLOAT16_VECTOR = 102
     BFLOAT16_VECTOR = 103
+    SPARSE_FLOAT_VECTOR = 104
     INT8_VECTOR = 105
 
     @property

@@ -609,7 +609,7 @@ class Base:
             columns = times.columns(columns)
         with writing(partition, name):
             write = collection.insert if primary.auto_id and primary.name not in columns else collection.upsert
-            keys = write(dict(columns), partition=self._partition(collection, partition))
+            keys = write(sparse_numbers(collection.schema, dict(columns)), partition=self._partition(collection, partition))
         return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
     def upsert_rows(
@@ -950,7 +950,7 @@ class Base:
             )
         schema = collection.schema
         makers = vector_makers(schema)
-        bare = {field.name for field in schema.vector_fields() if field.type != vecdb.DataType.FLOAT_VECTOR}
+        bare = {field.name for field in schema.vector_fields() if makers.get(field.name, _plain) is not _plain}
         times = self.times(collection.name)
         found = []
         for hits in result:
@@ -1068,7 +1068,7 @@ class Base:
                 )
         vector = target is not None and target.type.is_vector
         if vector and not metric_type:
-            metric_type = "HAMMING" if target is not None and target.type == vecdb.DataType.BINARY_VECTOR else "COSINE"
+            metric_type = _METRICS.get(target.type, "COSINE") if target is not None else ""
         with translated():
             collection.create_index(
                 field,
@@ -1298,7 +1298,7 @@ def as_rows(data: Any) -> List[Dict[str, Any]]:
 
 def checked_rows(schema: vecdb.Schema, data: Any, upsert: bool = False) -> Rows:
     """Rows as a client may send them: every field there or optional, no field too many. As columns where all is plain."""
-    rows = as_rows(data)
+    rows: List[Dict[str, Any]] = sparse_numbers(schema, as_rows(data))
     primary = schema.primary
     assert primary is not None
     required = [
@@ -1356,12 +1356,15 @@ def check_properties(properties: Mapping[str, Any]) -> None:
 
 def native_field(field: FieldSchema, zone: Any = None) -> vecdb.Field:
     """A field for vecdb. Types it does not have are refused by name."""
-    if field.dtype in (DataType.SPARSE_FLOAT_VECTOR, DataType.GEOMETRY, DataType.TEXT, DataType.STRUCT, DataType.STRING):
+    if field.dtype in (DataType.GEOMETRY, DataType.TEXT, DataType.STRUCT, DataType.STRING):
         raise unsupported(f"field {field.name!r}: type {field.dtype.name}")
     if field.element_type == DataType.STRUCT:
         raise unsupported(f"field {field.name!r}: an array of structs")
     params = field.params
-    if field.dtype in VECTOR_TYPES and not params.get("dim"):
+    if field.dtype == DataType.SPARSE_FLOAT_VECTOR:
+        if params.get("dim"):
+            raise ParamError(message=f"dim should not be specified for sparse vector field {field.name}(104): invalid parameter")
+    elif field.dtype in VECTOR_TYPES and not params.get("dim"):
         raise ParamError(message=f"dim is not set for vector field {field.name!r}")
     if field.dtype == DataType.VARCHAR and params.get("max_length") is None:
         raise ParamError(message=f"max_length is not set for VARCHAR field {field.name!r}")
@@ -1389,6 +1392,9 @@ def native_field(field: FieldSchema, zone: Any = None) -> vecdb.Field:
             description=field.description,
         )
 
+
+#: Metrics that are meant where none is given; COSINE for the other vectors.
+_METRICS = {vecdb.DataType.BINARY_VECTOR: "HAMMING", vecdb.DataType.SPARSE_FLOAT_VECTOR: "IP"}
 
 #: Names that Milvus has beside the library's own.
 _INDEX_NAMES = {"INVERTED_INDEX": "INVERTED", "MARISA-TRIE": "TRIE", "SORT": "STL_SORT", "HYBRID": "AUTOINDEX"}
@@ -1460,6 +1466,8 @@ def vector_makers(schema: vecdb.Schema) -> Dict[str, Any]:
     """For each vector field, how its values look in Milvus: lists of floats, or bytes in a list."""
     makers: Dict[str, Any] = {}
     for field in schema.vector_fields():
+        if field.type == vecdb.DataType.SPARSE_FLOAT_VECTOR:
+            continue  # dicts, as they are
         if field.type == vecdb.DataType.FLOAT_VECTOR:
             makers[field.name] = _plain
         elif field.type == vecdb.DataType.BFLOAT16_VECTOR:
@@ -1493,21 +1501,61 @@ def _bfloat16_bytes(value: Any) -> List[bytes]:
     return [array.array("H", [bit >> 16 for bit in bits]).tobytes()]
 
 
+def text_search() -> MilvusException:
+    return unsupported("searching with text (it needs a BM25 or embedding function)")
+
+
+def sparse_queries(data: Any) -> Any:
+    """Sparse vectors of a search: a list of dicts or of lists of pairs, or a matrix."""
+    if hasattr(data, "tocsr"):
+        return data
+    if not isinstance(data, (list, tuple)) or not data:
+        raise ParamError(message=f"`data` value {data!r} is illegal")
+    if isinstance(data[0], str):
+        raise text_search()
+    return [_numbers(one) for one in data]
+
+
+def _numbers(value: Any) -> Any:
+    """A sparse vector whose indexes or values may be text, which pymilvus takes for numbers."""
+    if not value or not isinstance(value, (dict, list, tuple)):
+        return value
+    first = next(iter(value.items())) if isinstance(value, dict) else value[0]
+    if not isinstance(first, (list, tuple)) or not any(isinstance(part, str) for part in first):
+        return value
+    try:
+        return [(int(index), float(number)) for index, number in (value.items() if isinstance(value, dict) else value)]
+    except (TypeError, ValueError):
+        raise ParamError(message="input must be a sparse matrix in supported format") from None
+
+
+def sparse_numbers(schema: vecdb.Schema, data: Any) -> Any:
+    """Rows, or columns, with text in sparse vectors made numbers."""
+    names = [field.name for field in schema.fields if field.type == vecdb.DataType.SPARSE_FLOAT_VECTOR]
+    if not names:
+        return data
+    if isinstance(data, dict):
+        return {
+            name: list(map(_numbers, values)) if name in names and isinstance(values, list) else values for name, values in data.items()
+        }
+    return [{name: _numbers(value) if name in names else value for name, value in row.items()} for row in data]
+
+
 def query_vectors(data: Any, field: vecdb.Field) -> Any:
     """The vectors of a search: always a list of them, also when one was given."""
     if data is None:
         raise ParamError(message="`data` value None is illegal")
     if isinstance(data, (str, dict)):
         raise ParamError(message=f"`data` value {data!r} is illegal")
+    if field.type == vecdb.DataType.SPARSE_FLOAT_VECTOR:
+        return sparse_queries(data)
     if isinstance(data, (bytes, bytearray)):
         return [data]
     if isinstance(data, (list, tuple)):
         if not data:
             raise ParamError(message=f"`data` value {data} is illegal")
         if isinstance(data[0], str):
-            raise unsupported("searching with text (it needs a BM25 or embedding function)")
-        if isinstance(data[0], dict):
-            raise unsupported("sparse vectors")
+            raise text_search()
         if isinstance(data[0], list) and len(data[0]) == 1 and isinstance(data[0][0], bytes):
             return [row[0] for row in data]
         if field.type == vecdb.DataType.FLOAT_VECTOR or not hasattr(data[0], "dtype"):

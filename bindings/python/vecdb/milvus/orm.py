@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
+from .._columns import row_count_of
 from . import engine
 from .client import compact, flush, order_text
 from ._connections import connections
@@ -485,7 +486,7 @@ class CompactionState:
 
 
 def _rows_in(columns: Mapping[str, Any]) -> int:
-    return max((len(values) for values in columns.values() if hasattr(values, "__len__")), default=0)
+    return max((row_count_of(values) for values in columns.values() if hasattr(values, "__len__")), default=0)
 
 
 def _same_schema(existing: CollectionSchema, given: CollectionSchema) -> bool:

@@ -156,7 +156,7 @@ class StructFieldSchema:
 
 
 class Function:
-    """A function of a schema: kept and described; BM25 and the like need sparse vectors, which vecdb lacks."""
+    """A function of a schema: collections with one (BM25, embeddings) are refused, for nothing here computes vectors."""
 
     def __init__(
         self,
