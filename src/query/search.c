@@ -214,7 +214,7 @@ static vecdb_status choose_rows(const struct snapshot *snapshot, size_t view_at,
     if (expires) {
         TRY(chosen_own(out, view->row_count));
         TRY(subtract_expired(snapshot, view, out->rows));
-        out->count = bitmap_count(out->rows, view->row_count);
+        out->count = simd_compare()->bits_count(out->rows, bitmap_words(view->row_count));
     }
     return VECDB_OK;
 }
@@ -271,7 +271,7 @@ static vecdb_status narrow(const struct snapshot *snapshot, size_t view_at, cons
             chosen->rows[w] &= kept[w];
         mem_free(kept);
     }
-    chosen->count = bitmap_count(chosen->rows, vectors->row_count);
+    chosen->count = simd_compare()->bits_count(chosen->rows, words);
     return VECDB_OK;
 }
 
@@ -436,11 +436,15 @@ struct view_search {
 };
 
 /* Allowed rows before `covered`, which need not be all that the bitmap is about. */
-static size_t covered_count(const uint64_t *allowed, size_t covered)
+static size_t covered_count(const struct view_search *task, size_t covered)
 {
+    const uint64_t *allowed = task->allowed;
+
     if (!allowed)
         return covered;
-    return bitmap_count(allowed, covered / 64 * 64) +
+    if (covered == task->vectors.row_count)
+        return task->allowed_count;
+    return simd_compare()->bits_count(allowed, covered / 64) +
            (covered % 64 ? (size_t)__builtin_popcountll(allowed[covered / 64] & bitmap_tail(covered)) : 0);
 }
 
@@ -454,7 +458,7 @@ static vecdb_status search_exact_index(const struct view_search *task, const str
     snprintf(owner, sizeof owner, "index %s", ref->index->ops->name);
     TRY(params_parse(owner, ref->index->ops->search_params, index_known_search_params(), task->search->params, &params));
     by_index.params = &params;
-    by_index.allowed_count = covered_count(task->allowed, covered);
+    by_index.allowed_count = covered_count(task, covered);
     if (by_index.allowed_count == 0)
         return VECDB_OK;
     return ref->index->ops->search(ref->index, &by_index, hits, counts, &counters->index);
@@ -633,7 +637,7 @@ static vecdb_status index_view(struct view_search *task, const struct index_ref 
         raise_effort(&params, task->asked.k);
     by_index.params = &params;
     counters->indexed_segments++;
-    by_index.allowed_count = covered_count(task->allowed, covered);
+    by_index.allowed_count = covered_count(task, covered);
     behind.allowed_count = task->allowed_count - by_index.allowed_count;
     by_index.k = by_index.k < by_index.allowed_count ? by_index.k : by_index.allowed_count;
     behind.k = behind.k < behind.allowed_count ? behind.k : behind.allowed_count;
