@@ -1,6 +1,6 @@
 /* The store's speeds, each beside its bar and, where there is a like, a rival in the same run.
  *
- *   store [dir=/tmp] [rows=1000000] [dim=128] [batch=10000] [kind=HNSW] [params=M=16,efConstruction=100] [seconds=2]
+ *   store [dir=/tmp] [rows=1000000] [dim=128] [batch=10000] [kind=HNSW] [params=M=16,efConstruction=100] [seconds=2] [fresh=0]
  *         [only=insert,single,open,get,idle,mixed] [keep=DIR]
  *
  *   insert  batches of rows with two scalar columns, in each durability mode, beside the same bytes written to a file
@@ -37,6 +37,7 @@
 static const char *dir = "/tmp", *kind = "HNSW", *params = "M=16,efConstruction=100", *only = "", *keep;
 static size_t row_count = 1000000, dim = 128, batch_rows = 10000;
 static double seconds = 2;
+static uint32_t fresh_rows; /* of the open options */
 static size_t missed;
 
 static void need(vecdb_status status, const char *what)
@@ -162,6 +163,7 @@ static void open_db(const char *path, uint32_t threads, vecdb_db **db, vecdb_col
     schema.fields = fields;
     schema.field_count = 4;
     options.threads = threads;
+    options.fresh_rows = fresh_rows;
     need(vecdb_open(path, &options, db), "open");
     status = vecdb_collection_open(*db, "rows", collection);
     if (status == VECDB_ERR_NO_SUCH)
@@ -678,6 +680,7 @@ static void take_argument(const char *argument)
     TAKE("kind", kind, equals + 1)
     TAKE("params", params, equals + 1)
     TAKE("seconds", seconds, atof(equals + 1))
+    TAKE("fresh", fresh_rows, (uint32_t)strtoull(equals + 1, NULL, 0))
     TAKE("only", only, equals + 1)
     TAKE("keep", keep, equals + 1)
     fprintf(stderr, "store: unknown argument %s\n", argument);

@@ -4,6 +4,7 @@
 
 #include "vecdb.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /* Exit codes. */
@@ -58,6 +59,7 @@ struct matrix {
     size_t rows;
     uint32_t dim;      /* 1 for scalars */
     void *data;        /* packed; for free() */
+    uint64_t offsets[2]; /* a SPARSE_FLOAT_VECTOR: `data` is as many vecdb_sparse */
 };
 /** Returns EXIT_DONE, or complains. */
 int matrix_read(const char *path, struct matrix *out);
@@ -68,6 +70,8 @@ bool parse_type(const char *text, vecdb_field *field);
 /** The field that searches look at: --field, or the only vector one; NULL: complained. */
 const vecdb_field *vector_field(const vecdb_schema *schema);
 const vecdb_field *find_field(const vecdb_schema *schema, const char *name);
+/** A sparse vector from a JSON object, {"7": 0.5}; `out` has room for all its members. False: it is no such object. */
+bool sparse_from_json(const json_t *object, vecdb_sparse *out);
 /** A row's value as JSON text. */
 void print_value(FILE *out, const vecdb_column *column, size_t row);
 /** All rows first .. first + count - 1 of a result: a table, or JSON objects in an array. */

@@ -205,6 +205,28 @@ static int gather_vector(const struct gather *gather, const vecdb_field *field, 
     return EXIT_DONE;
 }
 
+static int gather_sparse(const struct gather *gather, const vecdb_field *field, struct storage *storage, vecdb_column *column)
+{
+    size_t total = 0;
+
+    storage->offsets = calloc(gather->count + 1, sizeof *storage->offsets);
+    for (size_t row = 0; storage->offsets && row < gather->count; row++) {
+        total += storage->valid[row] ? json_object_size(json_object_get(gather->rows[row], field->name)) : 0;
+        storage->offsets[row + 1] = total;
+    }
+    storage->data = calloc(total + 1, sizeof(vecdb_sparse));
+    if (!storage->offsets || !storage->data)
+        return complain("out of memory");
+    for (size_t row = 0; row < gather->count; row++)
+        if (storage->valid[row] && !sparse_from_json(json_object_get(gather->rows[row], field->name),
+                                                     (vecdb_sparse *)storage->data + storage->offsets[row]))
+            return wrong_value(gather, field, row, "an object of numbers by index, {\"7\": 0.5},");
+    column->type = VECDB_TYPE_SPARSE_FLOAT_VECTOR;
+    column->data = storage->data;
+    column->offsets = storage->offsets;
+    return EXIT_DONE;
+}
+
 static int gather_array(const struct gather *gather, const vecdb_field *field, struct storage *storage, vecdb_column *column)
 {
     vecdb_type wide = wide_type(field->element_type);
@@ -283,6 +305,8 @@ static int gather_field(const struct gather *gather, const vecdb_field *field, s
     if (*missing)
         return EXIT_DONE;
     *column = (vecdb_column){.field = field->name, .valid = storage->valid};
+    if (field->type == VECDB_TYPE_SPARSE_FLOAT_VECTOR)
+        return gather_sparse(gather, field, storage, column);
     if (field->type >= VECDB_TYPE_BINARY_VECTOR)
         return gather_vector(gather, field, storage, column);
     if (field->type == VECDB_TYPE_ARRAY)

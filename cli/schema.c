@@ -18,7 +18,7 @@ static const struct {
     {"ARRAY", VECDB_TYPE_ARRAY},     {"JSON", VECDB_TYPE_JSON},
     {"BINARY_VECTOR", VECDB_TYPE_BINARY_VECTOR},     {"FLOAT_VECTOR", VECDB_TYPE_FLOAT_VECTOR},
     {"FLOAT16_VECTOR", VECDB_TYPE_FLOAT16_VECTOR},   {"BFLOAT16_VECTOR", VECDB_TYPE_BFLOAT16_VECTOR},
-    {"INT8_VECTOR", VECDB_TYPE_INT8_VECTOR},
+    {"INT8_VECTOR", VECDB_TYPE_INT8_VECTOR},         {"SPARSE_FLOAT_VECTOR", VECDB_TYPE_SPARSE_FLOAT_VECTOR},
 };
 static const size_t type_count = sizeof type_names / sizeof type_names[0];
 
@@ -48,7 +48,8 @@ bool parse_type(const char *text, vecdb_field *field)
     field->type = type_of(text, length);
     if (field->type == VECDB_TYPE_NONE) {
         complain("'%s' is no type; there are BOOL, INT8 .. INT64, FLOAT, DOUBLE, VARCHAR(n), JSON, ARRAY<type>(n), "
-                 "FLOAT_VECTOR(dim), FLOAT16_VECTOR(dim), BFLOAT16_VECTOR(dim), INT8_VECTOR(dim), BINARY_VECTOR(bits)",
+                 "FLOAT_VECTOR(dim), FLOAT16_VECTOR(dim), BFLOAT16_VECTOR(dim), INT8_VECTOR(dim), BINARY_VECTOR(bits), "
+                 "SPARSE_FLOAT_VECTOR",
                  text);
         return false;
     }
@@ -264,6 +265,35 @@ static void print_scalar(FILE *out, vecdb_type type, const void *at)
     }
 }
 
+bool sparse_from_json(const json_t *object, vecdb_sparse *out)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(object))
+        return false;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+        char *end;
+        unsigned long long index = strtoull(key, &end, 10);
+        if (*key < '0' || *key > '9' || *end || index > UINT32_MAX || !json_is_number(value))
+            return false;
+        *out++ = (vecdb_sparse){(uint32_t)index, (float)json_number_value(value)};
+    }
+    return true;
+}
+
+static void print_sparse(FILE *out, const vecdb_column *column, size_t row)
+{
+    const vecdb_sparse *values = column->data;
+
+    fputc('{', out);
+    for (uint64_t i = column->offsets[row]; i < column->offsets[row + 1]; i++) {
+        fprintf(out, "%s\"%u\": ", i > column->offsets[row] ? ", " : "", values[i].index);
+        print_number(out, (double)values[i].value, 9);
+    }
+    fputc('}', out);
+}
+
 static void print_vector(FILE *out, const vecdb_column *column, size_t row)
 {
     size_t count = column->type == VECDB_TYPE_BINARY_VECTOR ? column->dim / 8 : column->dim;
@@ -299,6 +329,9 @@ void print_value(FILE *out, const vecdb_column *column, size_t row)
     case VECDB_TYPE_JSON:
         fwrite((const char *)column->data + column->offsets[row], 1,
                (size_t)(column->offsets[row + 1] - column->offsets[row]), out);
+        return;
+    case VECDB_TYPE_SPARSE_FLOAT_VECTOR:
+        print_sparse(out, column, row);
         return;
     case VECDB_TYPE_ARRAY:
         fputc('[', out);

@@ -40,6 +40,18 @@ static vecdb_metric metric_of(const char *text)
     return VECDB_METRIC_DEFAULT;
 }
 
+static int sparse_from_text(const char *text, struct matrix *out)
+{
+    json_t *object = json_loads(text, 0, NULL);
+    size_t count = json_object_size(object);
+    vecdb_sparse *values = calloc(count + 1, sizeof *values);
+    bool taken = values && sparse_from_json(object, values);
+
+    json_decref(object);
+    *out = (struct matrix){VECDB_TYPE_SPARSE_FLOAT_VECTOR, 1, 0, values, {0, count}};
+    return taken ? EXIT_DONE : usage_error("--vector: a JSON object of numbers by index is wanted, {\"7\": 0.5}");
+}
+
 static int query_from_text(const char *text, const vecdb_field *field, struct matrix *out)
 {
     json_t *array = json_loads(text, 0, NULL);
@@ -58,7 +70,7 @@ static int query_from_text(const char *text, const vecdb_field *field, struct ma
             floats[i] = (float)json_number_value(json_array_get(array, i));
     }
     *out = (struct matrix){bits ? VECDB_TYPE_BINARY_VECTOR : VECDB_TYPE_FLOAT_VECTOR, 1,
-                           (uint32_t)json_array_size(array) * (bits ? 8 : 1), floats};
+                           (uint32_t)json_array_size(array) * (bits ? 8 : 1), floats, {0}};
     json_decref(array);
     return floats ? EXIT_DONE : complain("out of memory");
 }
@@ -70,6 +82,8 @@ static int read_queries(const vecdb_field *field, struct matrix *out)
 
     if (!option_number("--first", 1, 1e9, 1e9, &first))
         return EXIT_USAGE;
+    if (option("--vector") && field->type == VECDB_TYPE_SPARSE_FLOAT_VECTOR)
+        return sparse_from_text(option("--vector"), out);
     if (option("--vector"))
         return query_from_text(option("--vector"), field, out);
     if (!option("--queries"))
@@ -131,6 +145,7 @@ int run_search(void)
         request.queries = queries.data;
         request.query_type = queries.type;
         request.dim = queries.dim;
+        request.query_offsets = queries.type == VECDB_TYPE_SPARSE_FLOAT_VECTOR ? queries.offsets : NULL;
         request.query_count = queries.rows;
         request.limit = (size_t)limit;
         request.offset = (size_t)offset;
@@ -339,7 +354,7 @@ static int own_queries(vecdb_collection *collection, const vecdb_field *field, s
     request.limit = count;
     if ((status = vecdb_query(collection, &request, &result)) < 0)
         return failure(status);
-    *out = (struct matrix){field->type, vecdb_result_rows(result, 0, NULL), field->dim, NULL};
+    *out = (struct matrix){field->type, vecdb_result_rows(result, 0, NULL), field->dim, NULL, {0}};
     bytes = field->type == VECDB_TYPE_FLOAT_VECTOR    ? (size_t)field->dim * 4
             : field->type == VECDB_TYPE_INT8_VECTOR   ? field->dim
             : field->type == VECDB_TYPE_BINARY_VECTOR ? field->dim / 8
@@ -397,6 +412,8 @@ int run_bench(void)
         return code;
     if (vecdb_collection_schema(session.collection, &schema) < 0 || !(field = vector_field(schema)))
         return session_close(&session, EXIT_FAILED);
+    if (field->type == VECDB_TYPE_SPARSE_FLOAT_VECTOR)
+        return session_close(&session, complain("%s is a sparse vector: bench takes dense ones", field->name));
     code = option("--queries") ? matrix_read(option("--queries"), &queries) : own_queries(session.collection, field, (size_t)first, &queries);
     if (code != EXIT_DONE)
         return session_close(&session, code);

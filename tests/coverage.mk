@@ -17,5 +17,5 @@ coverage-run: $(COVERAGE_BINS) $(BUILD)/crash/crash \
 	@scripts/run_tests $(COVERAGE_BINS)
 	@BUILD=$(BUILD) tests/fuzz/run
 	@$(BUILD)/crash/crash --check $(BUILD)/crash/work
-	@$(BUILD)/crash/crash --scenarios --stride=4 $(BUILD)/crash/work
+	@$(BUILD)/crash/crash --only=scenarios --stride=4 $(BUILD)/crash/work
 	@scripts/coverage $(BUILD)

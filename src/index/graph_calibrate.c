@@ -1,13 +1,18 @@
 /* How much effort which recall takes: rows held out of the graph are its queries, so that none finds itself. Their true
- * neighbours are the nearest by the vectors among the nearest by codes. */
+ * neighbours are the nearest by the vectors among the nearest by codes.
+ *
+ * One walk per query tells of all efforts: with a smaller pool, or a smaller gamma, it would have gone the same way and
+ * ended sooner. */
 #include "index/graph_build.h"
 
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "index/graph_exact.h"
+#include "index/graph_task.h"
 #include "simd/graph.h"
 #include "simd/kernels.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define K 10
@@ -17,9 +22,19 @@
 #define TILE 48
 #define REFINE_K 2
 
-static const float ef_ladder[GRAPH_CALIBRATION_STEPS] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 512};
-static const float gamma_ladder[GRAPH_CALIBRATION_STEPS] = {-0.2f, -0.1f, -0.05f, -0.02f, 0.01f, 0.035f,
-                                                            0.06f, 0.1f,  0.15f,  0.22f,  0.32f, 0.5f};
+#define TRACE_TASK 8 /* queries */
+#define TRACE_POOL 512
+#define EF_STEPS 23
+#define GAMMA_STEPS 40
+#define STEPS (EF_STEPS + GAMMA_STEPS)
+
+/* What is measured; the steps kept are chosen among these. */
+static const float ladder[STEPS] = {
+    10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 56, 68, 80, 96, 112, 136, 160, 192, 224, 272, 320, 400, TRACE_POOL,
+    -0.2f, -0.15f, -0.1f, -0.07f, -0.05f, -0.035f, -0.02f, -0.01f, 0.01f, 0.02f, 0.03f, 0.04f, 0.05f, 0.06f, 0.07f, 0.08f,
+    0.09f, 0.1f, 0.11f, 0.12f, 0.13f, 0.14f, 0.15f, 0.16f, 0.17f, 0.18f, 0.2f, 0.22f, 0.24f, 0.26f, 0.28f, 0.3f,
+    0.32f, 0.34f, 0.37f, 0.4f, 0.43f, 0.46f, 0.5f, 0.55f};
+static const float wishes[] = {0.8f, 0.9f, 0.95f, 0.97f, 0.98f, 0.985f, 0.99f, 0.993f, 0.996f, 0.999f};
 
 struct truth {
     const struct graph_state *state;
@@ -123,68 +138,194 @@ static vecdb_status find_truth(struct graph *graph, struct truth *truth, size_t 
     return VECDB_OK;
 }
 
-struct trial {
+/* ---- walks ---- */
+
+struct trace {
     struct graph *graph;
-    const uint8_t *queries;
+    const struct graph_state *state;
+    const uint32_t *rows; /* the queries */
     const float *kth;
     size_t count;
-    struct pool *pool;
-    struct hit *hits;
-    size_t *hit_counts;
+    uint32_t (*found)[STEPS]; /* per task: true neighbours, of all its queries, at each step */
 };
 
-static vecdb_status measure(struct trial *trial, const struct graph_effort *effort, float *recall)
-{
-    struct index_search search = {.queries = trial->queries, .query_count = trial->count,
-                                  .query_stride = trial->graph->base.vectors.width, .k = K, .pool = trial->pool};
-    struct index_counters counters = {0};
-    size_t found = 0;
+/* One query's walk, and the answer of the moment: counted anew only when the pool's best are others. */
+struct moment {
+    struct graph_scratch *scratch;
+    const struct graph_query *query;
+    struct graph_exact exact;
+    float limit;                     /* distance of the K-th neighbour */
+    uint64_t best[REFINE_K * K];
+    size_t best_count, want, found;
+};
 
-    TRY(graph_search(&trial->graph->base, &search, effort, trial->hits, trial->hit_counts, &counters));
-    for (size_t q = 0; q < trial->count; q++)
-        for (size_t i = 0; i < trial->hit_counts[q]; i++)
-            found += trial->hits[q * K + i].distance <= trial->kth[q] + 1e-6f * (trial->kth[q] > 0 ? trial->kth[q] : -trial->kth[q]);
-    *recall = (float)found / (float)(trial->count * K);
+static size_t true_neighbours(const struct trace *trace, struct moment *moment)
+{
+    const struct graph_pool *pool = &moment->scratch->pool;
+    size_t n = pool->count < moment->want ? pool->count : moment->want, rows_count = 0, found = 0;
+    const uint32_t *next = trace->state->dup_next;
+    uint32_t rows[REFINE_K * K] = {0};
+    float distances[REFINE_K * K];
+    bool same = n == moment->best_count;
+
+    for (size_t i = 0; i < n; i++) {
+        same &= moment->best[i] == (pool->keys[i] | 1);
+        moment->best[i] = pool->keys[i] | 1;
+    }
+    moment->best_count = n;
+    if (same)
+        return moment->found;
+    for (size_t i = 0; i < n && rows_count < moment->want; i++)
+        for (uint32_t row = graph_key_node(pool->keys[i]); row != GRAPH_NONE && rows_count < moment->want;
+             row = next ? next[row] : GRAPH_NONE)
+            rows[rows_count++] = row;
+    graph_exact_distances(&moment->exact, rows, rows_count, distances);
+    for (size_t i = 0; i < rows_count; i++)
+        found += distances[i] <= moment->limit;
+    return moment->found = found < K ? found : K;
+}
+
+/* Whether a search with this step's effort would end here. */
+static bool would_end(const struct graph_pool *pool, const struct moment *moment, size_t step)
+{
+    struct graph_stop stop = {TRACE_POOL, K, moment->want, ladder[step]};
+    uint64_t limit;
+
+    if (pool->cursor >= pool->count)
+        return true;
+    if (step < EF_STEPS)
+        return pool->cursor >= (size_t)ladder[step] && pool->cursor >= moment->want;
+    return pool->count >= stop.keep && graph_walk_ends(pool, moment->query, stop, pool->keys[pool->cursor], &limit);
+}
+
+static void follow(const struct trace *trace, struct moment *moment, uint32_t *found)
+{
+    const struct graph_layer *base = &trace->state->layers[0];
+    struct graph_pool *pool = &moment->scratch->pool;
+    struct index_counters counters = {0};
+    uint32_t seeds[GRAPH_ENTRY];
+    size_t seed_count = graph_descend(trace->state, moment->scratch, moment->query, 0, seeds, &counters);
+    size_t ef = 0, gamma = EF_STEPS;
+
+    graph_pool_reset(pool, TRACE_POOL);
+    for (size_t i = 0; i < seed_count; i++)
+        graph_seed(moment->scratch, base, moment->query, seeds[i], &counters);
+    for (;;) {
+        while (pool->cursor < pool->count && pool->keys[pool->cursor] & 1)
+            pool->cursor++;
+        for (; ef < EF_STEPS && would_end(pool, moment, ef); ef++)
+            found[ef] += (uint32_t)true_neighbours(trace, moment);
+        for (; gamma < STEPS && would_end(pool, moment, gamma); gamma++)
+            found[gamma] += (uint32_t)true_neighbours(trace, moment);
+        if (pool->cursor >= pool->count)
+            break;
+        graph_expand(moment->scratch, base, moment->query, UINT64_MAX, &counters);
+    }
+    graph_scratch_clear(moment->scratch);
+}
+
+static vecdb_status trace_task(void *context, size_t task, unsigned worker)
+{
+    const struct trace *trace = context;
+    const struct vectors *vectors = &trace->state->vectors;
+    size_t end = (task + 1) * TRACE_TASK < trace->count ? (task + 1) * TRACE_TASK : trace->count;
+    struct graph_scratch *scratch;
+
+    TRY(graph_scratch_take(trace->graph, trace->state, TRACE_POOL, &scratch));
+    for (size_t q = task * TRACE_TASK; q < end; q++) {
+        const void *vector = vectors_row(vectors, trace->rows[q]);
+        struct graph_query query;
+        struct moment moment = {.scratch = scratch, .query = &query, .best_count = SIZE_MAX};
+        graph_codec_query(&trace->state->codec, vectors->type, vector, scratch->floats, scratch->code, &query);
+        moment.want = query.exact || !trace->graph->settings.refine ? K : REFINE_K * K;
+        moment.limit = trace->kth[q] + 1e-6f * fabsf(trace->kth[q]);
+        graph_exact_init(&moment.exact, vectors, trace->graph->base.metric, vector, scratch->floats);
+        follow(trace, &moment, trace->found[task]);
+    }
+    graph_scratch_give(trace->graph, scratch);
     return VECDB_OK;
 }
 
-static vecdb_status climb(struct trial *trial, const float *ladder, bool gamma, struct graph_step *steps)
-{
-    float best = 0;
+/* ---- the steps to keep ---- */
 
-    for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
-        struct graph_effort effort = {.ef = gamma ? 512 : (size_t)ladder[i], .gamma = gamma ? ladder[i] : 0, .refine_k = REFINE_K};
-        float recall = best;
-        if (best < 0.9995f) /* what lies beyond cannot be told apart by so few queries */
-            TRY(measure(trial, &effort, &recall));
-        best = recall > best ? recall : best;
-        steps[i] = (struct graph_step){ladder[i], best > 1 ? 1 : best};
+/* The first and the last, those that first reach a recall one may wish for, and others in the widest gaps. */
+static void choose_steps(const float *efforts, const float *recalls, size_t count, struct graph_step *out)
+{
+    bool chosen[STEPS] = {false};
+    size_t n = 2;
+
+    chosen[0] = chosen[count - 1] = true;
+    for (size_t w = 0; w < sizeof wishes / sizeof *wishes && n < GRAPH_CALIBRATION_STEPS; w++) {
+        size_t i = 0;
+        while (i < count - 1 && recalls[i] < wishes[w])
+            i++;
+        n += !chosen[i];
+        chosen[i] = true;
     }
-    return VECDB_OK;
+    while (n < GRAPH_CALIBRATION_STEPS) {
+        size_t widest = 0, at = 0, last = 0;
+        for (size_t i = 1; i < count; i++)
+            if (chosen[i]) {
+                if (i - last > widest) {
+                    widest = i - last;
+                    at = last + widest / 2;
+                }
+                last = i;
+            }
+        chosen[at] = true;
+        n++;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (chosen[i])
+            *out++ = (struct graph_step){efforts[i], recalls[i]};
+}
+
+static void settle_steps(const struct trace *trace, size_t tasks, struct graph_calibration *calibration)
+{
+    float recalls[STEPS];
+
+    for (size_t i = 0; i < STEPS; i++) {
+        size_t found = 0;
+        for (size_t t = 0; t < tasks; t++)
+            found += trace->found[t][i];
+        recalls[i] = (float)found / (float)(trace->count * K);
+        if (i && i != EF_STEPS && recalls[i] < recalls[i - 1])
+            recalls[i] = recalls[i - 1];
+    }
+    choose_steps(ladder, recalls, EF_STEPS, calibration->ef);
+    choose_steps(ladder + EF_STEPS, recalls + EF_STEPS, GAMMA_STEPS, calibration->gamma);
+    calibration->query_count = (uint32_t)trace->count;
+}
+
+static vecdb_status walk_all(struct graph *graph, const uint32_t *rows, size_t count, const float *kth, struct pool *pool)
+{
+    const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
+    size_t tasks = (count + TRACE_TASK - 1) / TRACE_TASK;
+    struct trace trace = {graph, state, rows, kth, count, mem_array_zalloc(tasks, STEPS * sizeof(uint32_t))};
+    vecdb_status status = trace.found ? pool_run(pool, tasks, trace_task, &trace) : error_nomem("calibration");
+
+    if (status == VECDB_OK)
+        settle_steps(&trace, tasks, &graph->calibration);
+    mem_free(trace.found);
+    return status;
 }
 
 vecdb_status graph_calibrate(struct graph *graph, const uint32_t *rows, size_t count,
                              const struct index_build_context *context)
 {
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
-    const struct vectors *vectors = &state->vectors;
     size_t stride = state->codec.stride, tasks = (state->layers[0].count + TASK_BLOCKS * BLOCK - 1) / (TASK_BLOCKS * BLOCK);
     struct truth truth = {state, rows, count, mem_array_alloc(count, stride), NULL, NULL};
-    uint8_t *queries = mem_array_alloc(count, vectors->width);
     float *kth = mem_array_alloc(count, sizeof *kth);
-    struct trial trial = {graph, queries, kth, count, context->pool, mem_array_alloc(count * K, sizeof(struct hit)),
-                          mem_array_alloc(count, sizeof(size_t))};
     vecdb_status status = VECDB_OK;
 
     truth.keys = mem_array_alloc(tasks * count * BY_CODES, sizeof *truth.keys);
     truth.key_counts = mem_array_zalloc(tasks * count, sizeof *truth.key_counts);
-    if (!truth.codes || !truth.keys || !truth.key_counts || !queries || !kth || !trial.hits || !trial.hit_counts)
+    if (!truth.codes || !truth.keys || !truth.key_counts || !kth)
         status = error_nomem("calibration");
     else
-        for (size_t q = 0; q < count; q++) {
+        for (size_t q = 0; q < count; q++)
             memcpy(truth.codes + q * stride, graph_code(&state->layers[0], stride, rows[q]), stride);
-            memcpy(queries + q * vectors->width, vectors_row(vectors, rows[q]), vectors->width);
-        }
     if (status == VECDB_OK)
         status = graph_progress(context, "calibrating", 0, 1);
     if (status == VECDB_OK)
@@ -192,17 +333,10 @@ vecdb_status graph_calibrate(struct graph *graph, const uint32_t *rows, size_t c
     if (status == VECDB_OK)
         status = find_truth(graph, &truth, tasks, kth);
     if (status == VECDB_OK)
-        status = climb(&trial, ef_ladder, false, graph->calibration.ef);
-    if (status == VECDB_OK)
-        status = climb(&trial, gamma_ladder, true, graph->calibration.gamma);
-    if (status == VECDB_OK)
-        graph->calibration.query_count = (uint32_t)count;
+        status = walk_all(graph, rows, count, kth, context->pool);
     mem_free(truth.codes);
     mem_free(truth.keys);
     mem_free(truth.key_counts);
-    mem_free(queries);
     mem_free(kth);
-    mem_free(trial.hits);
-    mem_free(trial.hit_counts);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "index/graph_build.h"
 #include "index/cluster.h"
 #include "simd/graph.h"
 #include "simd/kernels.h"
@@ -380,6 +381,7 @@ vecdb_status graph_lists_make(struct graph *graph, const struct index_build_cont
 
     if (rows < GRAPH_LISTS_MIN_ROWS || state->codec.kind >= GRAPH_CODE_HAMMING)
         return VECDB_OK;
+    TRY(graph_progress(context, "dividing", 0, 1));
     if (!(nodes = mem_array_alloc(rows, sizeof *nodes)))
         return error_nomem("graph lists");
     status = divide(state, graph->settings.seed, context->pool, nodes, &lists);

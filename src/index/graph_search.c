@@ -53,43 +53,17 @@ void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, 
                 struct graph_stop stop, struct index_counters *counters)
 {
     struct graph_pool *pool = &scratch->pool;
-    size_t stride = query->codec->stride;
-    uint32_t *ids = scratch->ids, *scores = scratch->scores;
     uint64_t limit = UINT64_MAX; /* what need not be expanded or kept */
 
     while (pool->cursor < pool->count) {
         uint64_t key = pool->keys[pool->cursor];
-        const uint32_t *links;
-        size_t n = 0;
-
         if (key & 1) {
             pool->cursor++;
             continue;
         }
         if (stop.gamma != 0 && pool->count >= stop.keep && graph_walk_ends(pool, query, stop, key, &limit))
             break;
-        pool->keys[pool->cursor++] |= 1;
-        counters->hops++;
-        links = layer->links + (size_t)graph_key_node(key) * layer->degree;
-        for (uint32_t i = 0; i < layer->degree; i++) {
-            uint32_t node = __atomic_load_n(&links[i], __ATOMIC_ACQUIRE);
-            if (node == GRAPH_NONE)
-                break;
-            if (graph_visit(scratch, node)) {
-                simd_prefetch(layer->codes + (size_t)node * stride, stride);
-                ids[n++] = node;
-            }
-        }
-        if (pool->cursor < pool->count)
-            graph_prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
-        graph_scores(query, layer->codes, ids, n, scores);
-        counters->rows_scored += n;
-        for (size_t i = 0; i < n; i++) {
-            uint64_t candidate = graph_key(scores[i], ids[i]);
-            if (candidate <= limit && (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) &&
-                graph_pool_insert(pool, candidate) == pool->cursor)
-                graph_prefetch_links(layer, ids[i]); /* next, as it looks; most others are never expanded */
-        }
+        graph_expand(scratch, layer, query, limit, counters);
     }
 }
 

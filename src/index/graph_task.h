@@ -44,6 +44,38 @@ static inline void graph_prefetch_links(const struct graph_layer *layer, uint32_
         simd_prefetch_line(links + 16);
 }
 
+/** One step of a walk: the candidate at the cursor, which was not expanded yet, is; finds not beyond `limit` go into the pool. */
+static inline void graph_expand(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                uint64_t limit, struct index_counters *counters)
+{
+    struct graph_pool *pool = &scratch->pool;
+    size_t stride = query->codec->stride, n = 0;
+    uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    const uint32_t *links = layer->links + (size_t)graph_key_node(pool->keys[pool->cursor]) * layer->degree;
+
+    pool->keys[pool->cursor++] |= 1;
+    counters->hops++;
+    for (uint32_t i = 0; i < layer->degree; i++) {
+        uint32_t node = __atomic_load_n(&links[i], __ATOMIC_ACQUIRE);
+        if (node == GRAPH_NONE)
+            break;
+        if (graph_visit(scratch, node)) {
+            simd_prefetch(layer->codes + (size_t)node * stride, stride);
+            ids[n++] = node;
+        }
+    }
+    if (pool->cursor < pool->count)
+        graph_prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
+    graph_scores(query, layer->codes, ids, n, scores);
+    counters->rows_scored += n;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t candidate = graph_key(scores[i], ids[i]);
+        if (candidate <= limit && (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) &&
+            graph_pool_insert(pool, candidate) == pool->cursor)
+            graph_prefetch_links(layer, ids[i]); /* next, as it looks; most others are never expanded */
+    }
+}
+
 static inline void graph_pool_reset(struct graph_pool *pool, size_t capacity)
 {
     pool->count = pool->cursor = 0;

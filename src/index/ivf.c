@@ -21,6 +21,7 @@
 #define SAMPLE_BYTES_MAX ((size_t)1 << 31)
 #define ITERATIONS 9
 #define CODEBOOK_SAMPLE 65536
+#define BALANCE_ROUNDS 4
 #define ASSIGN_ROWS 1920
 #define COPY_ROWS 2048
 #define SLICE_TASKS 64        /* tasks between two calls of progress */
@@ -475,6 +476,36 @@ static vecdb_status assign(struct build_job *job)
     return status;
 }
 
+/* Until no list is far too long, or nothing more comes of it. */
+static vecdb_status balance(struct build_job *job)
+{
+    struct ivf_assignment rows = {job->vectors, job->rows, job->lists, job->row_count};
+    uint32_t *moved = mem_array_alloc(job->row_count + 1, sizeof *moved);
+    uint32_t *anew = mem_array_alloc(job->row_count + 1, sizeof *anew), *lists = NULL;
+    vecdb_status status = moved && anew ? VECDB_OK : error_nomem(job->ivf->kind->owner);
+
+    for (int round = 0; round < BALANCE_ROUNDS && status == VECDB_OK; round++) {
+        struct build_job part = *job;
+        size_t count;
+        if ((status = ivf_rebalance(job->ivf, &rows, job->context, moved, &count)) != VECDB_OK || !count)
+            break;
+        mem_free(lists);
+        lists = mem_array_alloc(count, sizeof *lists);
+        for (size_t i = 0; i < count; i++)
+            anew[i] = job->rows[moved[i]];
+        part.rows = anew;
+        part.row_count = count;
+        part.lists = lists;
+        status = lists ? assign(&part) : error_nomem(job->ivf->kind->owner);
+        for (size_t i = 0; i < count && status == VECDB_OK; i++)
+            job->lists[moved[i]] = lists[i];
+    }
+    mem_free(moved);
+    mem_free(anew);
+    mem_free(lists);
+    return status;
+}
+
 static vecdb_status train_codebook(struct build_job *job)
 {
     struct ivf *ivf = job->ivf;
@@ -710,6 +741,7 @@ static vecdb_status build_all(struct build_job *job)
     }
     TRY(train_lists(job));
     TRY(assign(job));
+    TRY(balance(job));
     if (ivf->coder.kind == CODE_PQ)
         TRY(train_codebook(job));
     TRY(make_part(job, &part));

@@ -64,6 +64,17 @@ vecdb_status ivf_publish(struct ivf *ivf, const struct vectors *vectors, struct 
 /** Copies of all rows of `vectors` for reranking, after those that `before` (or NULL) has; *out NULL when there are none. */
 vecdb_status ivf_refine_rows(struct ivf *ivf, const struct vectors *vectors, const struct refine_rows *before,
                              const struct index_build_context *context, struct refine_rows **out);
+/** Rows and the list of each. */
+struct ivf_assignment {
+    const struct vectors *vectors;
+    const uint32_t *rows;
+    uint32_t *lists;
+    size_t count;
+};
+/** In ivf_balance.c: move centroids from lists that are nearly empty to those that are far too long. moved: room for all rows,
+ * receives the places (in `rows`) of those to be assigned anew. */
+vecdb_status ivf_rebalance(struct ivf *ivf, const struct ivf_assignment *rows, const struct index_build_context *context,
+                           uint32_t *moved, size_t *moved_count);
 static inline struct ivf_view *ivf_view(const struct ivf *ivf)
 {
     return atomic_load_explicit(&((struct ivf *)(uintptr_t)ivf)->view, memory_order_acquire);

@@ -179,10 +179,10 @@ static void add_driver(struct list *list, const struct driver *driver, const str
 }
 
 /* Longest stages first, so that what is left at the end is short. */
-static void add_all(struct list *list, bool check, uint64_t seed)
+static void add_all(struct list *list, bool check, size_t stride_of_places, uint64_t seed)
 {
     struct task probes = {.stage = "probes", .run = do_probes};
-    struct task scenario = {.stage = "scenarios", .run = do_scenario, .seed = seed, .steps = check ? 40 : 1};
+    struct task scenario = {.stage = "scenarios", .run = do_scenario, .seed = seed, .steps = stride_of_places};
     struct task flips = {.stage = "db byte flips", .run = do_db_flips, .seed = seed};
     struct task store_flips = {.stage = "store byte flips", .run = do_store_flips, .steps = SHARES};
     struct task cut = {.stage = "store truncations", .run = do_truncations, .seed = seed};
@@ -264,6 +264,7 @@ int main(int argument_count, char **arguments)
     struct list list = {0};
     double start = seconds();
     bool check = false;
+    size_t places = 0;
 
     for (int i = 1; i < argument_count; i++) {
         const char *argument = arguments[i];
@@ -273,6 +274,8 @@ int main(int argument_count, char **arguments)
             crew.processes = strtoull(argument + 12, NULL, 0);
         else if (strncmp(argument, "--only=", 7) == 0) /* the beginning of a stage's name */
             list.only = argument + 7;
+        else if (strncmp(argument, "--stride=", 9) == 0) /* only each so many-th place of the scenarios */
+            places = strtoull(argument + 9, NULL, 0);
         else if (strncmp(argument, "--log=", 6) == 0) /* to take up a run that was stopped */
             crew.log = argument + 6;
         else if (strncmp(argument, "--planted=", 10) == 0) /* what the run with planted bugs printed */
@@ -281,13 +284,13 @@ int main(int argument_count, char **arguments)
             directory = argument;
     }
 #ifdef VECDB_PLANT
-    (void)check, (void)add_all, (void)report, (void)required, (void)nothing, (void)planted, (void)list;
+    (void)check, (void)places, (void)add_all, (void)report, (void)required, (void)nothing, (void)planted, (void)list;
     bool caught = planted_run(seed, crew.processes);
     printf("seconds: %.1f\n", seconds() - start);
     return !caught;
 #else
     printf("seed: %llu, %zu processes\n", (unsigned long long)seed, crew.processes);
-    add_all(&list, check, seed);
+    add_all(&list, check, places ? places : check ? 40 : 1, seed);
     struct outcome *outcomes = calloc(list.count + 1, sizeof *outcomes);
     if (!outcomes || !crew_run(&crew, list.tasks, list.count, outcomes)) {
         printf("cannot make processes\n");
