@@ -1,7 +1,7 @@
 /* Filtered search, cell by cell: selectivity x how the filter lies to the vectors x k, through the public interface, one thread,
  * default parameters.
  *
- *   grid BASE.fvecs QUERIES.fvecs [index=HNSW] [params=...] [nq=200] [rows=N] [kinds=random,near,...] [ks=1,10,100] [shares=...]
+ *   grid BASE.fvecs QUERIES.fvecs [index=HNSW] [params=...] [nq=200] [checked=100] [rows=N] [kinds=random,near,...] [ks=1,10,100] [shares=...]
  *
  * A cell's line: kind, share, k, recall, queries with fewer hits than there are, QPS, median and 99th percentile (us), QPS of
  * scanning the matches, QPS of unfiltered search times the share, and our time over the better of the two.
@@ -71,7 +71,7 @@ struct grid {
     struct matrix base, queries;
     unsigned *pivot;   /* of each query */
     vecdb_collection *rows;
-    size_t nq;
+    size_t nq, checked; /* queries timed; those of them whose answers are compared with a scan's */
     const char *params;
 };
 
@@ -193,13 +193,13 @@ static double median_of(double *times, size_t n, double *p99, double *sum)
 
 static void cell(const struct grid *grid, int kind, int share, const size_t *ks, size_t k_count, const double *unfiltered)
 {
-    size_t nq = grid->nq, *there = malloc(nq * sizeof *there);
-    float *truth = malloc(nq * MAX_K * sizeof *truth), scores[MAX_K];
+    size_t nq = grid->nq, checked = grid->checked, *there = malloc(checked * sizeof *there);
+    float *truth = malloc(checked * MAX_K * sizeof *truth), scores[MAX_K];
     double *times = malloc(nq * sizeof *times), scan = 0, p99, sum;
     int64_t keys[MAX_K];
     char filter[128];
 
-    for (size_t q = 0; q < nq; q++) { /* queries behind the pivots themselves, which are too easy */
+    for (size_t q = 0; q < checked; q++) { /* queries behind the pivots themselves, which are too easy */
         write_filter(grid, kind, share, PIVOTS + q, filter, sizeof filter);
         double time = ask(grid, PIVOTS + q, filter, MAX_K, true, keys, truth + q * MAX_K, &there[q]);
         if (q < SCANS)
@@ -211,7 +211,7 @@ static void cell(const struct grid *grid, int kind, int share, const size_t *ks,
         size_t k = ks[c], found = 0, wanted = 0, fewer = 0;
         double median, best;
         for (size_t q = 0; q < nq; q++) {
-            size_t count, want = there[q] < k ? there[q] : k;
+            size_t count, want = q >= checked ? 0 : there[q] < k ? there[q] : k;
             write_filter(grid, kind, share, PIVOTS + q, filter, sizeof filter);
             times[q] = ask(grid, PIVOTS + q, filter, k, false, keys, scores, &count);
             fewer += count < want;
@@ -249,6 +249,9 @@ int main(int argc, char **argv)
     grid.nq = number_option(argc, argv, "nq", 200);
     if (grid.nq > grid.queries.rows - PIVOTS)
         grid.nq = grid.queries.rows - PIVOTS;
+    grid.checked = number_option(argc, argv, "checked", grid.nq < 100 ? grid.nq : 100);
+    if (grid.checked > grid.nq)
+        grid.checked = grid.nq;
     grid.params = option(argc, argv, "search", NULL);
     grid.pivot = calloc(grid.queries.rows, sizeof *grid.pivot);
     for (size_t q = 0; q < grid.queries.rows; q++)
