@@ -4,7 +4,8 @@
 #define EF_UNKNOWN 80 /* before there was a calibration */
 #define CAP_FACTOR 4  /* with gamma, the pool may hold so many times what ef asks for */
 
-/* Value of a rising line of steps at x, in between and at the ends. */
+/* Value of a rising line of steps at x, in between and at the ends. A recall that was never reached takes the effort from which
+ * on more brought no more. */
 static float interpolate(const struct graph_step *steps, bool by_recall, float x)
 {
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
@@ -19,7 +20,11 @@ static float interpolate(const struct graph_step *steps, bool by_recall, float x
         }
         return value;
     }
-    return by_recall ? steps[GRAPH_CALIBRATION_STEPS - 1].effort : steps[GRAPH_CALIBRATION_STEPS - 1].recall;
+    if (!by_recall)
+        return steps[GRAPH_CALIBRATION_STEPS - 1].recall;
+    for (size_t i = 0;; i++)
+        if (steps[i].recall >= steps[GRAPH_CALIBRATION_STEPS - 1].recall)
+            return steps[i].effort;
 }
 
 /* What the caller asks for, as a pool size and a gamma. An ef is an effort: with a calibration, the gamma that brings the same
