@@ -36,6 +36,8 @@ class Faiss(Adapter):
             plans.append(Plan("IVF_FLAT", {"factory": "IVF%d,Flat" % lst}, probes))
             plans.append(Plan("IVF_PQFS", {"factory": "IVF%d,PQ%dx4fs,RFlat" % (lst, pq)}, refined))
             if effort != "quick":
+                plans.append(Plan("IVF_SQ8", {"factory": "IVF%d,SQ8" % lst}, probes, lossy=True))
+                plans.append(Plan("IVF_SQ8R", {"factory": "IVF%d,SQ8,RFlat" % lst}, [dict(p, k_factor=2) for p in probes]))
                 plans.append(Plan("IVF_RABITQ", {"factory": "IVF%d,RaBitQfs,RFlat" % lst}, refined))
         if effort != "quick":
             plans.append(Plan("HNSW_SQ8", {"factory": "HNSW32,SQ8,RFlat", "efConstruction": 200},

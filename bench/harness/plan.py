@@ -9,7 +9,7 @@ import json
 LIBRARIES = {
     "graphs": "vecdb:HNSW,vecdb:NSG,hnswlib,faiss:HNSW,faiss:HNSW_SQ8,faiss:NSG,usearch,voyager",
     "lists": "vecdb:FLAT,vecdb:HNSW,vecdb:IVF_FLAT,vecdb:IVF_SQ8,vecdb:IVF_PQ,vecdb:IVF_RABITQ,numpy,faiss:FLAT,"
-             "faiss:IVF_FLAT,faiss:IVF_PQFS,faiss:IVF_RABITQ,scann",
+             "faiss:IVF_FLAT,faiss:IVF_SQ8,faiss:IVF_SQ8R,faiss:IVF_PQFS,faiss:IVF_RABITQ,scann",
     "others": "vecdb:HNSW,vecdb:IVF_RABITQ,vecdb:ANNOY,rabitqlib,svs,ngt,vsag,annoy,glass",
 }
 DATABASES = {
