@@ -17,9 +17,7 @@
 #include "index/topk.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 
 #define LEAF 0x80000000u
@@ -653,16 +651,7 @@ static vecdb_status annoy_save(const struct index *index, struct buf *out)
     return buf_append(out, annoy->roots, size); /* the arrays are one stretch */
 }
 
-__attribute__((format(printf, 1, 2))) static vecdb_status corrupt(const char *format, ...)
-{
-    char text[200];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    return error_set(VECDB_ERR_CORRUPT, "index ANNOY: %s", text);
-}
+#define CORRUPT(...) error_set(VECDB_ERR_CORRUPT, "index ANNOY: " __VA_ARGS__)
 
 static vecdb_status check_header(const struct annoy_header *header, size_t size, const struct vectors *vectors,
                                  vecdb_metric metric)
@@ -670,32 +659,32 @@ static vecdb_status check_header(const struct annoy_header *header, size_t size,
     size_t present = vectors->present ? bitmap_count(vectors->present, vectors->row_count) : vectors->row_count;
 
     if (header->magic != ANNOY_MAGIC)
-        return corrupt("begins with %08x, not %08x", header->magic, ANNOY_MAGIC);
+        return CORRUPT("begins with %08x, not %08x", header->magic, ANNOY_MAGIC);
     if (header->version != 1)
         return error_set(VECDB_ERR_VERSION, "index ANNOY: format %u, this library reads 1", header->version);
     if (header->size != size)
-        return corrupt("says %llu bytes, there are %zu", (unsigned long long)header->size, size);
+        return CORRUPT("says %llu bytes, there are %zu", (unsigned long long)header->size, size);
     if (header->type != (uint32_t)vectors->type)
-        return corrupt("type %u, the field has %u", header->type, (unsigned)vectors->type);
+        return CORRUPT("type %u, the field has %u", header->type, (unsigned)vectors->type);
     if (header->metric != (uint32_t)metric)
-        return corrupt("metric %u, the index has %u", header->metric, (unsigned)metric);
+        return CORRUPT("metric %u, the index has %u", header->metric, (unsigned)metric);
     if (header->dim != vectors->dim)
-        return corrupt("dim %u, the field has %u", header->dim, vectors->dim);
+        return CORRUPT("dim %u, the field has %u", header->dim, vectors->dim);
     if (header->trees < 1 || header->trees > 1024)
-        return corrupt("%u trees, there may be 1..1024", header->trees);
+        return CORRUPT("%u trees, there may be 1..1024", header->trees);
     if (header->row_count != vectors->row_count)
-        return corrupt("%llu rows, the segment has %zu", (unsigned long long)header->row_count, vectors->row_count);
+        return CORRUPT("%llu rows, the segment has %zu", (unsigned long long)header->row_count, vectors->row_count);
     if (header->items != present)
-        return corrupt("%llu rows a tree, %zu have a value", (unsigned long long)header->items, present);
+        return CORRUPT("%llu rows a tree, %zu have a value", (unsigned long long)header->items, present);
     if (header->leaves != header->nodes + header->trees || header->leaves >= LEAF ||
         header->nodes > (uint64_t)header->trees * (present + 1))
-        return corrupt("%llu nodes and %llu leaves in %u trees", (unsigned long long)header->nodes,
+        return CORRUPT("%llu nodes and %llu leaves in %u trees", (unsigned long long)header->nodes,
                        (unsigned long long)header->leaves, header->trees);
     if (!(header->longest >= 0 && header->longest < 1e18f))
-        return corrupt("longest row %g", (double)header->longest);
+        return CORRUPT("longest row %g", (double)header->longest);
     for (size_t i = 0; i < sizeof header->zeros; i++)
         if (header->zeros[i])
-            return corrupt("byte %zu of the header is %u, not 0", offsetof(struct annoy_header, zeros) + i,
+            return CORRUPT("byte %zu of the header is %u, not 0", offsetof(struct annoy_header, zeros) + i,
                            header->zeros[i]);
     return VECDB_OK;
 }
@@ -708,10 +697,10 @@ static vecdb_status claim(const struct annoy *annoy, uint64_t *nodes, uint64_t *
     uint64_t *claimed = leaf ? leaves : nodes;
 
     if (number >= (leaf ? annoy->leaves : annoy->nodes) || (!leaf && number < above))
-        return corrupt("%s %zu out of place, there are %zu", leaf ? "leaf" : "node", number,
+        return CORRUPT("%s %zu out of place, there are %zu", leaf ? "leaf" : "node", number,
                        leaf ? annoy->leaves : annoy->nodes);
     if (bitmap_get(claimed, number))
-        return corrupt("%s %zu has two parents", leaf ? "leaf" : "node", number);
+        return CORRUPT("%s %zu has two parents", leaf ? "leaf" : "node", number);
     bitmap_set(claimed, number);
     return VECDB_OK;
 }
@@ -727,23 +716,23 @@ static vecdb_status check_trees(const struct annoy *annoy, const struct vectors 
         TRY(claim(annoy, nodes, leaves, annoy->children[2 * node], node + 1));
         TRY(claim(annoy, nodes, leaves, annoy->children[2 * node + 1], node + 1));
         if (!isfinite(annoy->scale[node]) || !isfinite(annoy->offset[node]))
-            return corrupt("the plane of node %zu is not finite", node);
+            return CORRUPT("the plane of node %zu is not finite", node);
     }
     for (size_t leaf = 0; leaf < annoy->leaves; leaf++)
         total += annoy->leaf_sizes[leaf];
     if (total != (uint64_t)annoy->trees * annoy->item_count)
-        return corrupt("leaves have %llu rows, their trees %llu", (unsigned long long)total,
+        return CORRUPT("leaves have %llu rows, their trees %llu", (unsigned long long)total,
                        (unsigned long long)annoy->trees * annoy->item_count);
     for (size_t t = 0; t < annoy->trees; t++) {
         const uint32_t *items = annoy->items + t * annoy->item_count;
         memset(rows, 0, bitmap_words(vectors->row_count) * sizeof *rows);
         for (size_t i = 0; i < annoy->item_count; i++) {
             if (items[i] >= vectors->row_count)
-                return corrupt("tree %zu has row %u, there are %zu", t, items[i], vectors->row_count);
+                return CORRUPT("tree %zu has row %u, there are %zu", t, items[i], vectors->row_count);
             if (vectors->present && !bitmap_get(vectors->present, items[i]))
-                return corrupt("tree %zu has row %u, which has no value", t, items[i]);
+                return CORRUPT("tree %zu has row %u, which has no value", t, items[i]);
             if (bitmap_get(rows, items[i]))
-                return corrupt("tree %zu has row %u twice", t, items[i]);
+                return CORRUPT("tree %zu has row %u twice", t, items[i]);
             bitmap_set(rows, items[i]);
         }
     }
@@ -773,7 +762,7 @@ static vecdb_status annoy_open(const void *data, size_t size, const struct vecto
 
     *out = NULL;
     if (size < sizeof header)
-        return corrupt("%zu bytes, the header alone has %zu", size, sizeof header);
+        return CORRUPT("%zu bytes, the header alone has %zu", size, sizeof header);
     if ((uintptr_t)data % 64)
         return error_set(VECDB_ERR_INVALID, "index ANNOY: data is not aligned to 64 bytes");
     memcpy(&header, data, sizeof header);
@@ -787,7 +776,7 @@ static vecdb_status annoy_open(const void *data, size_t size, const struct vecto
     annoy->leaves = header.leaves;
     annoy->longest = header.longest;
     if (sizeof header + layout(annoy, NULL) != size) {
-        status = corrupt("%zu bytes, its arrays take %zu", size, sizeof header + layout(annoy, NULL));
+        status = CORRUPT("%zu bytes, its arrays take %zu", size, sizeof header + layout(annoy, NULL));
     } else {
         layout(annoy, (uint8_t *)(uintptr_t)data + sizeof header);
         status = check_all(annoy, vectors);

@@ -353,32 +353,24 @@ static vecdb_status coded_search(const struct flat *flat, const struct vectors *
                                  const struct index_search *search, struct hit *hits, size_t *counts,
                                  struct index_counters *counters)
 {
-    struct coded_job job = {.flat = flat, .vectors = vectors, .search = search, .hits = hits, .counts = counts};
-    size_t groups, sources, tail = vectors->row_count > flat->part.row_count, bytes;
+    struct coded_job job = {.flat = flat, .vectors = vectors, .search = search};
+    size_t groups, tail = vectors->row_count > flat->part.row_count;
+    struct topk_sources sources;
     vecdb_status status;
 
     plan(&job);
     groups = (search->query_count + job.group_size - 1) / job.group_size;
-    sources = job.range_count + tail;
-    if (sources > 1) {
-        if (!mem_array_size(sources * search->query_count, search->k, &bytes))
-            return error_nomem("search");
-        job.hits = mem_array_alloc(bytes, sizeof *job.hits);
-        job.counts = mem_array_zalloc(sources * search->query_count, sizeof *job.counts);
-    }
-    status = job.hits && job.counts ? pool_run(search->pool, groups * job.range_count, coded_task, &job)
-                                    : error_nomem("search");
+    status = topk_sources_begin(&sources, search, job.range_count + tail, hits, counts);
+    job.hits = sources.hits;
+    job.counts = sources.counts;
+    if (status == VECDB_OK)
+        status = pool_run(search->pool, groups * job.range_count, coded_task, &job);
     if (status == VECDB_OK && tail) { /* rows that came after the codes */
         size_t at = job.range_count * search->query_count;
         status = flat_search_from(vectors, flat->part.row_count, flat->base.metric, search, job.hits + at * search->k,
                                   job.counts + at, counters);
     }
-    if (sources > 1) {
-        if (status == VECDB_OK)
-            topk_merge_sources(search, job.hits, job.counts, sources, hits, counts);
-        mem_free(job.hits);
-        mem_free(job.counts);
-    }
+    topk_sources_end(&sources, search, status, hits, counts);
     if (counters) {
         counters->rows_scored += atomic_load(&job.scored);
         counters->reranked += atomic_load(&job.reranked);

@@ -215,8 +215,9 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
 {
     const struct graph_layer *layer = &task->state->layers[0];
     struct graph_pool *pool = &scratch->pool, *passing = &scratch->passing;
-    size_t stride = query->codec->stride, hops = 0, keep = want > task->gamma_k ? want : task->gamma_k;
-    uint32_t *ids = scratch->ids, *scores = scratch->scores, entry[GRAPH_ENTRY];
+    size_t hops = 0, keep = want > task->gamma_k ? want : task->gamma_k;
+    const uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    uint32_t entry[GRAPH_ENTRY];
     uint64_t limit = UINT64_MAX, scored_before;
     size_t entries = graph_descend(task->state, scratch, query, 0, entry, counters);
     double budget = INFINITY;
@@ -234,8 +235,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
     while (pool->cursor < pool->count) {
         uint64_t key = pool->keys[pool->cursor];
         double scored = (double)(counters->rows_scored - scored_before);
-        const uint32_t *links;
-        size_t n = 0;
+        size_t n;
 
         if (key & 1) {
             pool->cursor++;
@@ -257,24 +257,9 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
             *engine = task->lists ? LISTS : SCAN;
         if (*engine != PLAIN_WALK)
             return VECDB_OK;
-        pool->keys[pool->cursor++] |= 1;
-        counters->hops++;
         if (++hops % DEADLINE_HOPS == 0)
             TRY(deadline_check(task->search->deadline));
-        links = layer->links + (size_t)graph_key_node(key) * layer->degree;
-        for (uint32_t i = 0; i < layer->degree; i++) {
-            uint32_t node = __atomic_load_n(&links[i], __ATOMIC_ACQUIRE);
-            if (node == GRAPH_NONE)
-                break;
-            if (graph_visit(scratch, node)) {
-                simd_prefetch(layer->codes + (size_t)node * stride, stride);
-                ids[n++] = node;
-            }
-        }
-        if (pool->cursor < pool->count)
-            graph_prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
-        graph_scores(query, layer->codes, ids, n, scores);
-        counters->rows_scored += n;
+        n = graph_score_links(scratch, layer, query, counters);
         for (size_t i = 0; i < n; i++) {
             uint64_t candidate = graph_key(scores[i], ids[i]);
             if (candidate > limit)

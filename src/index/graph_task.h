@@ -44,13 +44,14 @@ static inline void graph_prefetch_links(const struct graph_layer *layer, uint32_
         simd_prefetch_line(links + 16);
 }
 
-/** One step of a walk: the candidate at the cursor, which was not expanded yet, is; finds not beyond `limit` go into the pool. */
-static inline void graph_expand(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
-                                uint64_t limit, struct index_counters *counters)
+/** Expand the candidate at the cursor, which was not yet: those of its links that are new go into scratch->ids and are scored in
+ * scratch->scores. Returns how many. */
+static inline size_t graph_score_links(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                       struct index_counters *counters)
 {
     struct graph_pool *pool = &scratch->pool;
     size_t stride = query->codec->stride, n = 0;
-    uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    uint32_t *ids = scratch->ids;
     const uint32_t *links = layer->links + (size_t)graph_key_node(pool->keys[pool->cursor]) * layer->degree;
 
     pool->keys[pool->cursor++] |= 1;
@@ -66,8 +67,19 @@ static inline void graph_expand(struct graph_scratch *scratch, const struct grap
     }
     if (pool->cursor < pool->count)
         graph_prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
-    graph_scores(query, layer->codes, ids, n, scores);
+    graph_scores(query, layer->codes, ids, n, scratch->scores);
     counters->rows_scored += n;
+    return n;
+}
+
+/** One step of a walk: the candidate at the cursor is expanded; finds not beyond `limit` go into the pool. */
+static inline void graph_expand(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                uint64_t limit, struct index_counters *counters)
+{
+    struct graph_pool *pool = &scratch->pool;
+    size_t n = graph_score_links(scratch, layer, query, counters);
+    const uint32_t *ids = scratch->ids, *scores = scratch->scores;
+
     for (size_t i = 0; i < n; i++) {
         uint64_t candidate = graph_key(scores[i], ids[i]);
         if (candidate <= limit && (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) &&

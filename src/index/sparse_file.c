@@ -5,8 +5,6 @@
 #include "base/mem.h"
 
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 static const uint8_t *place(const uint8_t *at, size_t *used, size_t bytes)
 {
@@ -51,50 +49,41 @@ vecdb_status sparse_lists_save(const struct index *index, struct buf *out)
     return buf_append(out, lists->starts, size); /* the arrays are one stretch */
 }
 
-__attribute__((format(printf, 1, 2))) static vecdb_status corrupt(const char *format, ...)
-{
-    char text[200];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    return error_set(VECDB_ERR_CORRUPT, "index of sparse vectors: %s", text);
-}
+#define CORRUPT(...) error_set(VECDB_ERR_CORRUPT, "index of sparse vectors: " __VA_ARGS__)
 
 static vecdb_status check_header(const struct sparse_header *header, size_t size, const struct vectors *vectors,
                                  vecdb_metric metric)
 {
     if (header->magic != SPARSE_LISTS_MAGIC)
-        return corrupt("begins with %08x, not %08x", header->magic, SPARSE_LISTS_MAGIC);
+        return CORRUPT("begins with %08x, not %08x", header->magic, SPARSE_LISTS_MAGIC);
     if (header->version != 1)
         return error_set(VECDB_ERR_VERSION, "index of sparse vectors: format %u, this library reads 1", header->version);
     if (header->size != size)
-        return corrupt("says %llu bytes, there are %zu", (unsigned long long)header->size, size);
+        return CORRUPT("says %llu bytes, there are %zu", (unsigned long long)header->size, size);
     if (header->type != (uint32_t)vectors->type || header->metric != (uint32_t)metric)
-        return corrupt("type %u and metric %u, the field has %u and %u", header->type, header->metric, (unsigned)vectors->type,
+        return CORRUPT("type %u and metric %u, the field has %u and %u", header->type, header->metric, (unsigned)vectors->type,
                        (unsigned)metric);
     if (header->row_count != vectors->row_count)
-        return corrupt("%llu rows, the segment has %zu", (unsigned long long)header->row_count, vectors->row_count);
+        return CORRUPT("%llu rows, the segment has %zu", (unsigned long long)header->row_count, vectors->row_count);
     if (header->postings > size / 8 || header->terms > header->postings)
-        return corrupt("%llu terms and %llu postings in %zu bytes", (unsigned long long)header->terms,
+        return CORRUPT("%llu terms and %llu postings in %zu bytes", (unsigned long long)header->terms,
                        (unsigned long long)header->postings, size);
     for (size_t i = 0; i < sizeof header->zeros; i++)
         if (header->zeros[i])
-            return corrupt("byte %zu of the header is %u, not 0", offsetof(struct sparse_header, zeros) + i, header->zeros[i]);
+            return CORRUPT("byte %zu of the header is %u, not 0", offsetof(struct sparse_header, zeros) + i, header->zeros[i]);
     return VECDB_OK;
 }
 
 static vecdb_status check_starts(const struct sparse_lists *lists)
 {
     if (lists->starts[0] != 0 || lists->starts[lists->terms] != lists->postings)
-        return corrupt("postings %llu to %llu, there are %zu", (unsigned long long)lists->starts[0],
+        return CORRUPT("postings %llu to %llu, there are %zu", (unsigned long long)lists->starts[0],
                        (unsigned long long)lists->starts[lists->terms], lists->postings);
     for (size_t t = 0; t < lists->terms; t++) {
         if (lists->starts[t + 1] <= lists->starts[t])
-            return corrupt("term %zu has no postings", t);
+            return CORRUPT("term %zu has no postings", t);
         if (lists->names[t] == UINT32_MAX || (t && lists->names[t] <= lists->names[t - 1]))
-            return corrupt("term %zu has index %u, out of order", t, lists->names[t]);
+            return CORRUPT("term %zu has index %u, out of order", t, lists->names[t]);
     }
     return VECDB_OK;
 }
@@ -104,13 +93,13 @@ static vecdb_status check_postings(const struct sparse_lists *lists, const struc
     for (size_t t = 0; t < lists->terms; t++)
         for (uint64_t p = lists->starts[t]; p < lists->starts[t + 1]; p++) {
             if (lists->rows[p] >= vectors->row_count || (p > lists->starts[t] && lists->rows[p] <= lists->rows[p - 1]))
-                return corrupt("index %u: posting %llu is of row %u, out of order", lists->names[t], (unsigned long long)p,
+                return CORRUPT("index %u: posting %llu is of row %u, out of order", lists->names[t], (unsigned long long)p,
                                lists->rows[p]);
             if (vectors->present && !bitmap_get(vectors->present, lists->rows[p]))
-                return corrupt("index %u: posting %llu is of row %u, which has no value", lists->names[t], (unsigned long long)p,
+                return CORRUPT("index %u: posting %llu is of row %u, which has no value", lists->names[t], (unsigned long long)p,
                                lists->rows[p]);
             if (!isfinite(lists->values[p]) || lists->values[p] == 0)
-                return corrupt("index %u: the value of row %u is %g", lists->names[t], lists->rows[p], (double)lists->values[p]);
+                return CORRUPT("index %u: the value of row %u is %g", lists->names[t], lists->rows[p], (double)lists->values[p]);
         }
     return VECDB_OK;
 }
@@ -132,7 +121,7 @@ vecdb_status sparse_lists_open(const struct index_ops *ops, const void *data, si
 
     *out = NULL;
     if (size < sizeof header)
-        return corrupt("%zu bytes, the header alone has %zu", size, sizeof header);
+        return CORRUPT("%zu bytes, the header alone has %zu", size, sizeof header);
     if ((uintptr_t)data % 64)
         return error_set(VECDB_ERR_INVALID, "index of sparse vectors: data is not aligned to 64 bytes");
     memcpy(&header, data, sizeof header);
@@ -143,7 +132,7 @@ vecdb_status sparse_lists_open(const struct index_ops *ops, const void *data, si
     lists->terms = header.terms;
     lists->postings = header.postings;
     if (sizeof header + sparse_lists_layout(lists, NULL) != size) {
-        status = corrupt("%zu bytes, its arrays take %zu", size, sparse_lists_layout(lists, NULL));
+        status = CORRUPT("%zu bytes, its arrays take %zu", size, sparse_lists_layout(lists, NULL));
     } else {
         sparse_lists_layout(lists, (const uint8_t *)data + sizeof header);
         status = sparse_lists_check(&lists->base);

@@ -219,30 +219,21 @@ static void plan(struct lists_job *job)
 vecdb_status sparse_lists_search(const struct index *index, const struct index_search *search, struct hit *hits, size_t *counts,
                                  struct index_counters *counters)
 {
-    struct lists_job job = {.lists = (const struct sparse_lists *)index, .search = search, .hits = hits, .counts = counts};
-    size_t groups, slots, room;
-    vecdb_status status = VECDB_OK;
+    struct lists_job job = {.lists = (const struct sparse_lists *)index, .search = search};
+    struct topk_sources sources;
+    size_t groups;
+    vecdb_status status;
 
     if (search->query_count == 0)
         return VECDB_OK;
     plan(&job);
     groups = (search->query_count + job.group_size - 1) / job.group_size;
-    slots = job.range_count * search->query_count;
-    if (job.range_count > 1) {
-        if (!mem_array_size(slots, search->k, &room))
-            return error_nomem("search");
-        job.hits = mem_array_alloc(room, sizeof *job.hits);
-        job.counts = mem_array_zalloc(slots, sizeof *job.counts);
-        status = job.hits && job.counts ? VECDB_OK : error_nomem("search");
-    }
+    status = topk_sources_begin(&sources, search, job.range_count, hits, counts);
+    job.hits = sources.hits;
+    job.counts = sources.counts;
     if (status == VECDB_OK)
         status = pool_run(search->pool, groups * job.range_count, lists_task, &job);
-    if (job.range_count > 1) {
-        if (status == VECDB_OK)
-            topk_merge_sources(search, job.hits, job.counts, job.range_count, hits, counts);
-        mem_free(job.hits);
-        mem_free(job.counts);
-    }
+    topk_sources_end(&sources, search, status, hits, counts);
     if (counters) {
         counters->rows_scored += atomic_load(&job.postings);
         counters->hops += atomic_load(&job.terms);

@@ -1,5 +1,8 @@
 #include "index/topk.h"
 
+#include "base/error.h"
+#include "base/mem.h"
+
 #include <stdlib.h>
 
 static void sift_down(struct hit *hits, size_t count, size_t i)
@@ -65,4 +68,32 @@ void topk_merge_sources(const struct index_search *search, const struct hit *fro
         topk_finish(&topk);
         counts[q] = topk.count;
     }
+}
+
+vecdb_status topk_sources_begin(struct topk_sources *sources, const struct index_search *search, size_t count,
+                                struct hit *hits, size_t *counts)
+{
+    size_t room;
+
+    *sources = (struct topk_sources){hits, counts, count};
+    if (count <= 1)
+        return VECDB_OK;
+    sources->hits = NULL;
+    sources->counts = NULL;
+    if (!mem_array_size(count * search->query_count, search->k, &room))
+        return error_nomem("search");
+    sources->hits = mem_array_alloc(room, sizeof *sources->hits);
+    sources->counts = mem_array_zalloc(count * search->query_count, sizeof *sources->counts);
+    return sources->hits && sources->counts ? VECDB_OK : error_nomem("search");
+}
+
+void topk_sources_end(struct topk_sources *sources, const struct index_search *search, vecdb_status status, struct hit *hits,
+                      size_t *counts)
+{
+    if (sources->count <= 1)
+        return;
+    if (status == VECDB_OK)
+        topk_merge_sources(search, sources->hits, sources->counts, sources->count, hits, counts);
+    mem_free(sources->hits);
+    mem_free(sources->counts);
 }

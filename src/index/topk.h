@@ -30,6 +30,17 @@ static inline void topk_init(struct topk *topk, struct hit *hits, size_t k)
 void topk_push(struct topk *topk, float distance, uint32_t row);
 /** Sort what is there, best first; nothing may be pushed after. */
 void topk_finish(struct topk *topk);
+/** Where several sources put their answers to one search, query_count x k apart. */
+struct topk_sources {
+    struct hit *hits; /* the caller's own where there is one source */
+    size_t *counts, count;
+};
+/** Make room. On failure, too, for topk_sources_end(). */
+vecdb_status topk_sources_begin(struct topk_sources *sources, const struct index_search *search, size_t count,
+                                struct hit *hits, size_t *counts);
+/** Bring the answers together in `hits` and `counts` if all went well so far, and give the room back. */
+void topk_sources_end(struct topk_sources *sources, const struct index_search *search, vecdb_status status, struct hit *hits,
+                      size_t *counts);
 /** Bring the answers of several sources to one search together. They lie query_count x k apart. */
 void topk_merge_sources(const struct index_search *search, const struct hit *from, const size_t *from_counts, size_t sources,
                         struct hit *hits, size_t *counts);

@@ -470,8 +470,7 @@ static vecdb_status scan_rows(const struct view_search *task, const struct index
 {
     const struct segment_view *view = &task->snapshot->views[task->view];
     size_t queries = task->asked.query_count, k = task->asked.k;
-    struct hit *hits;
-    size_t *counts;
+    struct topk_sources sources;
     vecdb_status status;
 
     if (covered == task->vectors.row_count)
@@ -479,16 +478,13 @@ static vecdb_status scan_rows(const struct view_search *task, const struct index
     if (!covered)
         return fresh_search(view, task->field, &task->vectors, 0, task->search->metric, &task->asked, part->hits, part->counts,
                             &counters->index);
-    hits = mem_array_alloc(2 * queries * k, sizeof *hits);
-    counts = mem_array_zalloc(2 * queries, sizeof *counts);
-    status = hits && counts ? search_exact_index(task, ref, covered, hits, counts, counters) : error_nomem("search");
+    status = topk_sources_begin(&sources, &task->asked, 2, part->hits, part->counts);
+    if (status == VECDB_OK)
+        status = search_exact_index(task, ref, covered, sources.hits, sources.counts, counters);
     if (status == VECDB_OK)
         status = fresh_search(view, task->field, &task->vectors, covered, task->search->metric, &task->asked,
-                              hits + queries * k, counts + queries, &counters->index);
-    if (status == VECDB_OK)
-        topk_merge_sources(&task->asked, hits, counts, 2, part->hits, part->counts);
-    mem_free(hits);
-    mem_free(counts);
+                              sources.hits + queries * k, sources.counts + queries, &counters->index);
+    topk_sources_end(&sources, &task->asked, status, part->hits, part->counts);
     return status;
 }
 
