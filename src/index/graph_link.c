@@ -16,7 +16,7 @@
 #define LEAF_ROWS 150
 #define LEAF_OVERLAP 3
 #define NEIGHBOURS 32      /* from leaves, at least */
-#define ALPHA2_FIRST 1.0f
+#define ALPHA2_FIRST 1.1f
 #define ALPHA2_REFINED 1.2f
 #define BLOCK 256          /* nodes of one task */
 #define AHEAD 4            /* nodes whose lists are on their way from memory */
@@ -303,8 +303,8 @@ static vecdb_status refine_task(void *context, size_t i, unsigned worker)
     return status;
 }
 
-/* Starting among the node's nearest, a walk need not be wide: 24 and 40 end in graphs of the same quality, 16 in one that scores 2 %
- * more rows (docs/performance.md). The user's efConstruction of 200 is 25. */
+/* Starting among the node's nearest, a walk need not be wide: with 25 and with 40 searches score as many rows, with 16 some 2 % more
+ * (docs/performance.md). The user's efConstruction of 200 is 25. */
 static size_t refine_beam(const struct graph *graph)
 {
     size_t beam = graph->settings.beam ? graph->settings.beam : graph->settings.ef_construction / 8;
@@ -476,7 +476,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     pass.order = cluster.order;
     pass.lists = &lists;
     pass.keep = layer->degree;
-    pass.alpha2 = ALPHA2_FIRST;
+    pass.alpha2 = settings->alpha2 > 0 ? settings->alpha2 : ALPHA2_FIRST;
     status = run_pass(&pass, "pruning", prune_task);
     knn_lists_deinit(&lists);
     pass.out = mem_aligned_alloc(1 << 21, (size_t)layer->count * layer->degree * sizeof *pass.out);
