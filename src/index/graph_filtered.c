@@ -2,7 +2,7 @@
  * not pass to those behind them, ACORN, arXiv:2403.04871, and starts from rows that do), lists, or a scan. */
 #include "index/graph_task.h"
 
-#include "index/graph_lists.h"
+#include "index/graph_lists_memo.h"
 #include "simd/kernels.h"
 
 #include <math.h>
@@ -286,13 +286,19 @@ static bool better_scanned(const struct search_task *task)
 }
 
 static vecdb_status scan_lists(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
-                               size_t want, struct index_counters *counters)
+                               size_t want, bool *walk, struct index_counters *counters)
 {
-    struct graph_lists_scan scan = {task->lists, task->state, task->search, query, want, MISS_FACTOR * (1 - (double)task->recall)};
+    struct graph_lists_scan scan = {.lists = task->lists,
+                                    .state = task->state,
+                                    .search = task->search,
+                                    .query = query,
+                                    .want = want,
+                                    .miss = MISS_FACTOR * (1 - (double)task->recall),
+                                    .recall = (double)task->recall};
 
     if (scan.miss < MISS_LEAST)
         scan.miss = MISS_LEAST;
-    return graph_lists_scan(&scan, scratch, counters);
+    return graph_lists_scan(&scan, scratch, walk, counters);
 }
 
 vecdb_status graph_search_filtered(const struct search_task *task, struct graph_scratch *scratch,
@@ -301,17 +307,28 @@ vecdb_status graph_search_filtered(const struct search_task *task, struct graph_
 {
     const struct graph_pool *pool = &scratch->pool;
     enum engine engine = SCAN;
+    bool scanned = false, walk = true, many = false;
 
-    if (task->lists && task->search->allowed_count > LISTS_LEAST &&
-        (double)task->search->allowed_count < LISTS_SHARE * (double)graph_layer_count(&task->state->layers[0])) {
+    if (task->lists && task->search->allowed_count > LISTS_LEAST) {
+        many = (double)task->search->allowed_count >= LISTS_SHARE * (double)graph_layer_count(&task->state->layers[0]);
+        scanned = !many || graph_lists_memo_far(task->search, task->lists);
+    }
+    if (scanned) {
         engine = LISTS;
-    } else if (!better_scanned(task)) {
+        TRY(scan_lists(task, scratch, query, want, &walk, counters));
+        scanned = !walk;
+    } else if (better_scanned(task)) {
+        walk = false;
+    }
+    if (walk) {
         TRY(graph_scratch_pool(scratch, plain_pool(task->ef)));
         TRY(walk_plain(task, scratch, query, want, &engine, counters));
         if (engine == STEPPING_WALK) {
             graph_scratch_clear(scratch);
             TRY(walk_filtered(task, scratch, query, counters));
         }
+        if (many)
+            graph_lists_memo_walked(task->search, task->lists, engine == LISTS);
     }
     counters->plain_walks += engine == PLAIN_WALK;
     counters->stepping_walks += engine == STEPPING_WALK;
@@ -321,9 +338,9 @@ vecdb_status graph_search_filtered(const struct search_task *task, struct graph_
         *count = graph_unroll(task, &scratch->passing, want, scratch->hits);
         return VECDB_OK;
     }
-    if (engine == LISTS)
-        TRY(scan_lists(task, scratch, query, want, counters));
-    else
+    if (engine == LISTS && !scanned)
+        TRY(scan_lists(task, scratch, query, want, NULL, counters));
+    else if (engine == SCAN)
         TRY(scan_codes(task, scratch, query, want, counters));
     for (*count = 0; *count < pool->count; ++*count)
         scratch->hits[*count] = (struct hit){graph_codec_distance(&task->state->codec, graph_key_score(pool->keys[*count])),

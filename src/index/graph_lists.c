@@ -1,5 +1,6 @@
 #include "index/graph_lists.h"
 
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/graph_build.h"
@@ -62,6 +63,12 @@ vecdb_status graph_lists_alloc(const struct graph_codec *codec, size_t count, si
     }
     *out = lists;
     return VECDB_OK;
+}
+
+void graph_lists_set_mark(struct graph_lists *lists)
+{
+    lists->mark = checksum(lists->rows, lists->row_count * sizeof *lists->rows,
+                           checksum(lists->offsets, ((size_t)lists->count + 1) * sizeof *lists->offsets, 0));
 }
 
 void graph_lists_offset(const struct graph_codec *codec, float *out)
@@ -391,6 +398,7 @@ vecdb_status graph_lists_make(struct graph *graph, const struct index_build_cont
             qsort(lists->rows + lists->offsets[list], list_size(lists, list), sizeof *lists->rows, compare_rows);
         lists->codes = state->recoded;
         survey.lists = lists;
+        graph_lists_set_mark(lists);
         status = learn(&survey, context->pool);
     }
     if (status != VECDB_OK || !lists) {

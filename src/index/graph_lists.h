@@ -25,6 +25,7 @@ struct graph_lists {
     uint32_t row_limit;  /* rows below are in a list, if they have a value */
     uint32_t row_count;  /* rows in lists */
     uint32_t codes;      /* graph_state.codes they were made with */
+    uint64_t mark;       /* of offsets and rows: another partition has another */
     uint8_t *centroids;  /* count x the codec's stride */
     float *beyond, *spread;
     float *tail;         /* GRAPH_TAILS x GRAPH_TAIL_STEPS */
@@ -53,6 +54,8 @@ void graph_lists_offset(const struct graph_codec *codec, float *out);
 void graph_lists_free(struct graph_lists *lists);
 size_t graph_lists_memory(const struct graph_lists *lists, const struct graph_codec *codec);
 
+/** Give lists that are filled their mark. */
+void graph_lists_set_mark(struct graph_lists *lists);
 /** The arrays, to the end of a graph's file (graph_lists_file.c). */
 vecdb_status graph_lists_save(const struct graph_lists *lists, const struct graph_codec *codec, struct buf *out);
 struct graph_lists_sizes {
@@ -73,8 +76,11 @@ struct graph_lists_scan {
     const struct graph_query *query;
     size_t want;
     double miss;  /* as a share of k */
+    double recall; /* asked for */
 };
-vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch,
+/** *walk (`walk` may be NULL): nothing was scanned and nothing overwritten, for where the query is so many rows pass that a walk is the
+ * better way. */
+vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch, bool *walk,
                               struct index_counters *counters);
 
 #endif

@@ -76,6 +76,7 @@ vecdb_status graph_lists_read(const struct graph_lists_sizes *sizes, const struc
         memcpy(arrays[i].data, data + at, arrays[i].size);
         at += align_up(arrays[i].size, 64);
     }
+    graph_lists_set_mark(*out);
     return VECDB_OK;
 }
 

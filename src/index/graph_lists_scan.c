@@ -4,7 +4,7 @@
  * that was found? A filter may lie to the vectors as it likes, so that passing rows of a list are farther than its rows in
  * general. Therefore the same count is made of the lists behind, where the truth is known: k. What it is out by there is taken to be
  * what it is out by ahead. */
-#include "index/graph_lists.h"
+#include "index/graph_lists_memo.h"
 
 #include "base/mem.h"
 #include "simd/graph.h"
@@ -23,6 +23,10 @@
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
 #define LANES 32          /* sketches compared together */
 #define DEADLINE_LISTS 64
+#define LOCAL_LISTS 4     /* the nearest, whose share of passing rows says whether a walk is the better way, */
+#define LOCAL_SHARE 0.5   /* from this on; or, as a walk to many is dearer than a scan to many, */
+#define LOCAL_MANY 0.9
+#define MANY 32
 
 /* A row to be looked at. */
 struct pending {
@@ -41,9 +45,13 @@ struct list_scan {
     uint64_t *heap;           /* lists to come, the next first */
     size_t heap_count;
     struct pending *pending;
-    size_t pending_count, passed, looked_at, next_check, nearest;
+    uint32_t held[BATCH + 16]; /* rows chosen, on their way from memory while others are looked at */
+    size_t held_count, pending_count, passed, looked_at, next_check, nearest;
     float step, across, scale; /* of the query's planes: a level's size, what they give for a way across, a score's unit */
     double recent_passed, recent_rows;
+    struct graph_lists_memo *memo; /* or NULL */
+    double miss;              /* rows that may be missed, as a share of k */
+    struct graph_trail trail; /* of a search that is noted: it has keys */
     float unit;               /* of the scores, in distances of codes */
     int64_t zero;             /* the score of no distance */
 };
@@ -123,8 +131,10 @@ static void order_lists(struct list_scan *work)
 
     graph_scores_rows(query, lists->centroids, lists->count, scores);
     for (size_t i = 0; i < lists->count; i++) {
-        uint32_t rows = lists->offsets[i + 1] - lists->offsets[i], order;
+        uint32_t rows = work->memo ? work->memo->counts[i] : lists->offsets[i + 1] - lists->offsets[i], order;
         float distance = (float)((int64_t)scores[i] - work->zero) * work->unit, apart, spread, low;
+        if (!rows)
+            continue;
         /* a product with the mean is the mean of products; a distance lacks what rows lie beyond the centroid */
         apart = dot ? distance - lists->beyond[i] : distance;
         spread = lists->spread[i] * sqrtf(apart > 1 ? apart : 1);
@@ -136,8 +146,6 @@ static void order_lists(struct list_scan *work)
         low = work->centre[i] - OPTIMISM * spread;
         memcpy(&order, &low, sizeof order); /* floats in the order of unsigned numbers */
         order ^= order >> 31 ? UINT32_MAX : 1u << 31;
-        if (!rows)
-            continue;
         work->heap[work->heap_count++] = (uint64_t)order << 32 | i;
         work->counted[work->counted_count++] = (uint32_t)i;
     }
@@ -179,23 +187,42 @@ static size_t choose_rows(struct list_scan *work, uint32_t *out)
     return n;
 }
 
+static void score_rows(struct list_scan *work, const uint32_t *rows, size_t n, struct index_counters *counters)
+{
+    uint32_t scores[BATCH];
+
+    graph_scores_ahead(work->scan->query, work->scan->state->layers[0].codes, rows, n, scores);
+    counters->rows_scored += n;
+    for (size_t i = 0; i < n; i++)
+        graph_pool_insert(&work->scratch->pool, graph_key(scores[i], rows[i]));
+}
+
+static void score_held(struct list_scan *work, struct index_counters *counters)
+{
+    score_rows(work, work->held, work->held_count, counters);
+    work->held_count = 0;
+}
+
+/* Of the pending rows, score those that may be nearer than the worst found: at once, or when the next are. */
 static void score_pending(struct list_scan *work, struct index_counters *counters)
 {
-    struct graph_pool *pool = &work->scratch->pool;
-    uint32_t rows[BATCH + 16], scores[BATCH];
+    const struct graph_pool *pool = &work->scratch->pool;
+    size_t stride = work->scan->query->codec->stride;
+    uint32_t rows[BATCH];
     size_t n = 0;
 
     if (!work->pending_count)
         return;
-    if (pool->count == pool->capacity && work->pending[0].sketch)
-        n = choose_rows(work, rows);
-    else
+    if (pool->count < pool->capacity || !work->pending[0].sketch) {
         for (; n < work->pending_count; n++)
             rows[n] = work->pending[n].row;
-    graph_scores_ahead(work->scan->query, work->scan->state->layers[0].codes, rows, n, scores);
-    counters->rows_scored += n;
-    for (size_t i = 0; i < n; i++)
-        graph_pool_insert(pool, graph_key(scores[i], rows[i]));
+        score_rows(work, rows, n, counters);
+    } else {
+        score_held(work, counters);
+        work->held_count = choose_rows(work, work->held);
+        for (size_t i = 0; i < work->held_count; i++)
+            simd_prefetch(work->scan->state->layers[0].codes + work->held[i] * stride, stride);
+    }
     work->pending_count = 0;
 }
 
@@ -216,6 +243,18 @@ static vecdb_status scan_newer(struct list_scan *work, struct index_counters *co
     return VECDB_OK;
 }
 
+/* A row at a place of a list, for the next batch. */
+static inline void look_at(struct list_scan *work, size_t list, size_t place, size_t size, struct index_counters *counters)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    const uint8_t *sketch = lists->sketches + place * size;
+
+    simd_prefetch(sketch, size);
+    work->pending[work->pending_count++] = (struct pending){lists->rows[place], (uint32_t)list, sketch};
+    if (work->pending_count == BATCH)
+        score_pending(work, counters);
+}
+
 static void scan_list(struct list_scan *work, size_t list, struct index_counters *counters)
 {
     const struct graph_lists *lists = work->scan->lists;
@@ -223,15 +262,16 @@ static void scan_list(struct list_scan *work, size_t list, struct index_counters
     size_t size = graph_sketch_size(work->scan->query->codec);
     size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
 
-    for (size_t i = from; i < to; i++) {
-        const uint8_t *sketch = lists->sketches + i * size;
-        if (!bitmap_get(allowed, lists->rows[i]))
-            continue;
-        passed++;
-        simd_prefetch(sketch, size);
-        work->pending[work->pending_count++] = (struct pending){lists->rows[i], (uint32_t)list, sketch};
-        if (work->pending_count == BATCH)
-            score_pending(work, counters);
+    if (work->memo) {
+        passed = work->memo->counts[list];
+        for (size_t i = from; (i = bitmap_next(work->memo->places, to, i)) < to; i++)
+            look_at(work, list, i, size, counters);
+    } else {
+        for (size_t i = from; i < to; i++)
+            if (bitmap_get(allowed, lists->rows[i])) {
+                passed++;
+                look_at(work, list, i, size, counters);
+            }
     }
     work->ahead[list] = 0;
     work->behind[list] = (float)passed;
@@ -267,17 +307,70 @@ static double expected_ahead(struct list_scan *work)
         ahead += work->ahead[i] * expected;
         behind += work->behind[i] * expected;
     }
-    share = share > recent ? share : recent < 1 ? recent : 1;
+    share = work->memo ? 1 : share > recent ? share : recent < 1 ? recent : 1;
     return share * (double)ahead * ((double)work->nearest + 1) / ((double)behind + 1) / (double)work->nearest;
 }
 
 static bool enough(struct list_scan *work, struct index_counters *counters)
 {
+    double expected;
+
     if (work->passed < work->next_check)
         return false;
     score_pending(work, counters);
+    score_held(work, counters);
     work->next_check = work->passed + work->passed / CHECK_SHARE + CHECK_MORE;
-    return work->scratch->pool.count >= work->nearest && expected_ahead(work) <= work->scan->miss;
+    if (work->scratch->pool.count < work->nearest)
+        return false;
+    expected = expected_ahead(work);
+    if (work->trail.keys)
+        graph_trail_add(&work->trail, &work->scratch->pool, expected);
+    return expected <= work->miss;
+}
+
+/* What searches before this one under the same filter tell about when to end. */
+static void use_memo(struct list_scan *work)
+{
+    const struct graph_lists_scan *scan = work->scan;
+    size_t usual;
+    bool note;
+
+    work->miss = scan->miss;
+    if (!work->memo)
+        return;
+    work->miss = graph_lists_memo_miss(work->memo, work->nearest, scan->miss, scan->recall, &usual, &note);
+    if (!note && usual / 2 > work->next_check)
+        work->next_check = usual / 2;
+    if (!note || !(work->trail.keys = work->scratch->trail))
+        return;
+    work->trail.k = work->nearest;
+    work->miss = scan->miss;
+}
+
+/* The share of the rows in the lists nearest to the query that pass. */
+static double local_share(const struct list_scan *work)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    uint32_t nearest[LOCAL_LISTS] = {0}, *scores = work->scratch->list_scores;
+    size_t count = 0, passing = 0, rows = 0;
+
+    for (uint32_t i = 0; i < lists->count; i++) {
+        size_t at = count;
+        if (count == LOCAL_LISTS && scores[i] >= scores[nearest[count - 1]])
+            continue;
+        if (count < LOCAL_LISTS)
+            count++;
+        else
+            at--;
+        for (; at > 0 && scores[nearest[at - 1]] > scores[i]; at--)
+            nearest[at] = nearest[at - 1];
+        nearest[at] = i;
+    }
+    for (size_t i = 0; i < count; i++) {
+        passing += work->memo->counts[nearest[i]];
+        rows += lists->offsets[nearest[i] + 1] - lists->offsets[nearest[i]];
+    }
+    return rows ? (double)passing / (double)rows : 0;
 }
 
 static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_t words)
@@ -295,11 +388,13 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_
     scratch->list_bits = mem_aligned_alloc(64, LANES * words * sizeof *scratch->list_bits);
     if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap || !scratch->list_bits)
         return error_nomem("graph search");
+    mem_free(scratch->trail); /* not needed to search */
+    scratch->trail = mem_array_alloc(GRAPH_TRAIL_CHECKS * GRAPH_TRAIL_K, sizeof *scratch->trail);
     scratch->list_room = lists;
     return VECDB_OK;
 }
 
-vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch,
+vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch, bool *walk,
                               struct index_counters *counters)
 {
     size_t count = scan->lists->count, lists = 0, k = scan->search->k;
@@ -318,10 +413,14 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     work.heap = scratch->list_heap;
     scratch->pool.count = scratch->pool.cursor = 0;
     scratch->pool.capacity = work.nearest > scan->want ? work.nearest : scan->want;
+    work.memo = graph_lists_memo_take(scan->search, scan->lists);
     choose_unit(&work);
     order_lists(&work);
-    prepare_planes(&work);
     counters->rows_scored += count;
+    if (walk && (*walk = work.memo && local_share(&work) >= (work.nearest > MANY ? LOCAL_MANY : LOCAL_SHARE)))
+        return VECDB_OK;
+    prepare_planes(&work);
+    use_memo(&work);
     TRY(scan_newer(&work, counters));
     while (work.heap_count && !enough(&work, counters)) {
         scan_list(&work, next_list(&work), counters);
@@ -329,6 +428,11 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
             TRY(deadline_check(scan->search->deadline));
     }
     score_pending(&work, counters);
+    score_held(&work, counters);
+    if (work.memo)
+        graph_lists_memo_ended(work.memo, work.nearest, work.passed, work.trail.keys != NULL);
+    if (work.trail.keys) /* of the nearest, which may be more than k */
+        graph_lists_memo_note(work.memo, &work.trail, &scratch->pool);
     if (scratch->pool.count > scan->want)
         scratch->pool.count = scan->want;
     return VECDB_OK;

@@ -36,7 +36,7 @@ struct graph_scratch {
     size_t hit_room;
     float *list_floats;  /* of a scan of lists: four per list */
     uint32_t *list_scores;
-    uint64_t *list_heap, *list_bits;
+    uint64_t *list_heap, *list_bits, *trail;
     size_t list_room;
     int32_t *entry_scores; /* of the nodes a search begins by */
     uint32_t *entry_nodes;

@@ -14,6 +14,8 @@
 #include "schema/column.h"
 #include "schema/type.h"
 
+#include <stdatomic.h>
+
 /** Where rows of differing length are read from. */
 struct vector_columns {
     /** A block's first `row_count` rows; what was read before with the same scratch is gone. */
@@ -52,6 +54,32 @@ struct index_build_context {
     void *progress_context;
 };
 
+/** What indexes work out about a set of allowed rows, for the next search that has the same. Kept with the rows and freed with them. */
+struct index_memo {
+    struct index_memo *next;
+    uint64_t mark; /* of what it is about */
+    void (*free)(struct index_memo *memo);
+};
+struct index_memos {
+    _Atomic(struct index_memo *) first;
+    atomic_uint asked; /* how often one was wanted */
+};
+static inline void index_memos_put(struct index_memos *memos, struct index_memo *memo)
+{
+    memo->next = atomic_load_explicit(&memos->first, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&memos->first, &memo->next, memo, memory_order_release, memory_order_relaxed))
+        ;
+}
+static inline void index_memos_free(struct index_memos *memos)
+{
+    struct index_memo *memo = atomic_load_explicit(&memos->first, memory_order_acquire), *next;
+
+    for (; memo; memo = next) {
+        next = memo->next;
+        memo->free(memo);
+    }
+}
+
 /** One search. */
 struct index_search {
     const void *queries;      /* in the field's own element type, checked: no NaN, no zero vector under COSINE;
@@ -62,6 +90,7 @@ struct index_search {
     const uint64_t *allowed;  /* bitmap of rows that may be returned (filter and deletions); NULL: all. May be longer than
                                  the index has rows, never shorter */
     size_t allowed_count;     /* bits set in it */
+    struct index_memos *memos; /* kept with `allowed`; NULL: it does not come again */
     const struct params *params; /* checked search parameters */
     bool has_radius;          /* range search: only rows with distance < radius (IP, COSINE: already negated) */
     float radius;

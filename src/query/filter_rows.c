@@ -33,8 +33,10 @@ struct filter_cache {
 
 void filter_rows_release(struct filter_rows *rows)
 {
-    if (rows && atomic_fetch_sub_explicit(&rows->references, 1, memory_order_acq_rel) == 1)
+    if (rows && atomic_fetch_sub_explicit(&rows->references, 1, memory_order_acq_rel) == 1) {
+        index_memos_free(&rows->memos);
         mem_free(rows);
+    }
 }
 
 static void forget(struct remembered *entry)
@@ -138,6 +140,7 @@ static vecdb_status rows_alloc(size_t row_count, struct filter_rows **out)
     if (!*out)
         return error_nomem("filter");
     atomic_init(&(*out)->references, 1);
+    (*out)->memos = (struct index_memos){0};
     (*out)->words[bitmap_words(row_count)] = 0;
     return VECDB_OK;
 }

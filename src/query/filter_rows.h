@@ -5,10 +5,11 @@
 #include "filter/filter.h"
 #include "query/snapshot.h"
 
-/** Rows of a view that are live and match a filter. Counted, and never changed. */
+/** Rows of a view that are live and match a filter. Counted; the rows never change. */
 struct filter_rows {
     atomic_uint references;
     size_t count;     /* bits set */
+    struct index_memos memos; /* what indexes know about them; filled as searches come */
     uint64_t words[]; /* of the view's rows, and one more */
 };
 

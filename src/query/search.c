@@ -588,6 +588,7 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
     vecdb_status status;
 
     by_index->allowed = NULL;
+    by_index->memos = NULL;
     if (!task->allowed && k == task->asked.k && !task->asked.has_radius && /* what is dropped makes room for what the scan finds */
         atomic_load_explicit(&ref->reached, memory_order_acquire) <= task->vectors.row_count) {
         TRY(ref->index->ops->search(ref->index, by_index, part->hits, part->counts, &counters->index));
@@ -599,7 +600,7 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
     }
     if (task->allowed && covered == task->vectors.row_count &&
         atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing)
-        by_index->allowed = task->allowed;
+        by_index->allowed = task->allowed, by_index->memos = task->asked.memos;
     else if ((status = allowed_before(task, covered, &front)) == VECDB_OK)
         by_index->allowed = front;
     else
@@ -699,6 +700,7 @@ static vecdb_status search_view(const struct snapshot *snapshot, size_t view_at,
                                            .k = search->k < task.allowed_count ? search->k : task.allowed_count,
                                            .allowed = task.allowed,
                                            .allowed_count = task.allowed_count,
+                                           .memos = chosen.shared && task.allowed == chosen.shared->words ? &chosen.shared->memos : NULL,
                                            .has_radius = search->has_radius,
                                            .pool = search->pool,
                                            .deadline = search->deadline};
