@@ -928,3 +928,13 @@ void ivf_reads(const struct index *index, struct index_reads *out)
         out->query = ivf->list_count * type_width(VECDB_TYPE_BINARY_VECTOR, ivf->coder.dim);
     }
 }
+
+bool ivf_complete(const struct index *index)
+{
+    const struct ivf *ivf = (const struct ivf *)index;
+    const struct coder *coder = &ivf->coder;
+
+    if (coder->exact)
+        return coder->kind != CODE_SQ8; /* whose errors leave rows over */
+    return !ivf->refine || coder->refiner.kind != REFINE_VECTORS;
+}
