@@ -12,6 +12,7 @@
 
 #define BALANCE_ROUNDS 4
 #define ASSIGN_ROWS 1920
+#define LISTS_APART 1.6 /* lists that are taken over are at most so many times as many as new ones, or as few */
 #define SLICE_TASKS 64 /* tasks between two calls of progress */
 
 /* Tasks in slices, with progress between them. */
@@ -226,7 +227,7 @@ static vecdb_status make_state(struct ivf *ivf, uint64_t seed, const uint16_t *o
     ivf->coder.signs = ivf->signs;
     ivf->coder.mean = ivf->mean;
     ivf->coder.pq.centroids = ivf->codebook;
-    if (ivf->order)
+    if (ivf->order && order)
         memcpy((void *)(uintptr_t)ivf->order, order, ivf->coder.dim * sizeof *order);
     ivf->coder.order = ivf->order;
     return VECDB_OK;
@@ -247,10 +248,13 @@ static vecdb_status build_all(struct ivf_job *job)
         refine_mean(&ivf->coder.refiner, job->vectors, (float *)(uintptr_t)ivf->refine_mean, spare);
         mem_free(spare);
     }
-    TRY(ivf_train_lists(job));
+    if (job->like) /* all of it is one stretch */
+        memcpy(ivf->state, job->like->centroids, ivf->state_size);
+    else
+        TRY(ivf_train_lists(job));
     TRY(assign(job));
     TRY(balance(job));
-    if (ivf->coder.kind == CODE_PQ)
+    if (ivf->coder.kind == CODE_PQ && !job->like)
         TRY(ivf_train_codebook(job));
     TRY(make_part(job, &part));
     status = ivf_derive(ivf);
@@ -267,8 +271,32 @@ static vecdb_status build_all(struct ivf_job *job)
     return status;
 }
 
-vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric,
-                       const struct params *params, const struct index_build_context *context, struct index **out)
+/* As many lists as would be made now, or nearly. */
+static bool lists_fit(const struct ivf *ivf, const struct ivf *like)
+{
+    double wanted = (double)ivf->list_count, there = (double)like->list_count;
+
+    if (ivf->list_count_given || like->list_count_given)
+        return ivf->list_count_given && like->list_count_given && ivf->list_count == like->list_count;
+    return wanted <= LISTS_APART * there && there <= LISTS_APART * wanted;
+}
+
+/* Whether what `like` has learned is what this index would learn. */
+static bool learns_alike(const struct ivf *ivf, const struct ivf *like)
+{
+    const struct coder *a = &ivf->coder, *b = &like->coder;
+    struct ivf mine = *ivf, theirs = *like;
+
+    return ivf->refine == like->refine && a->kind == b->kind && a->type == b->type && a->metric == b->metric &&
+           a->dim == b->dim && a->code_dim == b->code_dim && a->exact == b->exact && a->turned == b->turned &&
+           a->lean == b->lean && a->ahead == b->ahead && a->pq.m == b->pq.m && a->pq.bits == b->pq.bits &&
+           a->rabitq.bits == b->rabitq.bits && a->rabitq.fine == b->rabitq.fine && a->refiner.kind == b->refiner.kind &&
+           ivf_state_layout(&mine, NULL) == ivf_state_layout(&theirs, NULL);
+}
+
+vecdb_status ivf_build_like(const struct ivf_kind *kind, const struct ivf *like, const struct vectors *vectors,
+                            vecdb_metric metric, const struct params *params, const struct index_build_context *context,
+                            struct index **out)
 {
     struct ivf *ivf = ivf_create(kind, vectors, metric);
     struct ivf_job job = {.ivf = ivf, .vectors = vectors, .context = context};
@@ -282,7 +310,9 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
         return error_nomem(kind->owner);
     bytes = kind->may_be_bytes && vectors_are_bytes(vectors);
     status = kind->choose(vectors, params, bytes, &ivf->coder);
-    if (status == VECDB_OK)
+    if (status == VECDB_OK && like && like->coder.kind == CODE_BYTES && ivf->coder.kind == CODE_BYTES)
+        ivf->coder.ahead = like->coder.ahead;
+    else if (status == VECDB_OK)
         status = planes_choose(&ivf->coder, vectors, &order);
     if (status == VECDB_OK) {
         coder_layout(&ivf->coder);
@@ -296,10 +326,18 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
         ivf->list_count_given = params_given(params, "nlist");
         ivf->list_count = ivf->list_count_given ? (size_t)params_get(params, "nlist")
                                                 : ivf_default_lists(job.row_count, ivf->coder.code_dim);
-        if (ivf->coder.lean) {
-            if (!ivf->list_count_given)
-                ivf->list_count = ivf_lean_lists(&ivf->coder, job.row_count, ivf->list_count);
+        if (ivf->coder.lean && !ivf->list_count_given)
+            ivf->list_count = ivf_lean_lists(&ivf->coder, job.row_count, ivf->list_count);
+        if (like && lists_fit(ivf, like)) {
+            job.like = like;
+            ivf->list_count = like->list_count;
+        }
+        if (ivf->coder.lean)
             ivf_lean_plan(&ivf->coder, job.row_count, ivf->list_count);
+        if (like && (!job.like || !learns_alike(ivf, like))) { /* once more, from the beginning */
+            mem_free(rows);
+            ivf_free(&ivf->base);
+            return ivf_build(kind, vectors, metric, params, context, out);
         }
         job.lists = mem_array_alloc(job.row_count + 1, sizeof *job.lists);
         status = rows && job.lists ? build_all(&job) : error_nomem(kind->owner);
@@ -313,6 +351,12 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
     }
     *out = &ivf->base;
     return VECDB_OK;
+}
+
+vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric,
+                       const struct params *params, const struct index_build_context *context, struct index **out)
+{
+    return ivf_build_like(kind, NULL, vectors, metric, params, context, out);
 }
 
 /* -- growing */

@@ -17,9 +17,15 @@ struct ivf_job {
     struct pq_encoder *encoder;
     float *sample;
     const uint32_t *sample_rows;
+    const struct ivf *like; /* what it has learned is taken over; or NULL */
     const uint16_t *order; /* of dimensions, for bytes in two planes */
 };
 
+/** ivf_build(), with what `like` has learned in place of training, where it fits the parameters, the values and the number of
+ * rows. like: or NULL. */
+vecdb_status ivf_build_like(const struct ivf_kind *kind, const struct ivf *like, const struct vectors *vectors,
+                            vecdb_metric metric, const struct params *params, const struct index_build_context *context,
+                            struct index **out);
 /** Lists when the user names none: 4 sqrt(n), 16 rows each at least, and centroids of at most 256 MB. */
 size_t ivf_default_lists(size_t rows, size_t dim);
 /** No more of them than lean codes have room for. */
