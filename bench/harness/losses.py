@@ -134,8 +134,24 @@ def questions(records):
     return asked, unreached
 
 
-def paragraph(records):
-    """Plain words first, then every case."""
+def _behind(asked):
+    """Rows of a table: a workload, in how many of its comparisons vecdb is behind, and where furthest."""
+    rows = []
+    for workload in dict.fromkeys(q.workload for q in asked):
+        mine = [q for q in asked if q.workload == workload]
+        behind = [q for q in mine if q.ahead()]
+        furthest = "-"
+        if behind:
+            worst = max(behind, key=lambda q: q.ahead()[0][1])
+            rival, times = worst.ahead()[0]
+            furthest = "%s: %s %s %.2f times %s" % (worst.where, rival, "takes" if worst.what == "less" else "is", times,
+                                                   worst.what)
+        rows.append([workload, "%d of %d" % (len(behind), len(mine)), furthest])
+    return rows
+
+
+def summary(records):
+    """How often vecdb is behind, workload by workload."""
     asked, unreached = questions(records)
     if not any(x["library"] == "vecdb" for r in records
                for rows in [r.get("results") or [], *r.get("sections", {}).values()] for x in rows):
@@ -144,24 +160,15 @@ def paragraph(records):
     if not lost and not unreached:
         return "In these runs no rival was faster than vecdb's best index at recall 0.90, 0.95, 0.99 or 0.999, and none " \
                "was ahead in another workload: %d comparisons." % len(asked)
-    sentences = ["Of %d comparisons in these runs vecdb is behind a rival in %d." % (len(asked), len(lost))]
-    whole = []
-    for workload in dict.fromkeys(q.workload for q in asked):
-        mine = [q for q in asked if q.workload == workload]
-        behind = [q for q in mine if q.ahead()]
-        if not behind:
-            whole.append("%s (%d)" % (workload.lower(), len(mine)))
-            continue
-        worst = max(behind, key=lambda q: q.ahead()[0][1])
-        rival, times = worst.ahead()[0]
-        sentences.append("%s: behind in %d of %d, furthest %s, where %s %s %.2f times %s." % (
-            workload, len(behind), len(mine), worst.where, rival, "takes" if worst.what == "less" else "is", times,
-            worst.what))
-    if whole:
-        sentences.append("Nobody is ahead in: %s." % ", ".join(whole))
+    text = "Of %d comparisons in these runs vecdb is behind a rival in %d; each of them is named [below](#every-comparison-lost)." % (
+        len(asked), len(lost))
     if unreached:
-        sentences.append("In %d cases a rival reaches a recall that vecdb does not." % len(unreached))
-    lines = [" ".join(sentences), ""]
-    lines += ["- " + text for text in unreached]
-    lines += ["- " + q.text() for q in sorted(lost, key=lambda q: (q.workload, -q.ahead()[0][1]))]
-    return "\n".join(lines)
+        text += " In %d cases a rival reaches a recall that vecdb does not." % len(unreached)
+    return text + "\n\n" + tables.markdown(["workload", "behind in", "furthest"], _behind(asked))
+
+
+def every(records):
+    """Every comparison that vecdb loses, a line each; nothing where there is none."""
+    asked, unreached = questions(records)
+    lost = sorted((q for q in asked if q.ahead()), key=lambda q: (q.workload, -q.ahead()[0][1]))
+    return "\n".join("- " + text for text in unreached + [q.text() for q in lost])

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from . import losses, plan, plots, tables
+from . import leads, losses, plan, plots, tables
 from .run import sidecar
 from .suite import duration
 
@@ -179,7 +179,10 @@ def page(records, pictures, not_run=None, heading="Benchmarks"):
            "measure them again.", ""]
     if not good:
         return "\n".join(out + ["There are no results yet: run `make bench` or `make bench-full`.", ""])
-    out += ["## Where vecdb loses", "", losses.paragraph(good), ""]
+    whole = leads.table([r for r in good if "@" not in r["settings"]["dataset"]])
+    if whole:
+        out += ["## In short", "", leads.HOW, "", whole, ""]
+    out += ["## Where vecdb loses", "", losses.summary(good), ""]
     if busy_text(good):
         out += [busy_text(good), ""]
     if not_run:
@@ -195,6 +198,8 @@ def page(records, pictures, not_run=None, heading="Benchmarks"):
     out += [HOW]
     for r in good:
         out += run_text(r, pictures.get(r["file"] + r["settings"]["dataset"]))
+    if losses.every(good):
+        out += ["## Every comparison lost", "", losses.every(good), ""]
     return "\n".join(out + broken_text(records)) + "\n"
 
 

@@ -30,8 +30,9 @@ def aligned(header, rows):
 
 
 def markdown(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(" --- " if i == 0 else " ---: " for i in
-                                                             range(len(header))) + "|"]
+    """Names and sentences stand left, numbers right."""
+    left = [i == 0 or any(len(str(r[i])) > 40 for r in rows) for i in range(len(header))]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(" --- " if l else " ---: " for l in left) + "|"]
     return "\n".join(lines + ["| " + " | ".join(map(str, r)) + " |" for r in rows])
 
 

@@ -230,9 +230,9 @@ vecdb_status collection_build_missing(struct collection *collection, vecdb_progr
 
 /* flush.c, compact.c */
 vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context);
-/** Before an index is built: seal growing rows if they are many, so that its work is for the segment that stays. Does nothing in
- * memory. With the claim on upkeep. */
-vecdb_status collection_seal_for_index(struct collection *collection, vecdb_progress progress, void *context);
+/** Before an index is built: seal growing rows if they are many, so that its work is for the segment that stays; if it is on
+ * `vectors`, together with sealed ones that have no such index yet. Does nothing in memory. With the claim on upkeep. */
+vecdb_status collection_seal_for_index(struct collection *collection, bool vectors, vecdb_progress progress, void *context);
 /** One segment for each partition where one fits, without deleted rows, with all indexes. */
 vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context);
 /** Merge segments of a size, and write those anew that are mostly deleted. */

@@ -397,7 +397,7 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
 }
 
 /* Whether create_index() would refuse: nothing is sealed for what cannot be. */
-static vecdb_status check_options(struct collection *collection, const vecdb_index_options *options)
+static vecdb_status check_options(struct collection *collection, const vecdb_index_options *options, bool *vectors)
 {
     struct index_definition definition = {0};
     vecdb_status status;
@@ -407,6 +407,7 @@ static vecdb_status check_options(struct collection *collection, const vecdb_ind
     if (status == VECDB_OK)
         status = define(collection, options, &definition);
     pthread_mutex_unlock(&collection->write_lock);
+    *vectors = definition.ops != NULL;
     index_definition_deinit(&definition);
     return status;
 }
@@ -416,13 +417,14 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
     vecdb_index_options watched = *given, *options = &watched;
     struct watched_progress progress;
     vecdb_status status;
+    bool vectors;
 
     watched.progress = claim_watch(&progress, collection, given->progress, given->context);
     watched.context = &progress;
     TRY(collection_begin_upkeep(collection));
-    status = check_options(collection, options);
+    status = check_options(collection, options, &vectors);
     if (status == VECDB_OK)
-        status = collection_seal_for_index(collection, options->progress, options->context);
+        status = collection_seal_for_index(collection, vectors, options->progress, options->context);
     if (status == VECDB_OK)
         status = create_index(collection, options);
     collection_end_upkeep(collection);

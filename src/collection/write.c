@@ -48,8 +48,11 @@ static vecdb_status find_repeats(const struct rows *rows, bool replace, uint64_t
     const struct column *keys = &rows->columns[rows->schema->primary];
     const struct field *field = &rows->schema->fields[rows->schema->primary];
     struct key_map map = {0};
-    vecdb_status status = key_map_reserve(&map, rows->row_count);
+    vecdb_status status;
 
+    if (rows->row_count < 2)
+        return VECDB_OK;
+    status = key_map_reserve(&map, rows->row_count);
     for (size_t row = 0; row < rows->row_count && status == VECDB_OK; row++) {
         size_t size;
         const uint8_t *key = column_bytes(keys, row, &size);

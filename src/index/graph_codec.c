@@ -21,11 +21,16 @@
 #define BEYOND_MOST 1e60
 #define SCORE_MOST 4294967040.0
 #define SCORE_BLOCK 64
+#define ORDER_LEAST 256   /* bytes of a code: of shorter ones nothing is gained by scoring a part */
+#define HEAD_SHARE 0.75   /* of the squared distance between two rows, on average */
+#define MIDDLE_SHARE 0.95
+#define HEAD_MOST 0.67    /* of the bytes: with more, dimensions are too much alike for an order to pay */
 
 void graph_codec_deinit(struct graph_codec *codec)
 {
     mem_free(codec->mean);
     mem_free(codec->signs);
+    mem_free(codec->order);
     memset(codec, 0, sizeof *codec);
 }
 
@@ -40,16 +45,39 @@ vecdb_status graph_codec_alloc(struct graph_codec *codec)
     codec->mean = mem_array_zalloc(codec->code_dim, sizeof *codec->mean);
     if (codec->rotate)
         codec->signs = mem_zalloc(codec->code_dim / 2);
-    if (!codec->mean || (codec->rotate && !codec->signs)) {
+    if (codec->head)
+        codec->order = mem_array_zalloc(codec->dim, sizeof *codec->order);
+    if (!codec->mean || (codec->rotate && !codec->signs) || (codec->head && !codec->order)) {
         graph_codec_deinit(codec);
         return error_nomem("graph codes");
     }
     return VECDB_OK;
 }
 
+static bool same_order(const struct graph_codec *a, const struct graph_codec *b)
+{
+    if (!a->order || !b->order || a->dim != b->dim)
+        return !a->order && !b->order;
+    return a->head == b->head && a->middle == b->middle && memcmp(a->order, b->order, a->dim * sizeof *a->order) == 0;
+}
+
+bool graph_codec_same_values(const struct graph_codec *a, const struct graph_codec *b)
+{
+    return a->kind == b->kind && a->kind < GRAPH_CODE_HAMMING && a->lossless && b->lossless && a->dim == b->dim &&
+           a->code_dim == b->code_dim && a->mean[0] == b->mean[0];
+}
+
+void graph_codec_places(const struct graph_codec *from, const struct graph_codec *to, uint32_t *places)
+{
+    for (uint32_t i = 0; i < from->dim; i++)
+        places[from->dim + (from->order ? from->order[i] : i)] = i;
+    for (uint32_t i = 0; i < to->dim; i++)
+        places[i] = places[from->dim + (to->order ? to->order[i] : i)];
+}
+
 bool graph_codec_equal(const struct graph_codec *a, const struct graph_codec *b)
 {
-    return a->kind == b->kind && a->dim == b->dim && a->code_dim == b->code_dim && a->lossless == b->lossless &&
+    return same_order(a, b) && a->kind == b->kind && a->dim == b->dim && a->code_dim == b->code_dim && a->lossless == b->lossless &&
            a->rotate == b->rotate && a->normalize == b->normalize && a->augment == b->augment && a->step == b->step &&
            a->radius == b->radius && (!a->mean || memcmp(a->mean, b->mean, a->code_dim * sizeof *a->mean) == 0) &&
            (!a->signs || memcmp(a->signs, b->signs, a->code_dim / 2) == 0);
@@ -65,17 +93,20 @@ vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec
     *to = *from;
     to->mean = NULL;
     to->signs = NULL;
+    to->order = NULL;
     TRY(graph_codec_alloc(to));
     if (from->mean)
         memcpy(to->mean, from->mean, from->code_dim * sizeof *from->mean);
     if (from->signs)
         memcpy(to->signs, from->signs, from->code_dim / 2);
+    if (from->order)
+        memcpy(to->order, from->order, from->dim * sizeof *from->order);
     return VECDB_OK;
 }
 
 size_t graph_codec_scratch(const struct graph_codec *codec)
 {
-    return codec->kind >= GRAPH_CODE_HAMMING ? 0 : codec->code_dim;
+    return codec->kind >= GRAPH_CODE_HAMMING ? 0 : codec->order ? 2 * (size_t)codec->code_dim : codec->code_dim;
 }
 
 static void load_floats(vecdb_type type, const void *row, size_t dim, float *out)
@@ -97,13 +128,30 @@ static void load_floats(vecdb_type type, const void *row, size_t dim, float *out
     }
 }
 
+/* A row with its dimensions in the order of codes, and zeros after them up to code_dim. */
+static void load_ordered(const struct graph_codec *codec, vecdb_type type, const void *row, float *x)
+{
+    const float *from = row;
+
+    memset(x + codec->dim, 0, (codec->code_dim - codec->dim) * sizeof *x);
+    if (!codec->order) {
+        load_floats(type, row, codec->dim, x);
+        return;
+    }
+    if (type != VECDB_TYPE_FLOAT_VECTOR) {
+        load_floats(type, row, codec->dim, x + codec->code_dim);
+        from = x + codec->code_dim;
+    }
+    for (size_t i = 0; i < codec->dim; i++)
+        x[i] = from[codec->order[i]];
+}
+
 /* A row in the space the codes are cut from: normalized, lengthened, rotated; not centred. */
 static void transform(const struct graph_codec *codec, vecdb_type type, const void *row, bool query, float *x)
 {
     const struct code_kernels *kernels = simd_codes();
 
-    load_floats(type, row, codec->dim, x);
-    memset(x + codec->dim, 0, (codec->code_dim - codec->dim) * sizeof *x);
+    load_ordered(codec, type, row, x);
     if (codec->normalize)
         kernels->normalize_f32(x, codec->dim, x);
     if (codec->augment && !query) {
@@ -320,6 +368,82 @@ static size_t sample_rows(const struct vectors *vectors, uint32_t *rows)
     return n;
 }
 
+struct spread {
+    uint64_t variance;
+    uint32_t dim;
+};
+
+static int compare_spreads(const void *a, const void *b)
+{
+    const struct spread *x = a, *y = b;
+
+    if (x->variance != y->variance)
+        return x->variance > y->variance ? -1 : 1;
+    return x->dim < y->dim ? -1 : 1;
+}
+
+/* The least multiple of 64 dimensions that bring such a share of all. */
+static size_t dims_for(const struct spread *spreads, size_t dim, double total, double share)
+{
+    double sum = 0;
+    size_t d = 0;
+
+    while (d < dim && (sum < share * total || d % 64))
+        sum += (double)spreads[d++].variance;
+    return align_up(d, 64);
+}
+
+/* How codes differ by dimension, times the square of their number. */
+static void find_spreads(const struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
+                         float *x, uint8_t *code, uint32_t *sums, uint32_t *squares, struct spread *spreads)
+{
+    for (size_t i = 0; i < n; i++) { /* 4,096 times 255^2 fits 32 bits */
+        graph_codec_encode(codec, vectors->type, vectors_row(vectors, rows[i]), x, code);
+        for (size_t d = 0; d < codec->dim; d++) {
+            sums[d] += code[d];
+            squares[d] += (uint32_t)code[d] * code[d];
+        }
+    }
+    for (size_t d = 0; d < codec->dim; d++)
+        spreads[d] = (struct spread){(uint64_t)n * squares[d] - (uint64_t)sums[d] * sums[d], (uint32_t)d};
+}
+
+/* Put the dimensions that differ most first, where that pays. */
+static vecdb_status choose_order(struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n)
+{
+    size_t dim = codec->dim;
+    float *x = mem_array_alloc(codec->code_dim, sizeof *x);
+    uint8_t *code = mem_aligned_alloc(64, codec->stride);
+    uint32_t *sums = mem_array_zalloc(dim, 2 * sizeof *sums);
+    struct spread *spreads = mem_array_alloc(dim, sizeof *spreads);
+    bool enough = x && code && sums && spreads;
+    double total = 0;
+
+    if (enough) {
+        find_spreads(codec, vectors, rows, n, x, code, sums, sums + dim, spreads);
+        qsort(spreads, dim, sizeof *spreads, compare_spreads);
+        for (size_t d = 0; d < dim; d++)
+            total += (double)spreads[d].variance;
+        codec->head = dims_for(spreads, dim, total, HEAD_SHARE);
+        codec->middle = dims_for(spreads, dim, total, MIDDLE_SHARE);
+        if (total > 0 && (double)codec->head <= HEAD_MOST * (double)codec->stride) {
+            enough = (codec->order = mem_array_alloc(dim, sizeof *codec->order)) != NULL;
+            for (size_t d = 0; enough && d < dim; d++) {
+                codec->order[d] = spreads[d].dim;
+                x[d] = codec->mean[spreads[d].dim];
+            }
+            if (enough)
+                memcpy(codec->mean, x, dim * sizeof *x);
+        } else
+            codec->head = codec->middle = 0;
+    }
+    mem_free(x);
+    mem_free(code);
+    mem_free(sums);
+    mem_free(spreads);
+    return enough ? VECDB_OK : error_nomem("graph codes");
+}
+
 static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
                                 uint64_t seed, const uint32_t *rows, size_t n, float *x, float *lengths)
 {
@@ -391,6 +515,8 @@ vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *
     else {
         n = sample_rows(vectors, rows);
         status = train_bytes(codec, vectors, metric, seed, rows, n, x, lengths);
+        if (status == VECDB_OK && codec->kind == GRAPH_CODE_L2 && !codec->rotate && codec->stride >= ORDER_LEAST)
+            status = choose_order(codec, vectors, rows, n);
     }
     if (status != VECDB_OK)
         graph_codec_deinit(codec);
@@ -408,7 +534,7 @@ void graph_codec_encode(const struct graph_codec *codec, vecdb_type type, const 
         memcpy(code, row, codec->code_dim / 8);
         memset(code + codec->code_dim / 8, 0, codec->stride - codec->code_dim / 8);
     } else if (codec->lossless) {
-        load_floats(type, row, codec->dim, scratch);
+        load_ordered(codec, type, row, scratch);
         kernels->sq8_encode(scratch, codec->dim, codec->mean[0], 1, code);
         memset(code + codec->dim, 0, codec->stride - codec->dim);
     } else {

@@ -9,7 +9,9 @@
  *   GRAPH_CODE_JACCARD
  *
  * Where dimensions differ much in spread, or one was added, vectors are rotated at random first, which
- * evens them out. Scores are uint32_t, smaller is closer, in units only comparable with each other.
+ * evens them out. Codes under squared distance that are not rotated have the dimensions that differ most first, where that puts
+ * most of a distance into the beginning (`order`): a row that is too far by its beginning need not be scored to its end.
+ * Scores are uint32_t, smaller is closer, in units only comparable with each other.
  *
  * Bytes under squared distance end where the rows end. Of a query further out, the code is its nearest point in that range,
  * and what lies beyond, e, is kept beside it: |q + e - r|^2 is |q - r|^2 - 2 <e, r> and a constant, two products of bytes. */
@@ -32,6 +34,8 @@ struct graph_codec {
     size_t stride;     /* bytes of a code */
     float *mean;       /* code_dim; NULL for bits */
     uint8_t *signs;    /* of the rotation: 4 * code_dim / 8 bytes */
+    uint32_t *order;   /* dim: the dimension that each byte is of; NULL: its own */
+    size_t head, middle; /* bytes that bring most and nearly all of a distance; 0 without an order */
     uint32_t trained_rows;
 };
 
@@ -52,11 +56,16 @@ struct graph_query {
 /** Learn from the rows; same rows and seed, same codec. On failure the codec is empty. */
 vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
                                uint64_t seed);
-/** stride, mean and signs for what kind, code_dim and rotate say. */
+/** stride, mean, signs and order for what kind, code_dim, rotate and head say. */
 vecdb_status graph_codec_alloc(struct graph_codec *codec);
 vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec *to);
 /** Whether rows have the same codes. */
 bool graph_codec_equal(const struct graph_codec *a, const struct graph_codec *b);
+/** Whether they have the same codes but for the order of bytes. Lossless ones only. */
+bool graph_codec_same_values(const struct graph_codec *a, const struct graph_codec *b);
+/** Where in a code of `from` each of the first dim bytes of a code of `to` lies, which has the same values. places has room for
+ * twice dim. */
+void graph_codec_places(const struct graph_codec *from, const struct graph_codec *to, uint32_t *places);
 /** Whether the rows it learnt from will do for so many. */
 bool graph_codec_knows(const struct graph_codec *codec, size_t rows);
 /** Whether a row can be encoded without loss, as a lossless codec promises. */

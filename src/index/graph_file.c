@@ -3,14 +3,16 @@
  *     0 u32 magic "VGRF"      4 u32 header size, 512       8 u64 size of all     16 u64 rows
  *    24 u32 metric           28 u32 vector type           32 u32 dim            36 u32 first row
  *    40 u32 degree           44 u32 efConstruction        48 u64 seed           56 u32 refine; +256 fused
- *    60 u32 code kind        64 u32 code dim              68 u32 flags: 1 lossless, 2 rotate, 4 normalize, 8 augment, 16 chains
+ *    60 u32 code kind        64 u32 code dim              68 u32 flags: 1 lossless, 2 rotate, 4 normalize, 8 augment, 16 chains,
+ *                                                                      32 ordered
  *    72 f32 step             76 f32 radius                80 u32 rows the codec was trained on
  *    84 u32 layers           88 u32 code stride           92 u32 calibration queries
  *    96 12 x {f32 ef, f32 recall}                        192 6 x {u32 nodes, u32 degree}
  *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}
  *   344 u32 entry beam      348 u32 lists               352 u32 rows below are in lists     356 u32 rows in lists
- *   360 u32 entry dims, 0 for none                      364 u32 entry layer                 368 f32 entry scale     372 zeros
- *   512 mean: f32 x code dim (byte codes)    signs: code dim / 2 bytes (rotated ones)
+ *   360 u32 entry dims, 0 for none                      364 u32 entry layer                 368 f32 entry scale
+ *   372 u32 head            376 u32 middle              380 zeros
+ *   512 mean: f32 x code dim (byte codes)    signs: code dim / 2 bytes (rotated ones)    order: u32 x dim (ordered ones)
  *       of each layer: codes, nodes x stride; links, nodes x degree x u32; lower, nodes x u32 (not of the base)
  *       chains: u32 per row, when there are equal codes
  *       entry (graph_entry.h), when it has dims: offsets, f32 x entry dims; directions, entry dims x code dim, signed bytes
@@ -21,6 +23,7 @@
  * a chain has no loop. open() copies into huge pages where memory allows, else uses the bytes in place. */
 #include "index/graph.h"
 
+#include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -38,7 +41,8 @@
 #define HASH_AT 240
 #define REFINE_FUSED 256u
 #define REFINE_GROWN 512u /* row by row: what was added last need not be reachable */
-enum { FLAG_LOSSLESS = 1, FLAG_ROTATE = 2, FLAG_NORMALIZE = 4, FLAG_AUGMENT = 8, FLAG_CHAINS = 16, FLAGS_ALL = 31 };
+enum { FLAG_LOSSLESS = 1, FLAG_ROTATE = 2, FLAG_NORMALIZE = 4, FLAG_AUGMENT = 8, FLAG_CHAINS = 16, FLAG_ORDERED = 32,
+       FLAGS_ALL = 63 };
 
 static float load_f32(const void *bytes)
 {
@@ -69,7 +73,7 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     const struct graph_codec *codec = &state->codec;
     uint32_t flags = (codec->lossless ? FLAG_LOSSLESS : 0) | (codec->rotate ? FLAG_ROTATE : 0) |
                      (codec->normalize ? FLAG_NORMALIZE : 0) | (codec->augment ? FLAG_AUGMENT : 0) |
-                     (state->dup_next ? FLAG_CHAINS : 0);
+                     (state->dup_next ? FLAG_CHAINS : 0) | (codec->order ? FLAG_ORDERED : 0);
 
     memset(h, 0, HEADER_SIZE);
     store_u32(h, MAGIC);
@@ -104,6 +108,8 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
         store_u32(h + 364, state->entry->layer);
         store_f32(h + 368, state->entry->scale);
     }
+    store_u32(h + 372, (uint32_t)codec->head);
+    store_u32(h + 376, (uint32_t)codec->middle);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
         store_f32(h + 96 + 8 * i, graph->calibration.ef[i].effort);
         store_f32(h + 100 + 8 * i, graph->calibration.ef[i].recall);
@@ -140,6 +146,8 @@ vecdb_status graph_save(const struct index *index, struct buf *out)
         TRY(append(out, start, codec->mean, codec->code_dim * sizeof *codec->mean));
     if (codec->rotate)
         TRY(append(out, start, codec->signs, codec->code_dim / 2));
+    if (codec->order)
+        TRY(append(out, start, codec->order, codec->dim * sizeof *codec->order));
     for (size_t e = 0; e < GRAPH_LAYERS; e++) {
         const struct graph_layer *layer = &state->layers[e];
         if (!layer->count)
@@ -212,7 +220,7 @@ static vecdb_status check_header(const uint8_t *h, size_t size, const struct vec
         return CORRUPT("%u layers, expected %d", load_u32(h + 84), GRAPH_LAYERS);
     if (load_u32(h + 344) > GRAPH_ENTRY_BEAM_MAX)
         return CORRUPT("entry beam %u, at most %d", load_u32(h + 344), GRAPH_ENTRY_BEAM_MAX);
-    for (size_t i = load_u32(h + 348) ? 372 : 352; i < HEADER_SIZE; i = i == 359 ? 372 : i + 1)
+    for (size_t i = load_u32(h + 348) ? 380 : 352; i < HEADER_SIZE; i = i == 359 ? 380 : i + 1)
         if (h[i])
             return CORRUPT("header: byte %zu is %u, not zero", i, (unsigned)h[i]);
     return VECDB_OK;
@@ -265,6 +273,28 @@ static vecdb_status check_codec(const struct graph_codec *codec, uint32_t flags,
     for (size_t d = 0; codec->mean && d < codec->code_dim; d++)
         if (!isfinite(codec->mean[d]))
             return CORRUPT("mean %g in dimension %zu", (double)codec->mean[d], d);
+    return VECDB_OK;
+}
+
+/* Every dimension once, and beginnings that lie in a code. */
+static vecdb_status check_order(const struct graph_codec *codec, uint32_t head, uint32_t middle)
+{
+    uint64_t *seen;
+
+    if (codec->kind != GRAPH_CODE_L2 || codec->rotate)
+        return CORRUPT("an order of dimensions, which does not go with the codes");
+    if (!head || head % 64 || head > middle || middle % 64 || middle > codec->stride)
+        return CORRUPT("codes of %zu bytes begin with %u and %u", codec->stride, head, middle);
+    if (!(seen = mem_array_zalloc(bitmap_words(codec->dim), sizeof *seen)))
+        return error_nomem("graph index");
+    for (size_t i = 0; i < codec->dim; i++) {
+        if (codec->order[i] >= codec->dim || bitmap_get(seen, codec->order[i])) {
+            mem_free(seen);
+            return CORRUPT("dimension %u in place %zu of the order", codec->order[i], i);
+        }
+        bitmap_set(seen, codec->order[i]);
+    }
+    mem_free(seen);
     return VECDB_OK;
 }
 
@@ -488,6 +518,16 @@ static vecdb_status read_parts(struct graph *graph, struct graph_state *state, c
         memcpy(codec->signs, part, codec->code_dim / 2);
     }
     TRY(check_codec(codec, flags, load_u32(h + 88), &state->vectors, graph->base.metric));
+    if (flags & FLAG_ORDERED) {
+        TRY(take(&reader, codec->dim, sizeof *codec->order, "order", &part));
+        if (!(codec->order = mem_array_alloc(codec->dim, sizeof *codec->order)))
+            return error_nomem("graph index");
+        memcpy(codec->order, part, codec->dim * sizeof *codec->order);
+        TRY(check_order(codec, load_u32(h + 372), load_u32(h + 376)));
+        codec->head = load_u32(h + 372);
+        codec->middle = load_u32(h + 376);
+    } else if (load_u32(h + 372) || load_u32(h + 376))
+        return CORRUPT("codes without an order begin with %u and %u", load_u32(h + 372), load_u32(h + 376));
     state->entry_beam = load_u32(h + 344);
     for (unsigned e = 0; e < GRAPH_LAYERS; e++) {
         struct graph_layer *layer = &state->layers[e];

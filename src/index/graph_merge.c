@@ -21,6 +21,7 @@ struct merge {
     uint32_t *nodes;
     size_t node_count;
     bool same_codec[PARTS_MAX]; /* its codes are those of the merged graph */
+    uint32_t *places[PARTS_MAX]; /* they are but for their order: where each byte lies */
     uint8_t *part_of;       /* of each new row; GRAPH_NO_PART: none */
     uint32_t *old_row;      /* its number in its part */
     uint32_t *head;         /* the node a new row is, or hangs at */
@@ -33,8 +34,10 @@ static void merge_deinit(struct merge *merge)
     mem_free(merge->part_of);
     mem_free(merge->old_row);
     mem_free(merge->head);
-    for (size_t i = 0; i < merge->part_count; i++)
+    for (size_t i = 0; i < merge->part_count; i++) {
         mem_free(merge->old_head[i]);
+        mem_free(merge->places[i]);
+    }
 }
 
 /* Of every row, the head of its chain. */
@@ -92,13 +95,20 @@ static bool codec_suits(const struct merge *merge, const struct graph_codec *cod
         return graph_codec_knows(codec, vectors->row_count);
     for (size_t row = 0; row < vectors->row_count; row++) {
         uint8_t part = merge->part_of[row];
-        if (part != GRAPH_NO_PART && graph_codec_equal(codec, &merge->parts[part]->codec))
+        if (part != GRAPH_NO_PART && graph_codec_same_values(codec, &merge->parts[part]->codec))
             continue;
         if ((!vectors->present || bitmap_get(vectors->present, row)) &&
             !graph_codec_fits(codec, vectors->type, vectors_row(vectors, row)))
             return false;
     }
     return true;
+}
+
+static void reorder(const uint8_t *code, const uint32_t *places, size_t dim, size_t stride, uint8_t *out)
+{
+    for (size_t d = 0; d < dim; d++)
+        out[d] = code[places[d]];
+    memset(out + dim, 0, stride - dim);
 }
 
 static vecdb_status code_task(void *context, size_t block, unsigned worker)
@@ -116,6 +126,9 @@ static vecdb_status code_task(void *context, size_t block, unsigned worker)
         uint8_t part = merge->part_of[row], *code = state->layers[0].codes + row * stride;
         if (part != GRAPH_NO_PART && merge->same_codec[part])
             memcpy(code, graph_code(&merge->parts[part]->layers[0], stride, merge->old_row[row]), stride);
+        else if (part != GRAPH_NO_PART && merge->places[part])
+            reorder(graph_code(&merge->parts[part]->layers[0], stride, merge->old_row[row]), merge->places[part],
+                    state->codec.dim, stride, code);
         else if (!vectors->present || bitmap_get(vectors->present, row))
             graph_codec_encode(&state->codec, vectors->type, vectors_row(vectors, row), scratch, code);
     }
@@ -132,8 +145,15 @@ static vecdb_status make_codes(struct merge *merge, const struct graph_codec *ma
     TRY(codec_suits(merge, main) ? graph_codec_copy(main, &state->codec)
                                  : graph_codec_train(&state->codec, &state->vectors, merge->graph->base.metric,
                                                      merge->graph->settings.seed));
-    for (size_t i = 0; i < merge->part_count; i++)
-        merge->same_codec[i] = graph_codec_equal(&state->codec, &merge->parts[i]->codec);
+    for (size_t i = 0; i < merge->part_count; i++) {
+        const struct graph_codec *codec = &merge->parts[i]->codec;
+        merge->same_codec[i] = graph_codec_equal(&state->codec, codec);
+        if (merge->same_codec[i] || !graph_codec_same_values(&state->codec, codec))
+            continue;
+        if (!(merge->places[i] = mem_array_alloc(codec->dim, 2 * sizeof *merge->places[i])))
+            return error_nomem("merging");
+        graph_codec_places(codec, &state->codec, merge->places[i]);
+    }
     TRY(graph_layer_alloc(&state->layers[0], 0, state->codec.stride, rows));
     state->layers[0].count = (uint32_t)rows;
     return pool_run(context->pool, (rows + BLOCK - 1) / BLOCK, code_task, merge);

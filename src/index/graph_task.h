@@ -4,6 +4,7 @@
 
 #include "base/bitmap.h"
 #include "index/graph_search.h"
+#include "simd/graph.h"
 #include "simd/kernels.h"
 
 #define GRAPH_FILTER_GATHER 64 /* passing rows that an expansion under a filter is content with */
@@ -44,13 +45,13 @@ static inline void graph_prefetch_links(const struct graph_layer *layer, uint32_
         simd_prefetch_line(links + 16);
 }
 
-/** Expand the candidate at the cursor, which was not yet: those of its links that are new go into scratch->ids and are scored in
- * scratch->scores. Returns how many. */
-static inline size_t graph_score_links(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
-                                       struct index_counters *counters)
+/* Expand the candidate at the cursor, which was not yet: those of its links that are new go into scratch->ids, and the first
+ * `bytes` of their codes are asked for. Returns how many. */
+static inline size_t graph_take_links(struct graph_scratch *scratch, const struct graph_layer *layer, size_t stride, size_t bytes,
+                                      struct index_counters *counters)
 {
     struct graph_pool *pool = &scratch->pool;
-    size_t stride = query->codec->stride, n = 0;
+    size_t n = 0;
     uint32_t *ids = scratch->ids;
     const uint32_t *links = layer->links + (size_t)graph_key_node(pool->keys[pool->cursor]) * layer->degree;
 
@@ -61,14 +62,60 @@ static inline size_t graph_score_links(struct graph_scratch *scratch, const stru
         if (node == GRAPH_NONE)
             break;
         if (graph_visit(scratch, node)) {
-            simd_prefetch(layer->codes + (size_t)node * stride, stride);
+            simd_prefetch(layer->codes + (size_t)node * stride, bytes);
             ids[n++] = node;
         }
     }
     if (pool->cursor < pool->count)
         graph_prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
-    graph_scores(query, layer->codes, ids, n, scratch->scores);
     counters->rows_scored += n;
+    return n;
+}
+
+/** Expand the candidate at the cursor, which was not yet: those of its links that are new go into scratch->ids and are scored in
+ * scratch->scores. Returns how many. */
+static inline size_t graph_score_links(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                       struct index_counters *counters)
+{
+    size_t stride = query->codec->stride, n = graph_take_links(scratch, layer, stride, stride, counters);
+
+    graph_scores(query, layer->codes, scratch->ids, n, scratch->scores);
+    return n;
+}
+
+/* Only rows with scores up to `most` go on. Returns how many. */
+static inline size_t graph_drop_far(uint32_t *ids, uint32_t *scores, size_t n, uint32_t most)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        ids[kept] = ids[i];
+        scores[kept] = scores[i];
+        kept += scores[i] <= most;
+    }
+    return kept;
+}
+
+/** The same, without the rows whose key is found to be beyond `limit`: codes that tell most at their beginning are scored, and
+ * fetched, only as far as it takes to know. */
+static inline size_t graph_score_near(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                      uint64_t limit, struct index_counters *counters)
+{
+    const struct graph_codec *codec = query->codec;
+    const struct graph_kernels *kernels = simd_graph();
+    size_t stride = codec->stride, n;
+    uint32_t *ids = scratch->ids, *scores = scratch->scores, most = (uint32_t)(limit >> 32);
+
+    if (query->kind != GRAPH_CODE_L2 || !codec->head || most == UINT32_MAX)
+        return graph_score_links(scratch, layer, query, counters);
+    n = graph_take_links(scratch, layer, stride, codec->head, counters);
+    kernels->l2sq_u8_part(query->code, layer->codes, ids, n, stride, 0, codec->head, scores);
+    n = graph_drop_far(ids, scores, n, most);
+    for (size_t i = 0; i < n; i++)
+        simd_prefetch(layer->codes + (size_t)ids[i] * stride + codec->head, stride - codec->head);
+    kernels->l2sq_u8_part(query->code, layer->codes, ids, n, stride, codec->head, codec->middle, scores);
+    n = graph_drop_far(ids, scores, n, most);
+    kernels->l2sq_u8_part(query->code, layer->codes, ids, n, stride, codec->middle, stride, scores);
     return n;
 }
 
@@ -77,7 +124,8 @@ static inline void graph_expand(struct graph_scratch *scratch, const struct grap
                                 uint64_t limit, struct index_counters *counters)
 {
     struct graph_pool *pool = &scratch->pool;
-    size_t n = graph_score_links(scratch, layer, query, counters);
+    uint64_t worst = pool->count == pool->capacity ? pool->keys[pool->count - 1] : UINT64_MAX;
+    size_t n = graph_score_near(scratch, layer, query, limit < worst ? limit : worst, counters);
     const uint32_t *ids = scratch->ids, *scores = scratch->scores;
 
     for (size_t i = 0; i < n; i++) {

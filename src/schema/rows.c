@@ -761,7 +761,13 @@ vecdb_status rows_from_keys(const struct schema *schema, const vecdb_column *key
 vecdb_status rows_encode(const struct rows *rows, struct buf *out)
 {
     uint32_t head[2] = {(uint32_t)rows->row_count, (uint32_t)rows->schema->field_count};
+    size_t room = 8 + sizeof head;
 
+    for (size_t f = 0; f < rows->schema->field_count; f++) { /* about so much, so that the buffer need not grow in steps */
+        const struct column *column = &rows->columns[f];
+        room += 48 + (column->width ? column->width * rows->row_count : column->offsets[rows->row_count] + 4 * rows->row_count);
+    }
+    TRY(buf_reserve(out, room));
     TRY(buf_align(out, 8));
     TRY(buf_append(out, head, sizeof head));
     for (size_t f = 0; f < rows->schema->field_count; f++) {

@@ -11,6 +11,10 @@ struct graph_kernels {
      * product with a query of signed bytes. */
     void (*l2sq_u8)(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out);
     void (*dot_u8s8)(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out);
+    /* Squared distances again, of dimensions from .. to - 1 alone, multiples of 64; unless from is 0 they are added to what out
+     * holds. */
+    void (*l2sq_u8_part)(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, size_t from,
+                         size_t to, uint32_t *out);
     /* The signs of x as dim / 64 words, word w at bits[w * stride]; *size receives the sum of |x|, *along that of y with x's
      * signs. dim is a multiple of 64. */
     void (*sketch_signs)(const float *x, const float *y, size_t dim, size_t stride, uint64_t *bits, float *size, float *along);

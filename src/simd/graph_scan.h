@@ -4,6 +4,8 @@
 
 #include "simd/graph.h"
 
+#include <stdbool.h>
+
 static inline size_t plain_sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a,
                                          const float *b, const uint64_t *sketches, size_t lanes, float step, float shift,
                                          float room, uint32_t *out)
@@ -19,6 +21,57 @@ static inline size_t plain_sketch_choose(const uint64_t *planes, size_t words, c
         n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
     }
     return n;
+}
+
+/* What few_smallest() is made of: of each lane of sixteen, over the whole sixteens of n, the least value; how many values are
+ * not above `high`; and which, ascending, with 16 more places written to. */
+struct few_kernels {
+    void (*least16)(const int32_t *values, size_t n, int32_t *out);
+    size_t (*count)(const int32_t *values, size_t n, int32_t high);
+    size_t (*positions)(const int32_t *values, size_t n, int32_t high, uint32_t *out);
+};
+
+#define FEW_SORTED 64
+
+static inline void sort_few(int32_t *values, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        int32_t value = values[i];
+        size_t at = i;
+        for (; at && values[at - 1] > value; at--)
+            values[at] = values[at - 1];
+        values[at] = value;
+    }
+}
+
+/* At most 16 of many: the k-th smallest of the lanes' minima has k values below or at it, and few more. Returns false when there
+ * are many. */
+static inline __attribute__((always_inline)) bool few_smallest(const struct few_kernels *kernels, const int32_t *values, size_t n,
+                                                               size_t k, int32_t limit, uint32_t *out, size_t *count)
+{
+    int32_t sorted[FEW_SORTED], high;
+    size_t found, ties = 0, kept = 0;
+
+    kernels->least16(values, n, sorted);
+    sort_few(sorted, 16);
+    high = sorted[k - 1] < limit ? sorted[k - 1] : limit;
+    if (kernels->count(values, n, high) > FEW_SORTED)
+        return false;
+    found = kernels->positions(values, n, high, out);
+    *count = found;
+    if (found <= k)
+        return true;
+    for (size_t i = 0; i < found; i++)
+        sorted[i] = values[out[i]];
+    sort_few(sorted, found);
+    high = sorted[k - 1];
+    for (size_t i = 0; i < k; i++)
+        ties += sorted[i] == high;
+    for (size_t i = 0; i < found; i++)
+        if (values[out[i]] < high || (values[out[i]] == high && ties && ties--))
+            out[kept++] = out[i];
+    *count = kept;
+    return true;
 }
 
 /* The largest value that is among the k smallest, by bisection: values are not negative. */

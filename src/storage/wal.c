@@ -3,27 +3,22 @@
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/mem.h"
+#include "base/park.h"
 #include "base/plant.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <string.h>
 #include <time.h>
 
 #define MIB ((uint64_t)1 << 20)
 #define GATHER_NS_MAX 1000000 /* a slow disk must not make waiting long */
 
-/* A thread that waits for a sync that another leads. */
-struct waiter {
-    uint64_t lsn;        /* that has to be durable */
-    struct waiter *next;
-    struct waiter *others; /* that it is to wake in turn */
-    bool gathers;        /* it waits on `arrived`, with the lock: see gather() */
-    bool told;           /* it is no longer in wal->waiters */
-    bool served;         /* it is durable; otherwise look again: to lead the next sync, or for a failure */
-    sem_t woken;
+/* Those who wait for the same sync. */
+struct group {
+    _Atomic uint32_t ended; /* counts up when all of it are to look again; they sleep on it */
+    size_t size;            /* lock */
+    bool watched;           /* lock: one of them sees to it that the sync begins though not all have come */
 };
 
 struct wal {
@@ -34,7 +29,6 @@ struct wal {
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* syncing or cutting ended, or poison moved: for those who change the file */
-    struct waiter *waiters; /* lock */
     struct file file;       /* lock; a leader syncs it without, and wal_roll waits for the leader */
     uint64_t salt;          /* lock */
     uint64_t end;           /* lock: where the next frame goes */
@@ -42,12 +36,12 @@ struct wal {
     uint64_t filled;        /* lock: and zeros from its end to here, when that is further: see fill_ahead() */
     bool awaited;           /* lock: somebody waited for a sync since that was done */
     uint64_t next_lsn;      /* lock */
-    uint64_t durable_lsn;   /* lock */
-    struct waiter *gatherer; /* lock: who sees to it that a sync begins though not all have come; NULL: nobody */
-    size_t waiting;         /* lock: threads in commit_and_unlock() */
-    size_t company;         /* lock: how many there were at the end of the last sync, those it served and those it did not */
+    _Atomic uint64_t durable_lsn; /* set with the lock */
+    struct group groups[2]; /* lock: groups[round % 2] waits for the sync that runs or comes next, the other for the one after */
+    uint64_t round;         /* lock: number of that sync */
+    uint64_t target;        /* lock: the last frame that the sync which runs makes durable */
+    size_t company;         /* lock: how many waited at the end of the last sync, those it served and those it did not */
     uint64_t sync_ns;       /* lock: how long that sync took */
-    pthread_cond_t arrived; /* somebody who gathers has been told */
     uint64_t unsynced;      /* lock: bytes of NORMAL frames since the last sync began */
     uint64_t normal_since;  /* lock: when the oldest of them came; 0: none */
     bool syncing;           /* lock: a leader is in fdatasync, or a failed append is being undone; one sync at a time,
@@ -65,51 +59,23 @@ static vecdb_status poisoned(const struct wal *wal)
                             "durability unknown: %s; reopen the database to write again", wal->reason.message);
 }
 
-/* Wake a list of waiters, each of whom wakes a half of the rest. They are gone once they are woken. */
-static void wake(struct waiter *list, size_t count)
+static uint64_t durable(struct wal *wal) { return atomic_load_explicit(&wal->durable_lsn, memory_order_acquire); }
+
+/* Tell all of a group to look again: they are of it no longer. Lock held; they sleep on until unpark_all(). */
+static void dismiss(struct group *group)
 {
-    while (list) {
-        struct waiter *first = list, **half = &first->next;
-        size_t others = (count - 1) / 2;
-
-        for (size_t i = 0; i < others; i++)
-            half = &(*half)->next;
-        list = *half;
-        *half = NULL;
-        first->others = first->next;
-        count -= 1 + others;
-        sem_post(&first->woken);
-    }
-}
-
-/* Take a waiter out of the list that `link` is in, and say why: it belongs to *list, or is awake. Lock held. */
-static void tell(struct wal *wal, struct waiter **link, bool served, struct waiter **list, size_t *count)
-{
-    struct waiter *waiter = *link;
-
-    *link = waiter->next;
-    waiter->told = true;
-    waiter->served = served;
-    if (served)
-        wal->waiting--;
-    if (waiter->gathers) {
-        pthread_cond_broadcast(&wal->arrived);
-        return;
-    }
-    waiter->next = *list;
-    *list = waiter;
-    ++*count;
+    group->size = 0;
+    group->watched = false;
+    atomic_fetch_add_explicit(&group->ended, 1, memory_order_release);
 }
 
 /* Tell everybody that waits to look again. Lock held. */
 static void wake_all(struct wal *wal)
 {
-    struct waiter *list = NULL;
-    size_t count = 0;
-
-    while (wal->waiters)
-        tell(wal, &wal->waiters, false, &list, &count);
-    wake(list, count);
+    for (size_t i = 0; i < 2; i++) {
+        dismiss(&wal->groups[i]);
+        unpark_all(&wal->groups[i].ended);
+    }
     pthread_cond_broadcast(&wal->changed);
 }
 
@@ -128,7 +94,6 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
                         const struct wal_options *options, struct wal **out)
 {
     struct wal *wal = mem_zalloc(sizeof *wal);
-    pthread_condattr_t clock;
 
     *out = NULL;
     if (!wal)
@@ -146,13 +111,9 @@ vecdb_status wal_create(const struct dir *dir, const uint8_t *uuid, uint64_t epo
         wal->options.sync_after_ns = 200000000u;
     assert(wal->options.align >= 8 && wal->options.align <= 4096);
     wal->next_lsn = next_lsn;
-    wal->durable_lsn = next_lsn - 1;
+    atomic_init(&wal->durable_lsn, next_lsn - 1);
     pthread_mutex_init(&wal->lock, NULL);
     pthread_cond_init(&wal->changed, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&wal->arrived, &clock);
-    pthread_condattr_destroy(&clock);
     *out = wal;
     return VECDB_OK;
 }
@@ -172,134 +133,111 @@ void wal_free(struct wal *wal)
     drop_reserve(wal);
     file_close(&wal->file);
     pthread_cond_destroy(&wal->changed);
-    pthread_cond_destroy(&wal->arrived);
     pthread_mutex_destroy(&wal->lock);
     mem_free(wal);
 }
 
 /* -- syncing */
 
-/* Wake those whom a sync has served. Lock held, and released meanwhile. */
-static void wake_served(struct wal *wal)
+static uint64_t now_ns(void)
 {
-    struct waiter **link = &wal->waiters, *list = NULL, *next = NULL;
-    size_t count = 0, leaders = 0;
+    struct timespec time;
 
-    while (*link)
-        if ((*link)->lsn <= wal->durable_lsn)
-            tell(wal, link, true, &list, &count);
-        else
-            link = &(*link)->next;
-    if (wal->waiters && !wal->gatherer) /* one of the others, to see to the next sync */
-        tell(wal, &wal->waiters, false, &next, &leaders);
-    pthread_cond_broadcast(&wal->changed);
-    pthread_mutex_unlock(&wal->lock); /* those who are woken want it */
-    wake(next, leaders);
-    wake(list, count);
-    pthread_mutex_lock(&wal->lock);
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Sync everything appended so far as the leader of those who wait. Lock held, nobody syncing; it is released meanwhile. */
-static vecdb_status lead_sync(struct wal *wal)
+/* Sync everything appended so far and wake those who wait for it; `writers` of them, 0 or 1, is the caller. Lock held, nobody
+ * syncing; released at the end. */
+static vecdb_status sync_and_unlock(struct wal *wal, size_t writers)
 {
-    const struct vfs *vfs = wal->dir->vfs;
-    uint64_t target, start;
+    struct group *group;
+    uint64_t start;
+    size_t size;
     vecdb_status status;
 
-    if (!wal->file.fd || wal->next_lsn - 1 <= wal->durable_lsn)
+    if (!wal->file.fd || wal->next_lsn - 1 <= durable(wal)) {
+        pthread_mutex_unlock(&wal->lock);
         return VECDB_OK;
+    }
     wal->syncing = true;
-    wal->gatherer = NULL;
-    target = wal->next_lsn - 1;
+    wal->target = wal->next_lsn - 1;
     wal->unsynced = 0;
     wal->normal_since = 0;
     pthread_mutex_unlock(&wal->lock);
-    start = vfs->now(vfs);
+    start = now_ns();
     status = file_sync(&wal->file);
-    start = vfs->now(vfs) - start;
     pthread_mutex_lock(&wal->lock);
     wal->syncing = false;
-    wal->sync_ns = start;
-    wal->company = wal->waiting;
-    if (status != VECDB_OK)
-        return poison(wal);
-    wal->durable_lsn = target;
-    wake_served(wal);
-    return VECDB_OK;
-}
-
-/* Sleep until somebody else's sync has ended. Lock held, and released meanwhile; not taken again, and true returned, when that
- * sync served this one. */
-static bool wait_for_sync(struct wal *wal, uint64_t lsn)
-{
-    struct waiter self = {.lsn = lsn, .next = wal->waiters};
-    size_t others = 0;
-
-    sem_init(&self.woken, 0, 0);
-    wal->waiters = &self;
-    pthread_mutex_unlock(&wal->lock);
-    while (sem_wait(&self.woken) != 0) /* a signal */
-        ;
-    for (const struct waiter *other = self.others; other; other = other->next)
-        others++;
-    wake(self.others, others);
-    sem_destroy(&self.woken);
-    if (!self.served)
-        pthread_mutex_lock(&wal->lock);
-    return self.served;
-}
-
-/* Those whom the last sync served are about to write again: to wait for them, for no longer than a sync takes, is worth it, for
- * otherwise they would take turns with those who are here, half of them in each sync. Whoever comes last leads; this one only
- * sees to it that somebody does. Returns whether it was served. Lock held, and released meanwhile. */
-static bool gather(struct wal *wal, uint64_t lsn)
-{
-    uint64_t patience = wal->sync_ns < GATHER_NS_MAX ? wal->sync_ns : GATHER_NS_MAX;
-    struct waiter self = {.lsn = lsn, .next = wal->waiters, .gathers = true};
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)patience;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    wal->waiters = wal->gatherer = &self;
-    while (!self.told && pthread_cond_timedwait(&wal->arrived, &wal->lock, &until) != ETIMEDOUT)
-        ;
-    while (!self.told && wal->syncing) /* somebody leads */
-        pthread_cond_wait(&wal->arrived, &wal->lock);
-    if (wal->gatherer == &self)
-        wal->gatherer = NULL;
-    if (!self.told) {
-        struct waiter **link = &wal->waiters;
-        while (*link != &self)
-            link = &(*link)->next;
-        *link = self.next;
-        wal->company = wal->waiting; /* the others do something else */
+    wal->sync_ns = now_ns() - start;
+    wal->company = wal->groups[0].size + wal->groups[1].size + writers;
+    group = &wal->groups[wal->round++ % 2];
+    size = group->size;
+    if (status == VECDB_OK) {
+        atomic_store_explicit(&wal->durable_lsn, wal->target, memory_order_release);
+        dismiss(group);
+        pthread_cond_broadcast(&wal->changed);
+    } else {
+        status = poison(wal);
     }
-    return self.served;
+    pthread_mutex_unlock(&wal->lock); /* those who are woken will want it */
+    if (size)
+        unpark_all(&group->ended);
+    return status;
 }
 
-/* Wait until a frame is durable, or see to it. Lock held; released at the end. */
+/* Wait with a group for its sync, or for `patience`: who watches is to see then whether somebody leads. Lock held, and released
+ * meanwhile; not taken again, and true returned, when that sync served this one. */
+static bool wait_for_sync(struct wal *wal, struct group *group, uint64_t lsn, uint64_t patience)
+{
+    bool watches = !group->watched;
+    uint32_t seen = atomic_load_explicit(&group->ended, memory_order_relaxed);
+
+    group->watched = true;
+    group->size++;
+    pthread_mutex_unlock(&wal->lock);
+    for (uint64_t until = now_ns() + patience, now; atomic_load_explicit(&group->ended, memory_order_acquire) == seen;) {
+        if (watches && (now = now_ns()) >= until)
+            break;
+        park(&group->ended, seen, watches ? until - now : PARK_FOR_EVER);
+    }
+    if (durable(wal) >= lsn)
+        return true;
+    pthread_mutex_lock(&wal->lock);
+    if (atomic_load_explicit(&group->ended, memory_order_relaxed) == seen) { /* still of it */
+        group->size--;
+        group->watched = false;
+    }
+    return false;
+}
+
+/* Wait until a frame is durable, or see to it. Those whom the last sync served are about to write again: to wait for them, for no
+ * longer than a sync takes, is worth it, for otherwise they would take turns with those who are here, half of them in each sync.
+ * Whoever comes last leads. Lock held; released at the end. */
 static vecdb_status commit_and_unlock(struct wal *wal, uint64_t lsn)
 {
     vecdb_status status = VECDB_OK;
+    bool waited = false;
 
-    wal->waiting++;
     wal->awaited = true;
-    while (wal->durable_lsn < lsn && status == VECDB_OK) {
+    while (durable(wal) < lsn && status == VECDB_OK) {
+        struct group *group = &wal->groups[wal->round % 2];
+        uint64_t patience = wal->sync_ns < GATHER_NS_MAX ? wal->sync_ns : GATHER_NS_MAX;
+
         if (wal->poisoned) {
             status = poisoned(wal);
-        } else if (wal->syncing || (wal->gatherer && wal->waiting < wal->company)) {
-            if (wait_for_sync(wal, lsn))
+        } else if (wal->syncing) {
+            if (wait_for_sync(wal, lsn <= wal->target ? group : &wal->groups[(wal->round + 1) % 2], lsn, 2 * patience))
                 return VECDB_OK;
-        } else if (wal->waiting >= wal->company || wal->cutting) {
-            status = lead_sync(wal);
-        } else if (gather(wal, lsn)) {
-            pthread_mutex_unlock(&wal->lock);
-            return VECDB_OK;
+            waited = false;
+        } else if (group->size + 1 >= wal->company || waited || wal->cutting) {
+            return sync_and_unlock(wal, 1);
+        } else {
+            if (wait_for_sync(wal, group, lsn, 2 * patience))
+                return VECDB_OK;
+            waited = true;
         }
     }
-    wal->waiting--;
     pthread_mutex_unlock(&wal->lock);
     return status;
 }
@@ -313,11 +251,14 @@ static bool sync_due(const struct wal *wal)
                                  vfs->now(vfs) - wal->normal_since >= wal->options.sync_after_ns);
 }
 
-static vecdb_status sync_when_due(struct wal *wal)
+static vecdb_status sync_when_due_and_unlock(struct wal *wal)
 {
-    if (wal->poisoned)
-        return poisoned(wal);
-    return sync_due(wal) && !wal->syncing ? lead_sync(wal) : VECDB_OK;
+    vecdb_status status = wal->poisoned ? poisoned(wal) : VECDB_OK;
+
+    if (status == VECDB_OK && sync_due(wal) && !wal->syncing)
+        return sync_and_unlock(wal, 0);
+    pthread_mutex_unlock(&wal->lock);
+    return status;
 }
 
 vecdb_status wal_commit(struct wal *wal, uint64_t lsn, vecdb_durability mode)
@@ -328,11 +269,11 @@ vecdb_status wal_commit(struct wal *wal, uint64_t lsn, vecdb_durability mode)
         return VECDB_OK;
     pthread_mutex_lock(&wal->lock);
     if (mode == VECDB_DURABILITY_NORMAL) {
-        if (!wal->normal_since && wal->durable_lsn < lsn) {
+        if (!wal->normal_since && durable(wal) < lsn) {
             wal->normal_since = wal->dir->vfs->now(wal->dir->vfs);
             wal->normal_since += wal->normal_since == 0;
         }
-        status = sync_when_due(wal);
+        return sync_when_due_and_unlock(wal);
     } else if (!PLANTED(10)) {
         return commit_and_unlock(wal, lsn);
     }
@@ -354,12 +295,8 @@ vecdb_status wal_sync(struct wal *wal)
 
 vecdb_status wal_tick(struct wal *wal)
 {
-    vecdb_status status;
-
     pthread_mutex_lock(&wal->lock);
-    status = sync_when_due(wal);
-    pthread_mutex_unlock(&wal->lock);
-    return status;
+    return sync_when_due_and_unlock(wal);
 }
 
 /* -- appending */
@@ -374,20 +311,26 @@ static uint64_t header_checksum(const uint8_t *header, uint64_t salt)
     return PLANTED(6) ? checksum(header + 4, 28, salt) : checksum(header, 32, salt);
 }
 
-#define RESERVE_STEP MIB /* so that not every frame asks for space */
+#define RESERVE_STEP_MAX (16 * MIB)
+
+/* How much more than is needed to ask for at once: the next sync after asking takes some milliseconds longer. */
+static uint64_t reserve_step(const struct wal *wal)
+{
+    return wal->end < MIB ? MIB : wal->end < RESERVE_STEP_MAX ? wal->end : RESERVE_STEP_MAX;
+}
 
 /* Have space for a frame and, behind it, for those that may use the reserve. Where the file system cannot do that, nothing is
  * kept. Lock held. */
 static vecdb_status keep_reserve(struct wal *wal, uint64_t span)
 {
-    uint64_t wanted = wal->end + span + wal->options.reserve;
+    uint64_t wanted = wal->end + span + wal->options.reserve, step = reserve_step(wal);
     vecdb_status status;
 
     if (!wal->options.reserve || wanted <= wal->reserved)
         return VECDB_OK;
-    status = file_allocate(&wal->file, wal->end, wanted + RESERVE_STEP - wal->end);
+    status = file_allocate(&wal->file, wal->end, wanted + step - wal->end);
     if (status == VECDB_OK)
-        wanted += RESERVE_STEP;
+        wanted += step;
     else if (status == VECDB_ERR_FULL)
         status = file_allocate(&wal->file, wal->end, wanted - wal->end);
     if (status == VECDB_NOT_FOUND)
@@ -441,6 +384,7 @@ static vecdb_status undo_append(struct wal *wal)
     status = wal->poisoned ? poisoned(wal) : VECDB_OK;
     if (status == VECDB_OK) {
         wal->syncing = true;
+        wal->target = last;
         pthread_mutex_unlock(&wal->lock);
         status = file_truncate(&wal->file, wal->end);
         wal->reserved = wal->filled = 0;
@@ -449,7 +393,7 @@ static vecdb_status undo_append(struct wal *wal)
         pthread_mutex_lock(&wal->lock);
         wal->syncing = false;
         if (status == VECDB_OK && !PLANTED(27))
-            wal->durable_lsn = last;
+            atomic_store_explicit(&wal->durable_lsn, last, memory_order_release);
     }
     wal->cutting = false;
     wake_all(wal);
@@ -483,7 +427,7 @@ vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *part
     store_u32(header, (uint32_t)size);
     store_u16(header + 4, type);
     store_u64(header + 8, wal->next_lsn);
-    store_u64(header + 16, wal->durable_lsn);
+    store_u64(header + 16, durable(wal));
     store_u64(header + 24, payload_checksum);
     store_u64(header + 32, header_checksum(header, wal->salt));
     span = frame_span(&wal->options, size);
@@ -563,7 +507,11 @@ vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void
     wal->cutting = true; /* appending waits; so does whoever wants to lead a sync, on `syncing` */
     while (wal->syncing)
         pthread_cond_wait(&wal->changed, &wal->lock);
-    status = wal->poisoned ? poisoned(wal) : lead_sync(wal);
+    status = wal->poisoned ? poisoned(wal) : VECDB_OK;
+    if (status == VECDB_OK) {
+        status = sync_and_unlock(wal, 0);
+        pthread_mutex_lock(&wal->lock);
+    }
     while (wal->syncing)
         pthread_cond_wait(&wal->changed, &wal->lock);
     if (status == VECDB_OK && wal->poisoned)
@@ -626,7 +574,7 @@ vecdb_status wal_check(struct wal *wal)
         return value;                                                                                                  \
     }
 LOCKED_GETTER(wal_next_lsn, wal->next_lsn)
-LOCKED_GETTER(wal_durable_lsn, wal->durable_lsn)
+uint64_t wal_durable_lsn(struct wal *wal) { return durable(wal); }
 LOCKED_GETTER(wal_size, wal->file.fd > 0 ? wal->end : 0)
 
 #ifdef VECDB_PLANT
@@ -642,7 +590,7 @@ vecdb_status wal_plant_reopen(struct wal *wal, uint64_t id, uint64_t next_lsn)
     wal->end = align_up(wal->end, wal->options.align);
     wal->salt = load_u64(header + 80);
     wal->next_lsn = next_lsn;
-    wal->durable_lsn = next_lsn - 1;
+    atomic_store(&wal->durable_lsn, next_lsn - 1);
     return VECDB_OK;
 }
 #endif

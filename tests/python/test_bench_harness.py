@@ -753,12 +753,24 @@ class Report(Scratch):
         self.assertIn("at recall 0.99 behind hnswlib:HNSW", text)
         self.assertIn("does not reach recall 0.999, hnswlib:HNSW do", text)
         self.assertNotIn("at recall 0.9 behind", text)
+        self.assertIn("| Search | 1 of 3 | on tiny, 1 thread, one query at a time at recall 0.99: hnswlib:HNSW is", text)
+        self.assertLess(text.index("| Search |"), text.index("## The machine"))
+        self.assertGreater(text.index("at recall 0.99 behind hnswlib:HNSW"), text.index("## Every comparison lost"))
         self.assertIn("absent: glass: no wheel", text)
 
     def test_says_when_it_does_not(self):
         text = report.page([self.record(vecdb=[(0.9995, 100)], hnswlib=[(0.9995, 60)])], {})
         self.assertIn("no rival was faster", text)
         self.assertIn("0.60", text)
+        self.assertNotIn("Every comparison lost", text)
+
+    def test_says_it_in_short(self):
+        record = self.record(vecdb=[(0.96, 100), (0.9995, 50)], hnswlib=[(0.96, 40), (0.9995, 20)], usearch=[(0.96, 30)])
+        text = report.page([record], {})
+        self.assertIn("| graphs, tiny, 1 thread, one query at a time | 100, 2.50 x hnswlib:HNSW |", text)
+        record["settings"]["dataset"] = "tiny@10"       # cut: not in the table of whole data sets
+        self.assertNotIn("## In short", report.page([record], {}))
+        self.assertNotIn("## In short", report.page([self.record(vecdb=[(0.96, 100)])], {}))
 
     def test_says_when_vecdb_was_absent(self):
         self.assertIn("vecdb was not in these runs", report.page([self.record(hnswlib=[(0.9, 60)])], {}))
@@ -821,7 +833,7 @@ class Report(Scratch):
                       "ranges of about 10 rows", "inserting 100 at a time with durability full on tiny behind faster:HNSW",
                       "opening and asking once, cold cache, on tiny behind faster:HNSW", "reads beside a writer on tiny behind",
                       "build, graphs on tiny behind faster:HNSW (1.25 times as fast)", "bytes on disk, graphs on tiny behind",
-                      "searching after inserts of 100 with durability full", "Filtered search: behind in 9 of 10",
+                      "searching after inserts of 100 with durability full", "| Filtered search | 9 of 10 |",
                       "memory of searching, graphs on tiny behind faster:HNSW (1.25 times less)"):
             self.assertIn(words, text)
         self.assertNotIn("filtering near at 50 % (recall 0.95 and more) on tiny behind", text)

@@ -98,7 +98,9 @@ struct test_rows test_rows_make(struct rng *rng, vecdb_type type, uint32_t dim, 
             bitmap_set(out.present, i);
         for (size_t j = 0; j < dim; j++) {
             float value = center[j] + (float)rng_normal(rng) * 0.6f;
-            if (shape == TEST_INTEGERS)
+            if (shape == TEST_UNEVEN && j % 3)
+                value *= 0.1f;
+            if (shape == TEST_INTEGERS || shape == TEST_UNEVEN)
                 value = fmaxf(0, fminf(255, roundf(128 + 40 * value)));
             else if (shape == TEST_CONSTANT)
                 value = 0.75f;

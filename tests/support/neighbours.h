@@ -19,6 +19,7 @@ enum test_shape {
     TEST_INTEGERS,  /* whole numbers 0..255, in clusters */
     TEST_CONSTANT,  /* all rows alike */
     TEST_OFFSET,    /* clusters far from the origin */
+    TEST_UNEVEN,    /* whole numbers 0..255 that differ much in every third dimension alone */
 };
 /** block_rows: a power of two, or 0 for one block. nulls: some rows have no value. */
 struct test_rows test_rows_make(struct rng *rng, vecdb_type type, uint32_t dim, size_t rows, enum test_shape shape,

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "index/graph.h"
 #include "index/hnsw.h"
 #include "index/topk.h"
 #include "schema/type.h"
@@ -25,9 +26,12 @@ static const struct {
     {VECDB_TYPE_FLOAT16_VECTOR, VECDB_METRIC_COSINE, 17}, {VECDB_TYPE_BFLOAT16_VECTOR, VECDB_METRIC_IP, 64},
     {VECDB_TYPE_INT8_VECTOR, VECDB_METRIC_L2, 48},      {VECDB_TYPE_INT8_VECTOR, VECDB_METRIC_COSINE, 65},
     {VECDB_TYPE_INT8_VECTOR, VECDB_METRIC_IP, 31},      {VECDB_TYPE_BINARY_VECTOR, VECDB_METRIC_HAMMING, 256},
-    {VECDB_TYPE_BINARY_VECTOR, VECDB_METRIC_JACCARD, 128},
+    {VECDB_TYPE_BINARY_VECTOR, VECDB_METRIC_JACCARD, 128}, {VECDB_TYPE_FLOAT16_VECTOR, VECDB_METRIC_L2, 270},
 };
 #define SPACES (sizeof spaces / sizeof spaces[0])
+
+/* The last are for codes that begin with what tells most. */
+static enum test_shape shape_of(size_t space) { return spaces[space].dim > 256 ? TEST_UNEVEN : TEST_CLUSTERS; }
 
 static struct pool *pool;
 
@@ -122,7 +126,7 @@ static void test_recall_of_all_spaces(void **state)
 
     (void)state;
     for (size_t s = 0; s < SPACES; s++) {
-        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 3050, TEST_CLUSTERS, 0, false);
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 3050, shape_of(s), 0, false);
         struct vectors queries = take_queries(&rows, 50);
         struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
         struct answer answer = {0};
@@ -164,6 +168,39 @@ static void test_integers_need_no_second_look(void **state)
     test_rows_free(&rows);
 }
 
+/* Where few dimensions tell most of a distance, scoring stops early; that changes nothing of what is found. */
+static void test_beginnings_of_codes(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 300, 4050, TEST_UNEVEN, 0, false);
+    struct vectors queries = take_queries(&rows, 50);
+    struct index *index = build(&hnsw_ops, &rows.vectors, VECDB_METRIC_L2, "", pool);
+    struct graph_state *graph_state = atomic_load(&((struct graph *)index)->state);
+    struct graph_codec *codec = &graph_state->codec;
+    struct answer whole = {0}, begun = {0};
+    size_t head = codec->head;
+
+    (void)state;
+    assert_non_null(codec->order);
+    assert_int_equal(codec->order[0] % 3, 0);
+    assert_int_equal(head, 128); /* 100 dimensions matter */
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = i ? "ef=100" : "gamma=0.1, ef=100";
+        ask(index, &begun, &queries, 10, text);
+        check_answer(&rows.vectors, VECDB_METRIC_L2, &begun, 0.95);
+        codec->head = 0;
+        ask(index, &whole, &queries, 10, text);
+        codec->head = head;
+        assert_memory_equal(begun.hits, whole.hits, 50 * 10 * sizeof *whole.hits);
+        assert_int_equal(begun.counters.rows_scored, whole.counters.rows_scored);
+        assert_int_equal(begun.counters.hops, whole.counters.hops);
+        answer_free(&begun);
+        answer_free(&whole);
+    }
+    hnsw_ops.free(index);
+    test_rows_free(&rows);
+}
+
 static void test_few_rows(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
@@ -171,7 +208,7 @@ static void test_few_rows(void **state)
     (void)state;
     for (size_t n = 0; n <= 70; n++)
         for (size_t s = 0; s < SPACES; s += n % 7 ? SPACES - 2 : 1) {
-            struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, n + 2, TEST_CLUSTERS, 0, n % 3 == 1 && n > 1);
+            struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, n + 2, shape_of(s), 0, n % 3 == 1 && n > 1);
             struct vectors queries = take_queries(&rows, 2);
             struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "M=4", n % 2 ? pool : NULL);
             struct answer answer = {0};
@@ -389,7 +426,7 @@ static void test_filters(void **state)
 
     (void)state;
     for (size_t s = 0; s < SPACES; s += 2) {
-        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 6030, TEST_CLUSTERS, 0, s == 2);
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 6030, shape_of(s), 0, s == 2);
         struct vectors queries = take_queries(&rows, 30);
         struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
         for (size_t i = 0; i < sizeof shares / sizeof shares[0]; i++) {
@@ -489,7 +526,7 @@ static void test_threads_do_not_matter(void **state)
 
     (void)state;
     for (size_t s = 0; s < SPACES; s += 4) {
-        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 5000, TEST_CLUSTERS, 0, false);
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 5000, shape_of(s), 0, false);
         struct index *alone = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", NULL);
         struct index *together = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
         struct buf a = {0}, b = {0};
@@ -560,7 +597,7 @@ static void test_saved_and_opened(void **state)
     (void)state;
     for (size_t s = 0; s < SPACES; s++)
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-            struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, sizes[i] + 5, TEST_CLUSTERS, 0, i == 3);
+            struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, sizes[i] + 5, shape_of(s), 0, i == 3);
             struct vectors queries = take_queries(&rows, 5);
             struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "M=6", pool), *opened;
             struct answer before = {0}, after = {0};
@@ -656,7 +693,7 @@ static void test_grown_row_by_row(void **state)
 
     (void)state;
     for (size_t s = 0; s < SPACES; s++) {
-        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 2530, s % 2 ? TEST_CLUSTERS : TEST_OFFSET, 0, s == 3);
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 2530, shape_of(s) == TEST_UNEVEN ? TEST_UNEVEN : s % 2 ? TEST_CLUSTERS : TEST_OFFSET, 0, s == 3);
         struct vectors queries = take_queries(&rows, 30), part = rows.vectors;
         struct index_build_context context = {.pool = pool, .seed = 3};
         struct index *index;
@@ -687,7 +724,7 @@ static void test_grown_row_by_row(void **state)
 
 static void check_merge(struct rng *rng, size_t space, size_t rows_wanted, size_t part_count, double dropped, bool halves_equal)
 {
-    struct test_rows rows = test_rows_make(rng, spaces[space].type, spaces[space].dim, rows_wanted + 30, TEST_CLUSTERS, 0, false);
+    struct test_rows rows = test_rows_make(rng, spaces[space].type, spaces[space].dim, rows_wanted + 30, shape_of(space), 0, false);
     struct vectors queries = take_queries(&rows, 30), parts_vectors[8], merged = rows.vectors;
     struct index_build_context context = {.pool = pool, .seed = 5};
     struct index *parts[8], *index = NULL;
@@ -747,6 +784,7 @@ static void test_merged(void **state)
     (void)state;
     for (size_t s = 0; s < SPACES; s += 2)
         check_merge(&rng, s, 3000, 2, 0, false);
+    check_merge(&rng, SPACES - 1, 2000, 2, 0.1, false);
     check_merge(&rng, 0, 4000, 3, 0.3, false);
     check_merge(&rng, 2, 4000, 2, 0.9, false);
     check_merge(&rng, 0, 3000, 2, 0.1, true);
@@ -818,6 +856,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recall_of_all_spaces),
         cmocka_unit_test(test_integers_need_no_second_look),
+        cmocka_unit_test(test_beginnings_of_codes),
         cmocka_unit_test(test_few_rows),
         cmocka_unit_test(test_all_equal),
         cmocka_unit_test(test_islands),

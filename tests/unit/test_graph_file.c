@@ -173,7 +173,8 @@ static void test_each_field_broken(void **state)
     BREAK32(64, 128, "code dim");
     BREAK32(64, 0, "code dim");
     BREAK32(64, UINT32_MAX, "code dim");
-    BREAK32(68, load_u32(data + 68) | 32, "flags");
+    BREAK32(68, load_u32(data + 68) | 64, "flags");
+    BREAK32(68, load_u32(data + 68) | 32, "order");
     BREAK32(68, load_u32(data + 68) | 4, "normalized");
     BREAK32(68, load_u32(data + 68) | 8, "more dimension");
     BREAK32(68, load_u32(data + 68) & ~16u, "after its end");
@@ -205,9 +206,11 @@ static void test_each_field_broken(void **state)
     BREAK32(364, 1, "but no dims");
     BREAKF(368, 1, "but no dims");
     BREAK32(360, 16, "entry by layer 0");
-    data[372] = 1;
+    BREAK32(372, 64, "without an order");
+    BREAK32(376, 64, "without an order");
+    data[380] = 1;
     fix_hash(data);
-    expect_corrupt(&f, data, "byte 372", __LINE__);
+    expect_corrupt(&f, data, "byte 380", __LINE__);
     data[511] = 255;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 511", __LINE__);
@@ -319,6 +322,43 @@ static void test_entry_broken(void **state)
     drop(&f);
 }
 
+/* Codes whose dimensions are ordered. */
+static void test_order_broken(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct index_build_context context = {.seed = 9};
+    struct fixture f = {.metric = VECDB_METRIC_L2};
+    struct params params;
+    struct index *index;
+    uint8_t *data;
+    size_t order = HEADER + 320 * 4;
+
+    (void)state;
+    f.rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 300, 900, TEST_UNEVEN, 0, false);
+    params_of_degree(16, &params);
+    assert_int_equal(kind->build(&f.rows.vectors, f.metric, &params, &context, &index), VECDB_OK);
+    assert_int_equal(kind->save(index, &f.saved), VECDB_OK);
+    kind->free(index);
+    data = mem_aligned_alloc(64, f.saved.size);
+    memcpy(data, f.saved.data, f.saved.size);
+    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    assert_true(load_u32(data + 68) & 32);
+    BREAK32(order, 300, "dimension 300 in place 0");
+    BREAK32(order, UINT32_MAX, "in place 0");
+    BREAK32(order + 4, load_u32(data + order), "in place 1 of");
+    BREAK32(order + 299 * 4, load_u32(data + order), "in place 299");
+    BREAK32(372, 0, "begin with 0");
+    BREAK32(372, 100, "begin with 100");
+    BREAK32(372, 384, "begin with 384");
+    BREAK32(376, 0, "and 0");
+    BREAK32(376, 100, "and 100");
+    BREAK32(376, 384, "and 384");
+    BREAK32(376, UINT32_MAX, "and 4294967295");
+    BREAK32(68, load_u32(data + 68) & ~32u, "without an order");
+    mem_free(data);
+    drop(&f);
+}
+
 /* Whatever a few flipped bytes do, even behind a header that fits, a search of what opens stays within bounds. */
 static void test_random_damage(void **state)
 {
@@ -417,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_each_field_broken),
         cmocka_unit_test(test_calibration_broken),
         cmocka_unit_test(test_entry_broken),
+        cmocka_unit_test(test_order_broken),
         cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_legitimate_indexes_are_taken),
     };

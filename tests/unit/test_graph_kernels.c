@@ -53,12 +53,17 @@ static void test_scores(void **state)
             query[i] = d == 1 ? 255 : d == 2 ? 0x80 : (uint8_t)rng_next(&rng);
         for (size_t n = 0; n <= 20; n++)
             for (size_t t = 0; t < table_count; t++) {
-                uint32_t ids[20], l2[21], dot[21];
+                uint32_t ids[20], l2[21], dot[21], parts[21];
+                size_t middle = 64 * (1 + rng_below(&rng, dim / 64)), head = 64 * rng_below(&rng, middle / 64 + 1);
                 for (size_t i = 0; i < n; i++)
                     ids[i] = (uint32_t)rng_below(&rng, rows);
-                l2[n] = dot[n] = 0xDEADBEEF;
+                l2[n] = dot[n] = parts[n] = 0xDEADBEEF;
                 all[t]->l2sq_u8(query, base, ids, n, dim, l2);
                 all[t]->dot_u8s8(query, base, ids, n, dim, dot);
+                if (head)
+                    all[t]->l2sq_u8_part(query, base, ids, n, dim, 0, head, parts);
+                all[t]->l2sq_u8_part(query, base, ids, n, dim, head, middle, parts);
+                all[t]->l2sq_u8_part(query, base, ids, n, dim, middle, dim, parts);
                 for (size_t i = 0; i < n; i++) {
                     const uint8_t *row = base + ids[i] * dim;
                     int64_t square = 0, product = 0;
@@ -67,10 +72,12 @@ static void test_scores(void **state)
                         product += (int8_t)query[j] * row[j];
                     }
                     assert_int_equal(l2[i], square);
+                    assert_int_equal(parts[i], square);
                     assert_int_equal(dot[i], 0x80000000ll - product);
                 }
                 assert_int_equal(l2[n], 0xDEADBEEF);
                 assert_int_equal(dot[n], 0xDEADBEEF);
+                assert_int_equal(parts[n], 0xDEADBEEF);
             }
         mem_free(base);
         mem_free(query);

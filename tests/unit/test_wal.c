@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -482,6 +483,117 @@ static void many_writers_one_log(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* The real disk, with syncs that take a millisecond and fail from some number on. */
+static _Atomic unsigned syncs, syncs_at_once, first_failure;
+
+static int slow_sync(const struct vfs *vfs, int fd, bool data_only)
+{
+    unsigned number = ++syncs;
+
+    assert_int_equal(++syncs_at_once, 1);
+    vfs_posix.sleep(vfs, 1000000);
+    syncs_at_once--;
+    return number >= first_failure ? -EIO : vfs_posix.sync(vfs, fd, data_only);
+}
+
+static struct wal *slow_log(struct vfs *vfs, char *path, struct dir *dir)
+{
+    struct wal *wal;
+
+    *vfs = vfs_posix;
+    assert_non_null(mkdtemp(path));
+    assert_int_equal(dir_open(vfs, path, false, dir), VECDB_OK);
+    assert_int_equal(wal_create(dir, uuid, 1, 1, NULL, &wal), VECDB_OK);
+    assert_int_equal(wal_roll(wal, 1, publish_nothing, NULL), VECDB_OK);
+    vfs->sync = slow_sync;
+    syncs = 0;
+    first_failure = UINT32_MAX;
+    return wal;
+}
+
+static void end_slow_log(struct wal *wal, struct dir *dir, const char *path)
+{
+    char command[64];
+
+    wal_free(wal);
+    dir_close(dir);
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    assert_int_equal(system(command), 0);
+}
+
+static void one_sync_serves_all_who_wait(void **state)
+{
+    char path[] = "/tmp/vecdb-wal-XXXXXX";
+    struct writers writers = {0};
+    pthread_t threads[WRITERS];
+    struct vfs vfs;
+    struct dir dir;
+
+    writers.wal = slow_log(&vfs, path, &dir);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_many, &writers), 0);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(writers.failures, 0);
+    assert_true(syncs < WRITERS * WRITES / 3); /* eight of them at a time, when nothing else keeps the machine busy */
+    syncs = 0;
+    write_many(&writers); /* its company is gone: it has all syncs for itself */
+    assert_int_equal(writers.failures, 0);
+    assert_in_range(syncs, WRITES * 3 / 4, WRITES);
+    end_slow_log(writers.wal, &dir, path);
+}
+
+struct until_failure {
+    struct wal *wal;
+    _Atomic uint64_t promised; /* the highest number that was */
+    _Atomic unsigned poisoned, other;
+};
+
+static void *write_until_failure(void *argument)
+{
+    struct until_failure *writers = argument;
+    struct iovec part = {(void *)(uintptr_t)"text", 4};
+    vecdb_status status = VECDB_OK;
+    uint64_t lsn;
+
+    while (status == VECDB_OK) {
+        status = wal_append(writers->wal, 5, &part, 1, &lsn);
+        if (status == VECDB_OK)
+            status = wal_commit(writers->wal, lsn, VECDB_DURABILITY_FULL);
+        for (uint64_t before = writers->promised; status == VECDB_OK && before < lsn;)
+            if (atomic_compare_exchange_weak(&writers->promised, &before, lsn))
+                break;
+    }
+    if (status == VECDB_ERR_POISONED)
+        writers->poisoned++;
+    else
+        writers->other++;
+    return NULL;
+}
+
+static void a_failed_sync_reaches_all_who_wait(void **state)
+{
+    for (unsigned n = 1; n < 40; n += 3) {
+        char path[] = "/tmp/vecdb-wal-XXXXXX";
+        struct until_failure writers = {0};
+        pthread_t threads[WRITERS];
+        struct vfs vfs;
+        struct dir dir;
+
+        writers.wal = slow_log(&vfs, path, &dir);
+        first_failure = n;
+        for (int i = 0; i < WRITERS; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, write_until_failure, &writers), 0);
+        for (int i = 0; i < WRITERS; i++)
+            pthread_join(threads[i], NULL);
+        assert_int_equal(writers.poisoned, WRITERS);
+        assert_int_equal(writers.other, 0);
+        assert_int_equal(syncs, n); /* it is never asked again */
+        assert_int_equal(wal_durable_lsn(writers.wal), writers.promised);
+        end_slow_log(writers.wal, &dir, path);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +609,8 @@ int main(void)
         cmocka_unit_test(limits),
         cmocka_unit_test(frames_larger_than_the_window),
         cmocka_unit_test(many_writers_one_log),
+        cmocka_unit_test(one_sync_serves_all_who_wait),
+        cmocka_unit_test(a_failed_sync_reaches_all_who_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,8 @@ INLINE __m256i odd_bytes(__m256i a) { return _mm256_srli_epi16(a, 8); }
 
 /* Four rows at a time, so that the query is taken apart once for all and no sum waits for another. Even and odd bytes apart, as
  * 16-bit numbers: no widening shuffles. Rows past the last repeat it; they are not stored. */
-INLINE void gather(const uint8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, bool dot, uint32_t *out)
+INLINE void gather(const uint8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, size_t from, size_t to,
+                   bool dot, uint32_t *out)
 {
     for (size_t i = 0; i < n; i += 4) {
         const uint8_t *row[4];
@@ -32,7 +33,7 @@ INLINE void gather(const uint8_t *q, const uint8_t *base, const uint32_t *ids, s
             row[j] = base + (size_t)ids[i + j < n ? i + j : n - 1] * dim;
             sum_i32x8[j] = _mm256_setzero_si256();
         }
-        for (size_t d = 0; d < dim; d += 32) {
+        for (size_t d = from; d < to; d += 32) {
             __m256i a = _mm256_load_si256((const __m256i *)(q + d)), even, odd;
             even = dot ? _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8) : even_bytes(a);
             odd = dot ? _mm256_srai_epi16(a, 8) : odd_bytes(a);
@@ -51,12 +52,14 @@ INLINE void gather(const uint8_t *q, const uint8_t *base, const uint32_t *ids, s
         if (dot)
             four = _mm_sub_epi32(_mm_set1_epi32(INT32_MIN), four);
         if (i + 4 <= n) {
+            if (from)
+                four = _mm_add_epi32(four, _mm_loadu_si128((const __m128i *)(out + i)));
             _mm_storeu_si128((__m128i *)(out + i), four);
             continue;
         }
         _mm_storeu_si128((__m128i *)sums, four);
         for (size_t j = 0; i + j < n; j++)
-            out[i + j] = sums[j];
+            out[i + j] = from ? out[i + j] + sums[j] : sums[j];
     }
 }
 
@@ -64,14 +67,20 @@ INLINE void gather(const uint8_t *q, const uint8_t *base, const uint32_t *ids, s
 static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
 {
     if (dim == 128)
-        gather(query, base, ids, n, 128, false, out);
+        gather(query, base, ids, n, 128, 0, 128, false, out);
     else
-        gather(query, base, ids, n, dim, false, out);
+        gather(query, base, ids, n, dim, 0, dim, false, out);
+}
+
+static void l2sq_u8_part(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, size_t from,
+                         size_t to, uint32_t *out)
+{
+    gather(query, base, ids, n, dim, from, to, false, out);
 }
 
 static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
 {
-    gather(query, base, ids, n, dim, true, out);
+    gather(query, base, ids, n, dim, 0, dim, true, out);
 }
 
 /* Bit p of each of eight numbers. */
@@ -134,11 +143,72 @@ static float sketch_query(const float *x, size_t dim, uint64_t *planes)
     return step;
 }
 
+/* ---- the smallest of many ---- */
+
+static void least16(const int32_t *values, size_t n, int32_t *out)
+{
+    __m256i low = _mm256_set1_epi32(INT32_MAX), high = low;
+
+    for (size_t i = 0; i + 16 <= n; i += 16) {
+        low = _mm256_min_epi32(low, _mm256_loadu_si256((const __m256i *)(values + i)));
+        high = _mm256_min_epi32(high, _mm256_loadu_si256((const __m256i *)(values + i + 8)));
+    }
+    _mm256_storeu_si256((__m256i *)out, low);
+    _mm256_storeu_si256((__m256i *)(out + 8), high);
+}
+
+/* A bit for each of eight values above. */
+INLINE unsigned above8(const int32_t *values, __m256i high_i32x8)
+{
+    __m256i above = _mm256_cmpgt_epi32(_mm256_loadu_si256((const __m256i *)values), high_i32x8);
+
+    return (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(above));
+}
+
+static size_t count_not_above(const int32_t *values, size_t n, int32_t high)
+{
+    const __m256i high_i32x8 = _mm256_set1_epi32(high);
+    size_t i = 0, above = 0;
+
+    for (; i + 8 <= n; i += 8)
+        above += (size_t)__builtin_popcount(above8(values + i, high_i32x8));
+    for (; i < n; i++)
+        above += values[i] > high;
+    return n - above;
+}
+
+static size_t positions_not_above(const int32_t *values, size_t n, int32_t high, uint32_t *out)
+{
+    const __m256i high_i32x8 = _mm256_set1_epi32(high);
+    size_t i = 0, count = 0;
+
+    for (; i + 8 <= n; i += 8)
+        for (unsigned found = above8(values + i, high_i32x8) ^ 255; found; found &= found - 1)
+            out[count++] = (uint32_t)(i + (size_t)__builtin_ctz(found));
+    for (; i < n; i++)
+        if (values[i] <= high)
+            out[count++] = (uint32_t)i;
+    return count;
+}
+
+static const struct few_kernels few_kernels = {least16, count_not_above, positions_not_above};
+
+static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out)
+{
+    size_t count;
+
+    if (k && k <= 16 && n >= 256 && limit >= 0 &&
+        few_smallest(&few_kernels, values, n, k, limit < INT32_MAX ? limit : INT32_MAX - 1, out, &count))
+        return count;
+    return plain_smallest_i32(values, n, k, limit, out);
+}
+
 const struct graph_kernels graph_avx2 = {
     .l2sq_u8 = l2sq_u8,
+    .l2sq_u8_part = l2sq_u8_part,
     .dot_u8s8 = dot_u8s8,
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
     .sketch_choose = plain_sketch_choose,
-    .smallest_i32 = plain_smallest_i32,
+    .smallest_i32 = smallest_i32,
 };

@@ -57,22 +57,26 @@ INLINE void l2sq_short(const uint8_t *q, const uint8_t *base, const uint32_t *id
     }
 }
 
-INLINE void l2sq_long(const uint8_t *q, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+static void l2sq_u8_part(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, size_t from,
+                         size_t to, uint32_t *out)
 {
+    const uint8_t *q = query;
+
     for (size_t i = 0; i < n; i += 4) {
         const uint8_t *row[4];
+        __mmask8 mask = (__mmask8)(i + 4 <= n ? 15 : (1u << (n - i)) - 1);
+        __m128i before = _mm_maskz_loadu_epi32(from ? mask : 0, out + i);
         __m512i sum[4];
         for (size_t j = 0; j < 4; j++) {
             row[j] = base + (size_t)ids[i + j < n ? i + j : n - 1] * dim;
             sum[j] = _mm512_setzero_si512();
         }
-        for (size_t d = 0; d < dim; d += 64) {
+        for (size_t d = from; d < to; d += 64) {
             __m512i a = _mm512_load_si512(q + d), even = even_bytes(a), odd = odd_bytes(a);
             for (size_t j = 0; j < 4; j++)
                 sum[j] = add_squares(sum[j], even, odd, row[j] + d);
         }
-        _mm_mask_storeu_epi32(out + i, (__mmask8)(i + 4 <= n ? 15 : (1u << (n - i)) - 1),
-                              sum4(sum[0], sum[1], sum[2], sum[3]));
+        _mm_mask_storeu_epi32(out + i, mask, _mm_add_epi32(before, sum4(sum[0], sum[1], sum[2], sum[3])));
     }
 }
 
@@ -92,7 +96,7 @@ static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids,
         l2sq_short(query, base, ids, n, 4, out);
         break;
     default:
-        l2sq_long(query, base, ids, n, dim, out);
+        l2sq_u8_part(query, base, ids, n, dim, 0, dim, out);
     }
 }
 
@@ -213,7 +217,7 @@ static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t
 #define SKETCH_CHOOSE plain_sketch_choose
 #endif
 
-static inline size_t count_not_above(const int32_t *values, size_t n, int32_t limit)
+static size_t count_not_above(const int32_t *values, size_t n, int32_t limit)
 {
     __m512i limit_i32x16 = _mm512_set1_epi32(limit);
     size_t count = 0, i = 0;
@@ -229,7 +233,7 @@ static inline size_t count_not_above(const int32_t *values, size_t n, int32_t li
 }
 
 /* Positions of values not above `high`. */
-INLINE size_t positions_not_above(const int32_t *values, size_t n, int32_t high, uint32_t *out)
+static size_t positions_not_above(const int32_t *values, size_t n, int32_t high, uint32_t *out)
 {
     __m512i high_i32x16 = _mm512_set1_epi32(high), position = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     size_t count = 0;
@@ -244,50 +248,16 @@ INLINE size_t positions_not_above(const int32_t *values, size_t n, int32_t high,
     return count;
 }
 
-#define SORTED_MOST 64
-
-INLINE void sort_few(int32_t *values, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        int32_t value = values[i];
-        size_t at = i;
-        for (; at && values[at - 1] > value; at--)
-            values[at] = values[at - 1];
-        values[at] = value;
-    }
-}
-
-/* At most 16 of many: the k-th smallest of the lanes' minima has k values below or at it, and few more. Returns false when there
- * are many. */
-static bool few_smallest(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out, size_t *count)
+static void least16(const int32_t *values, size_t n, int32_t *out)
 {
     __m512i least_i32x16 = _mm512_set1_epi32(INT32_MAX);
-    int32_t sorted[SORTED_MOST], high;
-    size_t found, ties = 0, kept = 0;
 
     for (size_t i = 0; i + 16 <= n; i += 16)
         least_i32x16 = _mm512_min_epi32(least_i32x16, _mm512_loadu_si512(values + i));
-    _mm512_storeu_si512(sorted, least_i32x16);
-    sort_few(sorted, 16);
-    high = sorted[k - 1] < limit ? sorted[k - 1] : limit;
-    if (count_not_above(values, n, high) > SORTED_MOST)
-        return false;
-    found = positions_not_above(values, n, high, out);
-    *count = found;
-    if (found <= k)
-        return true;
-    for (size_t i = 0; i < found; i++)
-        sorted[i] = values[out[i]];
-    sort_few(sorted, found);
-    high = sorted[k - 1];
-    for (size_t i = 0; i < k; i++)
-        ties += sorted[i] == high;
-    for (size_t i = 0; i < found; i++)
-        if (values[out[i]] < high || (values[out[i]] == high && ties && ties--))
-            out[kept++] = out[i];
-    *count = kept;
-    return true;
+    _mm512_storeu_si512(out, least_i32x16);
 }
+
+static const struct few_kernels few_kernels = {least16, count_not_above, positions_not_above};
 
 static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out)
 {
@@ -296,7 +266,7 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
 
     if (!k || limit < 0)
         return 0;
-    if (k <= 16 && n >= 256 && few_smallest(values, n, k, high, out, &count))
+    if (k <= 16 && n >= 256 && few_smallest(&few_kernels, values, n, k, high, out, &count))
         return count;
     count = 0;
     below = count_not_above(values, n, high);
@@ -341,6 +311,7 @@ static size_t smallest_i32(const int32_t *values, size_t n, size_t k, int32_t li
 #endif
 const struct graph_kernels AVX512(graph) = {
     .l2sq_u8 = l2sq_u8,
+    .l2sq_u8_part = l2sq_u8_part,
     .dot_u8s8 = dot_u8s8,
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,

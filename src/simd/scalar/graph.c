@@ -4,19 +4,25 @@
 
 #include <stdbool.h>
 
-static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+static void l2sq_u8_part(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, size_t from,
+                         size_t to, uint32_t *out)
 {
     const uint8_t *q = query;
 
     for (size_t i = 0; i < n; i++) {
         const uint8_t *row = base + (size_t)ids[i] * dim;
-        uint32_t sum = 0;
-        for (size_t d = 0; d < dim; d++) {
+        uint32_t sum = from ? out[i] : 0;
+        for (size_t d = from; d < to; d++) {
             int difference = q[d] - row[d];
             sum += (uint32_t)(difference * difference);
         }
         out[i] = sum;
     }
+}
+
+static void l2sq_u8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
+{
+    l2sq_u8_part(query, base, ids, n, dim, 0, dim, out);
 }
 
 static void dot_u8s8(const void *query, const uint8_t *base, const uint32_t *ids, size_t n, size_t dim, uint32_t *out)
@@ -70,6 +76,7 @@ static float sketch_query(const float *x, size_t dim, uint64_t *planes)
 
 const struct graph_kernels graph_scalar = {
     .l2sq_u8 = l2sq_u8,
+    .l2sq_u8_part = l2sq_u8_part,
     .dot_u8s8 = dot_u8s8,
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
