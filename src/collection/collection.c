@@ -256,6 +256,20 @@ vecdb_status collection_set_schema(struct collection *collection, struct schema 
     return status;
 }
 
+vecdb_status collection_set_ttl(struct collection *collection, uint64_t seconds)
+{
+    struct schema *schema;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_writable(collection);
+    if (status == VECDB_OK && collection_schema(collection)->ttl_seconds != seconds &&
+        (status = schema_with_ttl(collection_schema(collection), seconds, &schema)) == VECDB_OK)
+        status = collection_set_schema(collection, schema);
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}
+
 vecdb_status collection_add_field(struct collection *collection, const vecdb_field *field)
 {
     struct schema *schema;

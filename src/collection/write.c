@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "collection/database.h"
+#include "query/expiry.h"
 #include "query/fresh.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
@@ -643,7 +644,7 @@ vecdb_status collection_delete_expired(struct collection *collection)
 
     pthread_mutex_lock(&collection->write_lock);
     status = collection_alive(collection);
-    if (status == VECDB_OK && collection_schema(collection)->ttl_field != SCHEMA_NONE) {
+    if (status == VECDB_OK && schema_expires(collection_schema(collection))) {
         status = database_writable(collection->database);
         if (status == VECDB_OK)
             status = doom_expired(collection->latest, &doomed);

@@ -10,6 +10,7 @@
 #include "index/cluster.h"
 #include "index/graph_prune.h"
 #include "index/knn_graph.h"
+#include "simd/kernels.h"
 
 #define SAMPLE_SHARE 8
 #define SAMPLE_LEAST 32
@@ -18,6 +19,7 @@
 #define CANDIDATES 32
 #define FAR_LINKS 3 /* of a node in a sample, and about as many that lead back */
 #define BLOCK 64
+#define AHEAD 8 /* nodes whose links are on their way from memory */
 
 struct far {
     const struct graph_linker *linker;
@@ -27,17 +29,42 @@ struct far {
     uint32_t *found; /* FAR_LINKS per node of the sample, GRAPH_NONE after the last */
 };
 
-static void visit_two_steps(struct graph_scratch *scratch, const struct graph_layer *layer, uint32_t node)
+static void unmark(uint64_t *marks, uint32_t node)
 {
-    uint32_t near[GRAPH_DEGREE_MAX], next[GRAPH_DEGREE_MAX];
-    size_t n = graph_links(layer, node, near);
+    marks[node / 64] &= ~(1ull << (node % 64));
+}
 
-    (void)graph_visit(scratch, node);
+static void prefetch_links(const struct graph_layer *layer, uint32_t node)
+{
+    simd_prefetch(layer->links + (size_t)node * layer->degree, layer->degree * sizeof *layer->links);
+}
+
+/* Those of a list that are not within two steps of the node: they alone are marked, and what is come upon loses its mark. */
+static size_t beyond_two_steps(struct graph_scratch *scratch, const struct graph_layer *layer, uint32_t node, const uint64_t *list,
+                               size_t count, uint64_t *out)
+{
+    uint32_t near[GRAPH_DEGREE_MAX];
+    size_t n = graph_links(layer, node, near), left = 0;
+    uint64_t *marks = scratch->visited;
+
+    for (size_t l = 0; l < count; l++)
+        (void)graph_visit(scratch, graph_key_node(list[l]));
     for (size_t i = 0; i < n; i++)
-        (void)graph_visit(scratch, near[i]);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0, m = graph_links(layer, near[i], next); j < m; j++)
-            (void)graph_visit(scratch, next[j]);
+        unmark(marks, near[i]);
+    for (size_t i = 0; i < n && i < AHEAD; i++)
+        prefetch_links(layer, near[i]);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t *links = layer->links + (size_t)near[i] * layer->degree;
+        if (i + AHEAD < n)
+            prefetch_links(layer, near[i + AHEAD]);
+        for (uint32_t l = 0; l < layer->degree && links[l] != GRAPH_NONE; l++)
+            unmark(marks, links[l]);
+    }
+    for (size_t l = 0; l < count; l++)
+        if (marks[graph_key_node(list[l]) / 64] >> graph_key_node(list[l]) % 64 & 1)
+            out[left++] = list[l];
+    graph_scratch_clear(scratch);
+    return left;
 }
 
 static vecdb_status find_task(void *context, size_t task, unsigned worker)
@@ -51,12 +78,7 @@ static vecdb_status find_task(void *context, size_t task, unsigned worker)
         uint32_t node = far->sample[i], *out = far->found + i * FAR_LINKS, links[GRAPH_DEGREE_MAX];
         const uint64_t *list = far->lists->keys + node * far->lists->k;
         uint64_t keys[CANDIDATES];
-        size_t n = 0;
-        visit_two_steps(scratch, linker->layer, node);
-        for (size_t l = 0; l < far->lists->counts[node]; l++)
-            if (graph_visit(scratch, graph_key_node(list[l])))
-                keys[n++] = list[l];
-        graph_scratch_clear(scratch);
+        size_t n = beyond_two_steps(scratch, linker->layer, node, list, far->lists->counts[node], keys);
         n = graph_prune(&linker->state->codec, linker->layer->codes, keys, n, 1.0f, FAR_LINKS, links);
         for (size_t l = 0; l < FAR_LINKS; l++)
             out[l] = l < n ? links[l] : GRAPH_NONE;

@@ -9,15 +9,17 @@
 #include "index/graph_far.h"
 #include "index/graph_prune.h"
 #include "index/knn_graph.h"
+#include "simd/kernels.h"
 
 #include <stdlib.h>
 
 #define LEAF_ROWS 150
 #define LEAF_OVERLAP 3
-#define NEIGHBOURS 40      /* from leaves, at least */
-#define ALPHA2_FIRST 1.0f
+#define NEIGHBOURS 32      /* from leaves, at least */
+#define ALPHA2_FIRST 1.1f
 #define ALPHA2_REFINED 1.2f
 #define BLOCK 256          /* nodes of one task */
+#define AHEAD 4            /* nodes whose lists are on their way from memory */
 #define STEPS 16           /* of progress in one pass */
 #define REVERSE_MAX 256    /* candidates looked at when a list overflows */
 
@@ -64,6 +66,11 @@ static void block_range(const struct pass *pass, size_t i, size_t *at, size_t *e
     *end = *at + BLOCK < pass->linker->node_count ? *at + BLOCK : pass->linker->node_count;
 }
 
+static void prefetch_list(const struct knn_lists *lists, uint32_t node)
+{
+    simd_prefetch(lists->keys + node * lists->k, lists->k * sizeof *lists->keys);
+}
+
 static vecdb_status prune_task(void *context, size_t i, unsigned worker)
 {
     struct pass *pass = context;
@@ -73,8 +80,11 @@ static vecdb_status prune_task(void *context, size_t i, unsigned worker)
 
     for (block_range(pass, i, &at, &end); at < end; at++) {
         uint32_t node = pass->order[at];
-        size_t n = graph_prune(pass->codec, layer->codes, pass->lists->keys + node * pass->lists->k,
-                               pass->lists->counts[node], pass->alpha2, pass->keep, links);
+        size_t n;
+        if (at + AHEAD < end)
+            prefetch_list(pass->lists, pass->order[at + AHEAD]);
+        n = graph_prune(pass->codec, layer->codes, pass->lists->keys + node * pass->lists->k, pass->lists->counts[node],
+                        pass->alpha2, pass->keep, links);
         graph_set_links(layer, node, links, n);
     }
     return VECDB_OK;
@@ -103,6 +113,11 @@ static void sort_nodes(uint32_t *nodes, size_t n)
     }
 }
 
+static void prefetch_links(const struct graph_layer *layer, uint32_t node)
+{
+    simd_prefetch(layer->links + (size_t)node * layer->degree, layer->degree * sizeof *layer->links);
+}
+
 static vecdb_status count_task(void *context, size_t i, unsigned worker)
 {
     struct pass *pass = context;
@@ -111,6 +126,8 @@ static vecdb_status count_task(void *context, size_t i, unsigned worker)
 
     for (block_range(pass, i, &at, &end); at < end; at++) {
         const uint32_t *links = layer->links + (size_t)pass->order[at] * layer->degree;
+        if (at + AHEAD < end)
+            prefetch_links(layer, pass->order[at + AHEAD]);
         for (uint32_t l = 0; l < layer->degree && links[l] != GRAPH_NONE; l++)
             __atomic_fetch_add(&pass->in_offsets[links[l]], 1, __ATOMIC_RELAXED);
     }
@@ -126,6 +143,8 @@ static vecdb_status fill_task(void *context, size_t i, unsigned worker)
     for (block_range(pass, i, &at, &end); at < end; at++) {
         uint32_t node = pass->order[at];
         const uint32_t *links = layer->links + (size_t)node * layer->degree;
+        if (at + AHEAD < end)
+            prefetch_links(layer, pass->order[at + AHEAD]);
         for (uint32_t l = 0; l < layer->degree && links[l] != GRAPH_NONE; l++)
             pass->in[__atomic_sub_fetch(&pass->in_offsets[links[l]], 1, __ATOMIC_RELAXED)] = node;
     }
@@ -149,6 +168,12 @@ static vecdb_status join_task(void *context, size_t i, unsigned worker)
         size_t own = graph_links(layer, node, all), incoming = pass->in_offsets[node + 1] - pass->in_offsets[node], n = own;
         struct graph_query self;
 
+        if (at + 2 * AHEAD < end)
+            simd_prefetch_line(&pass->in_offsets[pass->order[at + 2 * AHEAD]]);
+        if (at + AHEAD < end) {
+            prefetch_links(layer, pass->order[at + AHEAD]);
+            simd_prefetch(pass->in + pass->in_offsets[pass->order[at + AHEAD]], 128);
+        }
         sort_nodes(in, incoming);
         for (size_t j = 0; j < incoming; j++) {
             bool known = false;
@@ -159,12 +184,11 @@ static vecdb_status join_task(void *context, size_t i, unsigned worker)
         }
         if (n > layer->degree) {
             graph_codec_self(pass->codec, graph_code(layer, pass->codec->stride, node), &self);
-            graph_scores(&self, layer->codes, all, n, scores);
+            graph_scores_ahead(&self, layer->codes, all, n, scores);
             for (size_t j = 0; j < n; j++)
                 keys[j] = graph_key(scores[j], all[j]);
             n = graph_sort_keys(keys, n);
-            n = graph_prune(pass->codec, layer->codes, keys, n < REVERSE_MAX ? n : REVERSE_MAX, pass->alpha2,
-                            layer->degree, kept);
+            n = graph_prune(pass->codec, layer->codes, keys, n < REVERSE_MAX ? n : REVERSE_MAX, pass->alpha2, layer->degree, kept);
             memcpy(all, kept, n * sizeof *all);
         }
         for (size_t l = 0; l < layer->degree; l++)
@@ -222,6 +246,7 @@ static vecdb_status add_reverse(struct pass *pass)
 
 /* ---- refining ---- */
 
+/* The node's links and what a walk from them finds, pruned together. */
 static size_t refine_one(struct pass *pass, struct graph_scratch *scratch, uint32_t node, uint64_t *keys, uint32_t *links)
 {
     const struct graph_layer *layer = pass->linker->layer;
@@ -229,25 +254,27 @@ static size_t refine_one(struct pass *pass, struct graph_scratch *scratch, uint3
     struct graph_stop stop = {.ef = pass->beam};
     struct index_counters counters = {0};
     uint32_t own[GRAPH_DEGREE_MAX], scores[GRAPH_DEGREE_MAX];
-    size_t own_count = graph_links(layer, node, own), n = 0;
+    size_t own_count = graph_links(layer, node, own), n = 0, found;
     struct graph_query self;
 
     graph_codec_self(pass->codec, graph_code(layer, pass->codec->stride, node), &self);
     *pool = (struct graph_pool){.keys = pool->keys, .capacity = pass->beam};
     (void)graph_visit(scratch, node);
-    graph_scores(&self, layer->codes, own, own_count, scores);
+    graph_scores_ahead(&self, layer->codes, own, own_count, scores);
     for (size_t i = 0; i < own_count; i++) {
         (void)graph_visit(scratch, own[i]);
-        keys[n] = graph_key(scores[i], own[i]);
-        graph_pool_insert(pool, keys[n++]);
+        graph_pool_insert(pool, graph_key(scores[i], own[i]));
     }
     graph_walk(scratch, layer, &self, stop, &counters);
     graph_scratch_clear(scratch);
-    for (size_t i = 0; i < pool->count; i++)
-        keys[n++] = pool->keys[i] & ~1ull;
-    n = graph_sort_keys(keys, n);
-    return graph_prune(pass->codec, layer->codes, keys, n < pass->candidates ? n : pass->candidates, pass->alpha2, pass->keep,
-                       links);
+    for (; n < pool->count; n++)
+        keys[n] = pool->keys[n] & ~1ull;
+    found = n;
+    for (size_t i = 0; i < own_count; i++) /* links that there was no room for in the pool */
+        if (!found || graph_key(scores[i], own[i]) > keys[found - 1])
+            keys[n++] = graph_key(scores[i], own[i]);
+    (void)graph_sort_keys(keys + found, n - found);
+    return graph_prune(pass->codec, layer->codes, keys, n < pass->candidates ? n : pass->candidates, pass->alpha2, pass->keep, links);
 }
 
 static vecdb_status refine_task(void *context, size_t i, unsigned worker)
@@ -256,30 +283,31 @@ static vecdb_status refine_task(void *context, size_t i, unsigned worker)
     const struct graph_layer *layer = pass->linker->layer;
     uint64_t *keys = mem_array_alloc(pass->beam + GRAPH_DEGREE_MAX, sizeof *keys);
     uint32_t links[GRAPH_DEGREE_MAX];
-    struct graph_scratch *scratch;
+    struct graph_scratch *scratch = NULL;
     size_t at, end;
     vecdb_status status;
 
-    if (!keys)
-        return error_nomem("linking");
-    status = graph_scratch_take(pass->linker->graph, pass->linker->state, pass->beam, &scratch);
-    if (status == VECDB_OK) {
-        for (block_range(pass, i, &at, &end); at < end; at++) {
-            uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
-            size_t n = refine_one(pass, scratch, pass->order[at], keys, links);
-            for (size_t l = 0; l < layer->degree; l++)
-                out[l] = l < n ? links[l] : GRAPH_NONE;
-        }
-        graph_scratch_give(pass->linker->graph, scratch);
+    status = keys ? graph_scratch_take(pass->linker->graph, pass->linker->state, pass->beam, &scratch) : error_nomem("linking");
+    for (block_range(pass, i, &at, &end); status == VECDB_OK && at < end; at++) {
+        uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
+        size_t n;
+        if (at + AHEAD < end)
+            prefetch_links(layer, pass->order[at + AHEAD]);
+        n = refine_one(pass, scratch, pass->order[at], keys, links);
+        for (size_t l = 0; l < layer->degree; l++)
+            out[l] = l < n ? links[l] : GRAPH_NONE;
     }
+    if (scratch)
+        graph_scratch_give(pass->linker->graph, scratch);
     mem_free(keys);
     return status;
 }
 
-/* Searching wider than about 50 changes little (feasibility measured 24 to 64): the user's efConstruction of 200 is 40. */
+/* Starting among the node's nearest, a walk need not be wide: with 25 and with 40 searches score as many rows, with 16 some 2 % more
+ * (docs/performance.md). The user's efConstruction of 200 is 25. */
 static size_t refine_beam(const struct graph *graph)
 {
-    size_t beam = graph->settings.beam ? graph->settings.beam : graph->settings.ef_construction / 5;
+    size_t beam = graph->settings.beam ? graph->settings.beam : graph->settings.ef_construction / 8;
 
     return beam < 16 ? 16 : beam > 256 ? 256 : beam;
 }
@@ -314,7 +342,7 @@ static size_t merge_one(struct pass *pass, struct graph_scratch *scratch, uint32
     struct graph_query self;
 
     graph_codec_self(pass->codec, graph_code(layer, pass->codec->stride, node), &self);
-    graph_scores(&self, layer->codes, own, n, scores);
+    graph_scores_ahead(&self, layer->codes, own, n, scores);
     for (size_t i = 0; i < n; i++)
         keys[i] = graph_key(scores[i], own[i]);
     *pool = (struct graph_pool){.keys = pool->keys, .capacity = pass->beam};
@@ -342,22 +370,24 @@ static vecdb_status merge_task(void *context, size_t i, unsigned worker)
     const struct graph_layer *layer = pass->linker->layer;
     uint64_t *keys = mem_array_alloc(GRAPH_DEGREE_MAX + pass->lists->k + pass->beam, sizeof *keys);
     uint32_t links[GRAPH_DEGREE_MAX];
-    struct graph_scratch *scratch;
+    struct graph_scratch *scratch = NULL;
     size_t at, end;
     vecdb_status status;
 
-    if (!keys)
-        return error_nomem("merging");
-    status = graph_scratch_take(pass->linker->graph, pass->linker->state, pass->beam, &scratch);
-    if (status == VECDB_OK) {
-        for (block_range(pass, i, &at, &end); at < end; at++) {
-            uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
-            size_t n = merge_one(pass, scratch, pass->order[at], keys, links);
-            for (size_t l = 0; l < layer->degree; l++)
-                out[l] = l < n ? links[l] : GRAPH_NONE;
+    status = keys ? graph_scratch_take(pass->linker->graph, pass->linker->state, pass->beam, &scratch) : error_nomem("merging");
+    for (block_range(pass, i, &at, &end); status == VECDB_OK && at < end; at++) {
+        uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
+        size_t n;
+        if (at + AHEAD < end) {
+            prefetch_links(layer, pass->order[at + AHEAD]);
+            prefetch_list(pass->lists, pass->order[at + AHEAD]);
         }
-        graph_scratch_give(pass->linker->graph, scratch);
+        n = merge_one(pass, scratch, pass->order[at], keys, links);
+        for (size_t l = 0; l < layer->degree; l++)
+            out[l] = l < n ? links[l] : GRAPH_NONE;
     }
+    if (scratch)
+        graph_scratch_give(pass->linker->graph, scratch);
     mem_free(keys);
     return status;
 }
@@ -446,7 +476,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     pass.order = cluster.order;
     pass.lists = &lists;
     pass.keep = layer->degree;
-    pass.alpha2 = ALPHA2_FIRST;
+    pass.alpha2 = settings->alpha2 > 0 ? settings->alpha2 : ALPHA2_FIRST;
     status = run_pass(&pass, "pruning", prune_task);
     knn_lists_deinit(&lists);
     pass.out = mem_aligned_alloc(1 << 21, (size_t)layer->count * layer->degree * sizeof *pass.out);

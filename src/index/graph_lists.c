@@ -17,6 +17,7 @@
 #define SAMPLED_LISTS 192  /* others looked at for queries at all distances, */
 #define QUERIES 12         /* of which so many serve, */
 #define MEMBERS 16         /* each for so many members */
+#define AHEAD 8            /* rows on their way from memory */
 #define TAIL_LEAST 2000    /* deviations that a tail is taken from */
 
 void graph_lists_free(struct graph_lists *lists)
@@ -111,20 +112,21 @@ static size_t list_size(const struct graph_lists *lists, size_t list)
     return lists->offsets[list + 1] - lists->offsets[list];
 }
 
-/* The mean of a list's codes. */
-static void find_centroid(const struct graph_state *state, struct graph_lists *lists, size_t list, uint64_t *sums)
+/* The mean of a list's codes. `sums`: for each dimension. */
+static void find_centroid(const struct graph_state *state, struct graph_lists *lists, size_t list, uint32_t *sums)
 {
     const struct graph_codec *codec = &state->codec;
-    size_t n = list_size(lists, list);
+    size_t n = list_size(lists, list), stride = codec->stride;
+    uint8_t *centroid = lists->centroids + list * stride;
 
-    memset(sums, 0, codec->stride * sizeof *sums);
+    memset(sums, 0, stride * sizeof *sums);
     for (size_t i = lists->offsets[list]; i < lists->offsets[list + 1]; i++) {
-        const uint8_t *code = graph_code(&state->layers[0], codec->stride, lists->rows[i]);
-        for (size_t d = 0; d < codec->stride; d++)
-            sums[d] += code[d];
+        if (i + AHEAD < lists->offsets[list + 1])
+            simd_prefetch(graph_code(&state->layers[0], stride, lists->rows[i + AHEAD]), stride);
+        simd_codes()->add_u8(sums, graph_code(&state->layers[0], stride, lists->rows[i]), stride);
     }
-    for (size_t d = 0; d < codec->stride; d++)
-        lists->centroids[list * codec->stride + d] = n ? (uint8_t)((sums[d] + n / 2) / n) : 0;
+    for (size_t d = 0; d < stride; d++)
+        centroid[d] = n ? (uint8_t)((sums[d] + n / 2) / n) : 0;
 }
 
 /* Members, spread over the list. */
@@ -144,7 +146,7 @@ static vecdb_status centroid_task(void *context, size_t list, unsigned worker)
     struct graph_lists *lists = survey->lists;
     const struct graph_codec *codec = &state->codec;
     uint32_t members[BEYOND_ROWS], scores[BEYOND_ROWS];
-    uint64_t *sums = mem_array_alloc(codec->stride, sizeof *sums);
+    uint32_t *sums = mem_array_alloc(codec->stride, sizeof *sums);
     struct graph_query self;
     double sum = 0;
     size_t n;
@@ -249,10 +251,7 @@ static void find_tail(const struct survey *survey)
 
 static void load_code(const struct survey *survey, const uint8_t *code, float *out)
 {
-    size_t dim = survey->state->codec.code_dim;
-
-    for (size_t d = 0; d < dim; d++)
-        out[d] = code[d];
+    simd_codes()->f32_from_u8(code, survey->state->codec.code_dim, out);
 }
 
 /* Squared length of what a code stands for, in steps. */
@@ -273,22 +272,25 @@ static vecdb_status sketch_task(void *context, size_t list, unsigned worker)
     struct graph_lists *lists = survey->lists;
     const uint8_t *centroid = lists->centroids + list * codec->stride;
     size_t dim = codec->code_dim;
-    float *rotated = mem_array_alloc(2 * dim, sizeof *rotated), *way = rotated + dim, length = 0;
+    float *rotated = mem_array_alloc(3 * dim, sizeof *rotated), *way = rotated + dim, *middle = way + dim, length = 0;
 
     if (!rotated)
         return error_nomem("graph lists");
     if (survey->offset)
         length = squared_length(survey, centroid, way);
-    load_code(survey, centroid, rotated);
+    load_code(survey, centroid, middle);
+    memcpy(rotated, middle, dim * sizeof *rotated);
     for (size_t d = 0; d < dim; d++)
         rotated[d] -= lists->center[d];
     simd_codes()->rotate(rotated, dim, lists->signs);
     for (size_t i = lists->offsets[list]; i < lists->offsets[list + 1]; i++) {
         const uint8_t *code = graph_code(&survey->state->layers[0], codec->stride, lists->rows[i]);
         uint8_t *sketch = lists->sketches + i * graph_sketch_size(codec);
+        if (i + AHEAD < lists->offsets[list + 1])
+            simd_prefetch(graph_code(&survey->state->layers[0], codec->stride, lists->rows[i + AHEAD]), codec->stride);
         float numbers[2], square, size, along, longer = survey->offset ? squared_length(survey, code, way) - length : 0;
-        for (size_t d = 0; d < dim; d++)
-            way[d] = (float)((int)code[d] - (int)centroid[d]);
+        load_code(survey, code, way);
+        simd_codes()->sub_f32(way, middle, dim, way);
         square = simd_codes()->sumsq_f32(way, dim);
         simd_codes()->rotate(way, dim, lists->signs);
         simd_graph()->sketch_signs(way, rotated, dim, 1, (uint64_t *)(void *)(sketch + 8), &size, &along);

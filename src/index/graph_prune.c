@@ -1,24 +1,30 @@
 #include "index/graph_prune.h"
 
 #include "index/graph_search.h"
+#include "simd/kernels.h"
 
 #include <stdlib.h>
 
+#define AHEAD 4 /* candidates on their way from memory */
 #define CHUNK 8 /* kept ones compared at a time; most candidates fall to one of the first */
 
 size_t graph_prune(const struct graph_codec *codec, const uint8_t *codes, const uint64_t *candidates, size_t count,
                    float alpha2, size_t limit, uint32_t *out)
 {
     uint32_t scores[CHUNK];
-    size_t kept = 0;
+    size_t kept = 0, stride = codec->stride;
 
+    for (size_t c = 0; c < count && c < AHEAD; c++)
+        simd_prefetch(codes + (size_t)graph_key_node(candidates[c]) * stride, stride);
     for (size_t c = 0; c < count && kept < limit; c++) {
         uint32_t node = graph_key_node(candidates[c]);
         float distance = graph_codec_distance(codec, graph_key_score(candidates[c]));
         struct graph_query self;
         bool keep = true;
 
-        graph_codec_self(codec, codes + (size_t)node * codec->stride, &self);
+        if (c + AHEAD < count)
+            simd_prefetch(codes + (size_t)graph_key_node(candidates[c + AHEAD]) * stride, stride);
+        graph_codec_self(codec, codes + (size_t)node * stride, &self);
         for (size_t at = 0; at < kept && keep; at += CHUNK) {
             size_t n = kept - at < CHUNK ? kept - at : CHUNK;
             graph_scores(&self, codes, out + at, n, scores);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/flat.h"
+#include "index/ivf_planes.h"
 #include "quant/kmeans.h"
 
 #include <math.h>
@@ -125,6 +126,11 @@ size_t ivf_state_layout(struct ivf *ivf, uint8_t *base)
             ivf->refine_mean = (const float *)(const void *)(base + at);
         at += align_up(coder->dim * sizeof(float), 64);
     }
+    if (coder->ahead) {
+        if (base)
+            ivf->order = (const uint16_t *)(const void *)(base + at);
+        at += align_up(coder->dim * sizeof(uint16_t), 64);
+    }
     return at;
 }
 
@@ -145,6 +151,7 @@ vecdb_status ivf_derive(struct ivf *ivf)
     coder->signs = ivf->signs;
     coder->pq.centroids = ivf->codebook;
     coder->refiner.mean = ivf->refine_mean;
+    coder->order = ivf->order;
     if (coder->kind == CODE_PQ) {
         ivf->columns = mem_aligned_alloc(64, pq_table_floats(&coder->pq) * coder->pq.sub_dim * sizeof(float));
         if (!ivf->columns)
@@ -279,6 +286,7 @@ struct build_job {
     struct pq_encoder *encoder;
     float *sample;
     const uint32_t *sample_rows;
+    const uint16_t *order; /* of dimensions, for bytes in two planes */
 };
 
 /* Tasks in slices, with progress between them. */
@@ -706,7 +714,7 @@ done:
     return status;
 }
 
-static vecdb_status make_state(struct ivf *ivf, uint64_t seed)
+static vecdb_status make_state(struct ivf *ivf, uint64_t seed, const uint16_t *order)
 {
     struct rng rng = rng_seeded(seed ^ 0x726F74617465ull);
 
@@ -721,6 +729,9 @@ static vecdb_status make_state(struct ivf *ivf, uint64_t seed)
     ivf->coder.signs = ivf->signs;
     ivf->coder.mean = ivf->mean;
     ivf->coder.pq.centroids = ivf->codebook;
+    if (ivf->order)
+        memcpy((void *)(uintptr_t)ivf->order, order, ivf->coder.dim * sizeof *order);
+    ivf->coder.order = ivf->order;
     return VECDB_OK;
 }
 
@@ -731,7 +742,7 @@ static vecdb_status build_all(struct build_job *job)
     struct refine_rows *refine = NULL;
     vecdb_status status;
 
-    TRY(make_state(ivf, job->context->seed));
+    TRY(make_state(ivf, job->context->seed, job->order));
     if (ivf->refine_mean) {
         float *spare = mem_array_alloc(ivf->coder.dim, sizeof *spare);
         if (!spare)
@@ -765,6 +776,7 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
     struct ivf *ivf = ivf_create(kind, vectors, metric);
     struct build_job job = {.ivf = ivf, .vectors = vectors, .context = context};
     uint32_t *rows = NULL;
+    uint16_t *order = NULL;
     bool bytes;
     vecdb_status status;
 
@@ -773,10 +785,13 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
         return error_nomem(kind->owner);
     bytes = kind->may_be_bytes && vectors_are_bytes(vectors);
     status = kind->choose(vectors, params, bytes, &ivf->coder);
+    if (status == VECDB_OK)
+        status = planes_choose(&ivf->coder, vectors, &order);
     if (status == VECDB_OK) {
         coder_layout(&ivf->coder);
         rows = present_rows(vectors, 0, &job.row_count);
         job.rows = rows;
+        job.order = order;
         ivf->refine = kind->refines(params);
         ivf->coder.refiner = (struct refiner){.type = vectors->type, .metric = metric, .dim = vectors->dim};
         if (ivf->refine && !ivf->coder.exact && kind->refine_kind)
@@ -793,6 +808,7 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
         status = rows && job.lists ? build_all(&job) : error_nomem(kind->owner);
     }
     mem_free(rows);
+    mem_free(order);
     mem_free(job.lists);
     if (status != VECDB_OK) {
         ivf_free(&ivf->base);
@@ -911,4 +927,14 @@ void ivf_reads(const struct index *index, struct index_reads *out)
     } else {
         out->query = ivf->list_count * type_width(VECDB_TYPE_BINARY_VECTOR, ivf->coder.dim);
     }
+}
+
+bool ivf_complete(const struct index *index)
+{
+    const struct ivf *ivf = (const struct ivf *)index;
+    const struct coder *coder = &ivf->coder;
+
+    if (coder->exact)
+        return coder->kind != CODE_SQ8; /* whose errors leave rows over */
+    return !ivf->refine || coder->refiner.kind != REFINE_VECTORS;
 }

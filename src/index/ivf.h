@@ -37,6 +37,7 @@ void ivf_free(struct index *index);
 vecdb_status ivf_check(const struct index *index);
 size_t ivf_memory(const struct index *index);
 void ivf_reads(const struct index *index, struct index_reads *out);
+bool ivf_complete(const struct index *index);
 
 /** In ivf_kinds.c: what the search parameters ask for. refine: the index was built to rerank. */
 struct ivf_search_mode ivf_search_mode(const struct coder *coder, bool refine, const struct params *params, size_t k);

@@ -224,7 +224,8 @@ static bool with_raw_data(const struct params *params) { return params_get(param
     const struct index_ops variable##_ops = {                                                                          \
         .name = title, .format = 1, .types = vector_types, .build_params = build_table, .search_params = search_table, \
         .build = variable##_build, .add = ivf_add, .search = ivf_search, .save = ivf_save, .open = variable##_open,    \
-        .free = ivf_free, .check = ivf_check, .memory = ivf_memory, .reads = ivf_reads}
+        .free = ivf_free, .check = ivf_check, .memory = ivf_memory, .reads = ivf_reads,                            \
+        .complete = ivf_complete}
 
 #define FLAT_CODES (1u << CODE_RAW | 1u << CODE_BYTES | 1u << CODE_SQ8)
 

@@ -45,6 +45,7 @@ struct ivf {
     float *centroid_sums;
     float *columns;            /* of the codebook */
     const float *refine_mean;
+    const uint16_t *order;     /* of dimensions, in two planes */
     unsigned refine_shift;     /* copies for reranking come in blocks of so many rows, a power of two */
     uint8_t **refine_blocks;   /* those that are owned */
     size_t refine_block_count;

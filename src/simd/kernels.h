@@ -46,6 +46,8 @@ struct scan_i32 {
 
 /* ---- Distances between vectors ---- */
 
+#define SIMD_BLOCK_ROWS 16
+
 struct distance_kernels {
     /* query f32, rows of the named type */
     struct scan_f32 l2sq_f32, ip_f32;
@@ -94,6 +96,10 @@ struct distance_kernels {
                         size_t dim, int32_t *out, size_t out_stride);
     void (*i8_l2sq)(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n,
                     size_t dim, int32_t *out, size_t out_stride);
+
+    /* Blocks of 16 rows of signed bytes, 16 * dim bytes each, that may be stored: bytes 4 j .. 4 j + 3 of row r at
+     * 64 j + 4 r, dim a multiple of 4. out: the inner products of 16 * n_blocks rows with a query of unsigned bytes; exact. */
+    void (*ip_u8i8_blocks)(const void *query, const void *blocks, size_t n_blocks, size_t dim, int32_t *out);
 };
 
 /* ---- Codes ---- */
