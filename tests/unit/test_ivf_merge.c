@@ -89,6 +89,17 @@ static bool learned_alike(const struct merged *merged)
     return size == ivf_state_layout(&b, NULL) && memcmp(a.state, b.state, size) == 0;
 }
 
+/* Centroids that are those of the first part: lists that come out too long are cut even where nothing is trained. */
+static size_t centroids_kept(const struct merged *merged)
+{
+    const struct ivf *a = (const struct ivf *)merged->index, *b = (const struct ivf *)merged->parts[0];
+    size_t kept = 0, size = a->coder.code_dim * sizeof(float);
+
+    for (size_t i = 0; i < a->list_count && i < b->list_count; i++)
+        kept += memcmp(a->centroids + i * a->coder.code_dim, b->centroids + i * b->coder.code_dim, size) == 0;
+    return kept;
+}
+
 static double recall(const struct merged *merged, const struct test_rows *kept, const char *kind)
 {
     struct params params = parse(kind, "nprobe=40");
@@ -139,7 +150,7 @@ static void learned_anew_when_rows_moved(void **state)
         values[i] = 40 - 3 * values[i];
     for (size_t i = 0; i < KINDS; i++) {
         struct merged merged = merge(&data, kinds[i][0], kinds[i][1], kinds[i][1], &kept);
-        if (learned_alike(&merged))
+        if (centroids_kept(&merged) > 0)
             fail_msg("%s %s: not trained again, and half of the rows moved", kinds[i][0], kinds[i][1]);
         assert_true(recall(&merged, &kept, kinds[i][0]) >= (strcmp(kinds[i][0], "IVF_FLAT") == 0 ? 1 : 0.85));
         merged_free(&merged);
