@@ -299,13 +299,22 @@ static inline void simd_prefetch_line(const void *p)
 #endif
 }
 
+/* The same into the second-level cache, which has room for more requests under way: of many lines at once the first level's
+ * few buffers for misses (24 on Zen 4) hold up whatever loads come after, and rows to be scored are many lines. */
 static inline void simd_prefetch(const void *p, size_t bytes)
 {
     const char *line = (const char *)((uintptr_t)p & ~(uintptr_t)63);
     const char *end = (const char *)p + bytes;
 
-    for (; line < end; line += 64)
-        simd_prefetch_line(line);
+    for (; line < end; line += 64) {
+#if defined(__x86_64__)
+        __asm__ volatile("prefetcht1 %0" : : "m"(*line));
+#elif defined(__aarch64__)
+        __asm__ volatile("prfm pldl2keep, [%0]" : : "r"(line));
+#else
+        __builtin_prefetch(line);
+#endif
+    }
 }
 
 #endif
