@@ -270,7 +270,7 @@ typedef struct vecdb_open_options {
     uint32_t lock_timeout_ms;    /**< how long to wait for another process to let go; 0: not at all */
     /** Rows that no index has taken in yet, beside which a search is to find itself at most: while there are more, and somebody
      * has searched the collection within a tenth of a second, an insert or upsert waits for the indexes, a millisecond a row and
-     * a second at most. 0: 16384; UINT32_MAX: never wait. */
+     * a second at most. 0: 8192; UINT32_MAX: never wait. */
     uint32_t fresh_rows;
 } vecdb_open_options;
 #define VECDB_OPEN_OPTIONS_INIT {sizeof(vecdb_open_options), 0, VECDB_DURABILITY_DEFAULT, 0, 0, 0, 0}

@@ -455,7 +455,7 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
 
 static size_t insertion_beam(const struct graph *graph)
 {
-    size_t beam = graph->settings.ef_construction / 3;
+    size_t beam = graph->settings.ef_construction / 4;
 
     return beam < 16 ? 16 : beam > 512 ? 512 : beam;
 }

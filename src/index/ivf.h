@@ -27,6 +27,9 @@ struct ivf_search_mode {
 
 vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric,
                        const struct params *params, const struct index_build_context *context, struct index **out);
+vecdb_status ivf_merge(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric,
+                       const struct params *params, struct index *const *parts, const uint32_t *const *row_maps,
+                       size_t part_count, const struct index_build_context *context, struct index **out);
 vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size, const struct vectors *vectors,
                       vecdb_metric metric, const struct params *params, struct index **out);
 vecdb_status ivf_add(struct index *index, const struct vectors *vectors, const struct index_build_context *context);

@@ -20,7 +20,7 @@
 #define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
 #define FILTER_QUIET 0.5     /* where that took more lists, hits have not got better for so many of them */
 #define FILTER_FAR 0.5       /* a filter passes fewer rows near a query than elsewhere where so much of its share does: */
-#define FILTER_MORE 3        /* then so many times as many rows have to pass */
+#define FILTER_MORE 4        /* then so many times as many rows have to pass */
 #define K_KNOWN 10           /* the k for which the lists to probe were measured */
 #define K_POWER 0.35         /* larger ones want more of them */
 

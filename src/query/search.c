@@ -539,12 +539,13 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
             return VECDB_OK;
     }
     if (task->allowed && covered == task->vectors.row_count &&
-        atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing)
-        by_index->allowed = task->allowed, by_index->memos = task->asked.memos;
-    else if ((status = allowed_before(task, covered, &front)) == VECDB_OK)
+        atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing) {
+        by_index->allowed = task->allowed;
+        by_index->memos = task->asked.memos;
+    } else {
+        TRY(allowed_before(task, covered, &front));
         by_index->allowed = front;
-    else
-        return status;
+    }
     if (range_scans(task, by_index)) {
         status = flat_search(&task->vectors, task->search->metric, by_index, part->hits, part->counts, &counters->index);
         mem_free(front);

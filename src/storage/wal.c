@@ -211,7 +211,7 @@ static bool wait_for_sync(struct wal *wal, struct group *group, uint64_t lsn, ui
 }
 
 /* Wait until a frame is durable, or see to it. Those whom the last sync served are about to write again: to wait for them, for no
- * longer than a sync takes, is worth it, for otherwise they would take turns with those who are here, half of them in each sync.
+ * longer than two syncs take, is worth it, for otherwise they would take turns with those who are here, half of them in each sync.
  * Whoever comes last leads. Lock held; released at the end. */
 static vecdb_status commit_and_unlock(struct wal *wal, uint64_t lsn)
 {
@@ -221,18 +221,18 @@ static vecdb_status commit_and_unlock(struct wal *wal, uint64_t lsn)
     wal->awaited = true;
     while (durable(wal) < lsn && status == VECDB_OK) {
         struct group *group = &wal->groups[wal->round % 2];
-        uint64_t patience = wal->sync_ns < GATHER_NS_MAX ? wal->sync_ns : GATHER_NS_MAX;
+        uint64_t patience = 2 * wal->sync_ns < GATHER_NS_MAX ? 2 * wal->sync_ns : GATHER_NS_MAX;
 
         if (wal->poisoned) {
             status = poisoned(wal);
         } else if (wal->syncing) {
-            if (wait_for_sync(wal, lsn <= wal->target ? group : &wal->groups[(wal->round + 1) % 2], lsn, 2 * patience))
+            if (wait_for_sync(wal, lsn <= wal->target ? group : &wal->groups[(wal->round + 1) % 2], lsn, patience))
                 return VECDB_OK;
             waited = false;
         } else if (group->size + 1 >= wal->company || waited || wal->cutting) {
             return sync_and_unlock(wal, 1);
         } else {
-            if (wait_for_sync(wal, group, lsn, 2 * patience))
+            if (wait_for_sync(wal, group, lsn, patience))
                 return VECDB_OK;
             waited = true;
         }

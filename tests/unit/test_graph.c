@@ -600,8 +600,8 @@ static void test_recall_asked_for(void **state)
     static const char *const wishes[] = {"recall=0.8", "recall=0.9", "recall=0.95", "recall=0.98"};
     static const double floors[] = {0.78, 0.89, 0.94, 0.97};
     struct rng rng = rng_seeded(test_seed());
-    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 21200, TEST_CLUSTERS, 0, false);
-    struct vectors queries = take_queries(&rows, 200);
+    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 22000, TEST_CLUSTERS, 0, false);
+    struct vectors queries = take_queries(&rows, 1000);
     const struct index_ops *kinds[] = {&hnsw_ops, &nsg_ops};
 
     (void)state;

@@ -232,7 +232,7 @@ def open(
     in_heap       read files into memory instead of mapping them
     lock_timeout  seconds to wait for another process to let go
     fresh_rows    rows not in an index yet beside which a search is to find itself at most: inserts wait for the indexes
-                  while there are more and others search, a millisecond a row and a second at most; 0: 16384, None:
+                  while there are more and others search, a millisecond a row and a second at most; 0: 8192, None:
                   never wait
     """
     options = c.OpenOptions()
