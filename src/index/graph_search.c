@@ -49,22 +49,30 @@ bool graph_walk_ends(const struct graph_pool *pool, const struct graph_query *qu
     return key > last;
 }
 
+/* Begin the walk's next step. *limit: what need not be expanded or kept. Returns false when the walk has ended. */
+static inline bool next_step(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                             struct graph_stop stop, uint64_t *limit, struct index_counters *counters,
+                             struct graph_expansion *expansion)
+{
+    struct graph_pool *pool = &scratch->pool;
+
+    while (pool->cursor < pool->count && pool->keys[pool->cursor] & 1)
+        pool->cursor++;
+    if (pool->cursor == pool->count || (stop.gamma != 0 && pool->count >= stop.keep &&
+                                        graph_walk_ends(pool, query, stop, pool->keys[pool->cursor], limit)))
+        return false;
+    graph_expand_begin(scratch, layer, query, *limit, counters, expansion);
+    return true;
+}
+
 void graph_walk(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
                 struct graph_stop stop, struct index_counters *counters)
 {
-    struct graph_pool *pool = &scratch->pool;
-    uint64_t limit = UINT64_MAX; /* what need not be expanded or kept */
+    uint64_t limit = UINT64_MAX;
+    struct graph_expansion expansion;
 
-    while (pool->cursor < pool->count) {
-        uint64_t key = pool->keys[pool->cursor];
-        if (key & 1) {
-            pool->cursor++;
-            continue;
-        }
-        if (stop.gamma != 0 && pool->count >= stop.keep && graph_walk_ends(pool, query, stop, key, &limit))
-            break;
-        graph_expand(scratch, layer, query, limit, counters);
-    }
+    while (next_step(scratch, layer, query, stop, &limit, counters, &expansion))
+        graph_expand_end(scratch, layer, query, &expansion);
 }
 
 /* Into the pool the best nodes of a layer, of which all, or the first, are scored. */
@@ -246,6 +254,46 @@ static struct search_task far_task(const struct search_task *task)
     return far;
 }
 
+/* Candidates that a query's answer is made from. */
+static size_t wanted(const struct search_task *task, const struct graph_query *query)
+{
+    size_t want = query->kind == GRAPH_CODE_FAR ? task->ef : task->refine;
+
+    if (query->exact || !task->graph->settings.refine)
+        return task->search->k;
+    return want < task->ef ? want : task->ef;
+}
+
+/* Into the pool what a walk of the base layer begins by. */
+static struct graph_stop begin_walk(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                                    size_t want, struct index_counters *counters)
+{
+    const struct graph_state *state = task->state;
+    uint32_t seeds[GRAPH_ENTRY];
+    size_t count = graph_descend(state, scratch, query, 0, seeds, counters);
+
+    graph_pool_reset(&scratch->pool, task->ef);
+    for (size_t s = 0; s < count; s++)
+        graph_seed(scratch, &state->layers[0], query, seeds[s], counters);
+    counters->plain_walks++;
+    return (struct graph_stop){task->ef, task->gamma_k, want > task->gamma_k ? want : task->gamma_k, task->gamma};
+}
+
+/* Of the n candidates in scratch->hits the answer to query i. */
+static vecdb_status answer_one(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                               size_t i, size_t n, struct index_counters *counters)
+{
+    const struct index_search *search = task->search;
+    const void *vector = (const uint8_t *)search->queries + i * search->query_stride;
+    size_t possible = search->allowed ? search->allowed_count : graph_layer_count(&task->state->layers[0]);
+
+    graph_scratch_clear(scratch);
+    if (n < search->k && n < possible) /* cut off by the filter, or by chance */
+        return scan_rows(task, scratch, vector, task->hits + i * search->k, &task->counts[i], counters);
+    task->counts[i] = finish(task, scratch, query, vector, n, task->hits + i * search->k, counters);
+    return VECDB_OK;
+}
+
 static vecdb_status search_one(const struct search_task *task, struct graph_scratch *scratch, size_t i,
                                struct index_counters *counters)
 {
@@ -253,47 +301,133 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     const struct graph_state *state = task->state;
     const void *vector = (const uint8_t *)search->queries + i * search->query_stride;
     struct hit *hits = task->hits + i * search->k;
-    size_t rows = graph_layer_count(&state->layers[0]), n, want = task->refine, possible;
+    size_t rows = graph_layer_count(&state->layers[0]), n, want, possible;
     struct graph_query query;
     struct search_task far;
 
     TRY(deadline_check(search->deadline));
     task->counts[i] = 0;
     possible = search->allowed ? search->allowed_count : rows;
-    if (rows <= GRAPH_SCAN_MAX || possible <= want || possible <= GRAPH_SCAN_MAX)
+    if (rows <= GRAPH_SCAN_MAX || possible <= task->refine || possible <= GRAPH_SCAN_MAX)
         return scan_rows(task, scratch, vector, hits, &task->counts[i], counters);
     graph_codec_query(&state->codec, state->vectors.type, vector, scratch->floats, scratch->code, &query);
     if (query.kind == GRAPH_CODE_FAR) {
         far = far_task(task);
         task = &far;
-        want = task->ef;
     }
-    if (query.exact || !task->graph->settings.refine)
-        want = search->k;
-    else if (want > task->ef)
-        want = task->ef;
+    want = wanted(task, &query);
     TRY(graph_scratch_hits(scratch, want));
     if (search->allowed) {
         TRY(graph_search_filtered(task, scratch, &query, want, &n, counters));
     } else {
-        struct graph_stop stop = {task->ef, task->gamma_k, want > task->gamma_k ? want : task->gamma_k, task->gamma};
-        uint32_t seeds[GRAPH_ENTRY];
-        size_t seed_count = graph_descend(state, scratch, &query, 0, seeds, counters);
-        graph_pool_reset(&scratch->pool, task->ef);
-        for (size_t s = 0; s < seed_count; s++)
-            graph_seed(scratch, &state->layers[0], &query, seeds[s], counters);
+        struct graph_stop stop = begin_walk(task, scratch, &query, want, counters);
         if (task->fused)
             graph_fused_walk(task->fused, scratch, &state->layers[0], &query, scratch->floats, stop, counters);
         else
             graph_walk(scratch, &state->layers[0], &query, stop, counters);
         n = graph_unroll(task, &scratch->pool, want, scratch->hits);
-        counters->plain_walks++;
     }
-    graph_scratch_clear(scratch);
-    if (n < search->k && n < possible) /* cut off by the filter, or by chance */
-        return scan_rows(task, scratch, vector, hits, &task->counts[i], counters);
-    task->counts[i] = finish(task, scratch, &query, vector, n, hits, counters);
+    return answer_one(task, scratch, &query, i, n, counters);
+}
+
+/* ---- two queries at once ---- */
+
+#define LANES 2 /* a batch walks by turns, so that what one asks for arrives while another is scored; more brought nothing */
+
+struct lane {
+    struct graph_scratch *scratch;
+    struct graph_query query;
+    struct graph_stop stop;
+    struct graph_expansion expansion;
+    uint64_t limit;
+    size_t i, want;
+    bool walking;
+};
+
+/* Whether queries of this task do nothing but walk. */
+static bool can_alternate(const struct search_task *task)
+{
+    size_t rows = graph_layer_count(&task->state->layers[0]);
+
+    return !task->search->allowed && !task->fused && rows > GRAPH_SCAN_MAX && rows > task->refine;
+}
+
+/* The lane takes the next query there is and makes its first step. Queries far out are answered at once. */
+static vecdb_status lane_begin(const struct search_task *task, struct lane *lane, size_t *next, size_t end,
+                               struct index_counters *counters)
+{
+    const struct graph_state *state = task->state;
+
+    lane->walking = false;
+    while (*next < end && !lane->walking) {
+        size_t i = (*next)++;
+        const void *vector = (const uint8_t *)task->search->queries + i * task->search->query_stride;
+        TRY(deadline_check(task->search->deadline));
+        task->counts[i] = 0;
+        graph_codec_query(&state->codec, state->vectors.type, vector, lane->scratch->floats, lane->scratch->code, &lane->query);
+        if (lane->query.kind == GRAPH_CODE_FAR) {
+            TRY(search_one(task, lane->scratch, i, counters));
+            continue;
+        }
+        lane->i = i;
+        lane->limit = UINT64_MAX;
+        lane->want = wanted(task, &lane->query);
+        TRY(graph_scratch_hits(lane->scratch, lane->want));
+        lane->stop = begin_walk(task, lane->scratch, &lane->query, lane->want, counters);
+        lane->expansion.n = 0;
+        lane->expansion.most = UINT32_MAX;
+        lane->walking = true;
+    }
     return VECDB_OK;
+}
+
+static vecdb_status lane_step(const struct search_task *task, struct lane *lane, size_t *next, size_t end,
+                              struct index_counters *counters)
+{
+    const struct graph_layer *layer = &task->state->layers[0];
+    size_t n;
+
+    if (lane->expansion.n)
+        graph_expand_end(lane->scratch, layer, &lane->query, &lane->expansion);
+    if (next_step(lane->scratch, layer, &lane->query, lane->stop, &lane->limit, counters, &lane->expansion))
+        return VECDB_OK;
+    n = graph_unroll(task, &lane->scratch->pool, lane->want, lane->scratch->hits);
+    TRY(answer_one(task, lane->scratch, &lane->query, lane->i, n, counters));
+    return lane_begin(task, lane, next, end, counters);
+}
+
+static vecdb_status alternate(const struct search_task *task, struct lane *lanes, size_t next, size_t end,
+                              struct index_counters *counters)
+{
+    bool walking = true;
+
+    for (size_t l = 0; l < LANES; l++)
+        TRY(lane_begin(task, &lanes[l], &next, end, counters));
+    while (walking) {
+        walking = false;
+        for (size_t l = 0; l < LANES; l++)
+            if (lanes[l].walking) {
+                TRY(lane_step(task, &lanes[l], &next, end, counters));
+                walking = true;
+            }
+    }
+    return VECDB_OK;
+}
+
+static vecdb_status search_by_turns(const struct search_task *task, size_t begin, size_t end, struct index_counters *counters)
+{
+    struct lane lanes[LANES] = {0};
+    size_t ef = task->ef > task->refine ? task->ef : task->refine;
+    vecdb_status status = VECDB_OK;
+
+    for (size_t l = 0; l < LANES && status == VECDB_OK; l++)
+        status = graph_scratch_take(task->graph, task->state, ef, &lanes[l].scratch);
+    if (status == VECDB_OK)
+        status = alternate(task, lanes, begin, end, counters);
+    for (size_t l = 0; l < LANES; l++)
+        if (lanes[l].scratch)
+            graph_scratch_give(task->graph, lanes[l].scratch);
+    return status;
 }
 
 static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
@@ -306,6 +440,11 @@ static vecdb_status search_chunk(void *context, size_t chunk, unsigned worker)
 
     if (end > task->search->query_count)
         end = task->search->query_count;
+    if (end - chunk * task->chunk > 1 && can_alternate(task)) {
+        status = search_by_turns(task, chunk * task->chunk, end, &own);
+        index_counters_add(all, &own);
+        return status;
+    }
     status = graph_scratch_take(task->graph, task->state, task->ef > task->refine ? task->ef : task->refine, &scratch);
     if (status != VECDB_OK)
         return status;

@@ -96,19 +96,16 @@ static inline size_t graph_drop_far(uint32_t *ids, uint32_t *scores, size_t n, u
     return kept;
 }
 
-/** The same, without the rows whose key is found to be beyond `limit`: codes that tell most at their beginning are scored, and
- * fetched, only as far as it takes to know. */
+/* Codes that tell most at their beginning are scored, and fetched, only as far as it takes to know that a row is beyond `most`;
+ * such rows leave scratch->ids. Returns how many stay. */
 static inline size_t graph_score_near(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
-                                      uint64_t limit, struct index_counters *counters)
+                                      size_t n, uint32_t most)
 {
     const struct graph_codec *codec = query->codec;
     const struct graph_kernels *kernels = simd_graph();
-    size_t stride = codec->stride, n;
-    uint32_t *ids = scratch->ids, *scores = scratch->scores, most = (uint32_t)(limit >> 32);
+    uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    size_t stride = codec->stride;
 
-    if (query->kind != GRAPH_CODE_L2 || !codec->head || most == UINT32_MAX)
-        return graph_score_links(scratch, layer, query, counters);
-    n = graph_take_links(scratch, layer, stride, codec->head, counters);
     kernels->l2sq_u8_part(query->code, layer->codes, ids, n, stride, 0, codec->head, scores);
     n = graph_drop_far(ids, scores, n, most);
     for (size_t i = 0; i < n; i++)
@@ -119,21 +116,54 @@ static inline size_t graph_score_near(struct graph_scratch *scratch, const struc
     return n;
 }
 
+/* A candidate whose links are asked for and not yet scored. */
+struct graph_expansion {
+    size_t n;       /* in scratch->ids */
+    uint64_t limit; /* what need not go into the pool */
+    uint32_t most;  /* score that need not be known to the end; UINT32_MAX: all are */
+};
+
+/** Begin a step of a walk: the candidate at the cursor is expanded, its new links are asked for. */
+static inline void graph_expand_begin(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                      uint64_t limit, struct index_counters *counters, struct graph_expansion *out)
+{
+    const struct graph_pool *pool = &scratch->pool;
+    const struct graph_codec *codec = query->codec;
+    uint64_t worst = pool->count == pool->capacity ? pool->keys[pool->count - 1] : UINT64_MAX;
+
+    out->limit = limit;
+    out->most = query->kind == GRAPH_CODE_L2 && codec->head ? (uint32_t)((limit < worst ? limit : worst) >> 32) : UINT32_MAX;
+    out->n = graph_take_links(scratch, layer, codec->stride, out->most == UINT32_MAX ? codec->stride : codec->head, counters);
+}
+
+/** End it: finds not beyond the limit go into the pool. */
+static inline void graph_expand_end(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
+                                    const struct graph_expansion *expansion)
+{
+    struct graph_pool *pool = &scratch->pool;
+    const uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    size_t n = expansion->n;
+
+    if (expansion->most == UINT32_MAX)
+        graph_scores(query, layer->codes, ids, n, scratch->scores);
+    else
+        n = graph_score_near(scratch, layer, query, n, expansion->most);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t candidate = graph_key(scores[i], ids[i]);
+        if (candidate <= expansion->limit && (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) &&
+            graph_pool_insert(pool, candidate) == pool->cursor)
+            graph_prefetch_links(layer, ids[i]); /* next, as it looks; most others are never expanded */
+    }
+}
+
 /** One step of a walk: the candidate at the cursor is expanded; finds not beyond `limit` go into the pool. */
 static inline void graph_expand(struct graph_scratch *scratch, const struct graph_layer *layer, const struct graph_query *query,
                                 uint64_t limit, struct index_counters *counters)
 {
-    struct graph_pool *pool = &scratch->pool;
-    uint64_t worst = pool->count == pool->capacity ? pool->keys[pool->count - 1] : UINT64_MAX;
-    size_t n = graph_score_near(scratch, layer, query, limit < worst ? limit : worst, counters);
-    const uint32_t *ids = scratch->ids, *scores = scratch->scores;
+    struct graph_expansion expansion;
 
-    for (size_t i = 0; i < n; i++) {
-        uint64_t candidate = graph_key(scores[i], ids[i]);
-        if (candidate <= limit && (pool->count < pool->capacity || candidate < pool->keys[pool->count - 1]) &&
-            graph_pool_insert(pool, candidate) == pool->cursor)
-            graph_prefetch_links(layer, ids[i]); /* next, as it looks; most others are never expanded */
-    }
+    graph_expand_begin(scratch, layer, query, limit, counters, &expansion);
+    graph_expand_end(scratch, layer, query, &expansion);
 }
 
 static inline void graph_pool_reset(struct graph_pool *pool, size_t capacity)

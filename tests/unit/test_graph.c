@@ -201,6 +201,44 @@ static void test_beginnings_of_codes(void **state)
     test_rows_free(&rows);
 }
 
+/* Queries of a batch walk by turns; each finds what it finds alone, one far out among them too. */
+static void test_batches_answer_as_single_queries(void **state)
+{
+    static const size_t which[] = {0, 2, 6, 9, SPACES - 1};
+    struct rng rng = rng_seeded(test_seed());
+
+    (void)state;
+    for (size_t w = 0; w < sizeof which / sizeof which[0]; w++) {
+        size_t s = which[w], k = 10;
+        struct test_rows rows = test_rows_make(&rng, spaces[s].type, spaces[s].dim, 2031, shape_of(s), 0, false);
+        struct vectors queries = take_queries(&rows, 31), one = queries;
+        struct index *index = build(&hnsw_ops, &rows.vectors, spaces[s].metric, "", pool);
+        struct answer batch = {0};
+        struct index_counters single = {0};
+        if (spaces[s].type == VECDB_TYPE_FLOAT_VECTOR)
+            for (size_t d = 0; d < spaces[s].dim; d++)
+                ((float *)(void *)vectors_row(&queries, 7))[d] += 5000;
+        ask(index, &batch, &queries, k, "ef=60");
+        one.row_count = 1;
+        for (size_t q = 0; q < queries.row_count; q++) {
+            struct answer answer = {0};
+            const uint8_t *row = vectors_row(&queries, q);
+            one.blocks = &row;
+            ask(index, &answer, &one, k, "ef=60");
+            assert_int_equal(answer.counts[0], batch.counts[q]);
+            assert_memory_equal(answer.hits, batch.hits + q * k, answer.counts[0] * sizeof *answer.hits);
+            single.rows_scored += answer.counters.rows_scored;
+            single.hops += answer.counters.hops;
+            answer_free(&answer);
+        }
+        assert_int_equal(batch.counters.rows_scored, single.rows_scored);
+        assert_int_equal(batch.counters.hops, single.hops);
+        answer_free(&batch);
+        hnsw_ops.free(index);
+        test_rows_free(&rows);
+    }
+}
+
 static void test_few_rows(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
@@ -857,6 +895,7 @@ int main(void)
         cmocka_unit_test(test_recall_of_all_spaces),
         cmocka_unit_test(test_integers_need_no_second_look),
         cmocka_unit_test(test_beginnings_of_codes),
+        cmocka_unit_test(test_batches_answer_as_single_queries),
         cmocka_unit_test(test_few_rows),
         cmocka_unit_test(test_all_equal),
         cmocka_unit_test(test_islands),
