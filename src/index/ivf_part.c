@@ -96,7 +96,9 @@ void coder_layout(struct coder *coder)
 struct index_reads coder_reads(const struct coder *coder)
 {
     unsigned factors = coder->factors < 3 ? coder->factors : 3; /* those of the bits after the first are read with them */
-    size_t copy = coder->refiner.kind == REFINE_VECTORS ? type_width(coder->type, coder->dim) : refine_stride(&coder->refiner);
+    size_t copy = coder->kind == CODE_RAW || coder->kind == CODE_BYTES ? 0
+                  : coder->refiner.kind == REFINE_VECTORS              ? type_width(coder->type, coder->dim)
+                                                                       : refine_stride(&coder->refiner);
 
     return (struct index_reads){.row = coder->code_size + factors * sizeof(float),
                                 .exact = coder->extra_size + (coder->factors - factors) * sizeof(float) + copy};

@@ -173,6 +173,7 @@ void planes_finish(const struct ivf_part *part, const struct coder *coder, struc
     held->count = 0;
     if (!kept)
         return;
+    query->sieve.reranked += kept;
     simd_distance()->l2sq_u8.gather((const uint8_t *)query->bytes.data + coder->ahead, part->extra, coder->extra_size,
                                     held->slots, kept, coder->extra_size, rest);
     for (size_t i = 0; i < kept; i++) {
