@@ -80,6 +80,7 @@ void print_rows(const vecdb_result *result, size_t first, size_t count);
 void print_json_string(FILE *out, const char *text, size_t length);
 
 int run_create(void);
+int run_ttl(void);
 int run_import(void);
 int run_index(void);
 int run_search(void);

@@ -13,6 +13,7 @@
 static const struct option_spec create_options[] = {
     {"--field", "'NAME TYPE ...'", "a field, e.g. 'id INT64 primary', 'title VARCHAR(200) nullable', 'embedding FLOAT_VECTOR(384)'; repeat it", 'f'},
     {"--dynamic", NULL, "keep keys that are no field", 0},
+    {"--ttl", "SECONDS", "rows expire so long after they were written (default 0: never)", 0},
     {"--description", "TEXT", "what the collection is", 0}, JSON, END};
 static const struct option_spec import_options[] = {
     {"--field", "NAME", "field that a file of vectors fills (default: the only vector field, or \"vector\" of a new collection)", 'f'},
@@ -77,6 +78,7 @@ static const struct option_spec upkeep_options[] = {JSON, END};
 
 static const struct command commands[] = {
     {"create", "DB COLLECTION", "make a collection (and the database)", 2, 2, create_options, run_create},
+    {"ttl", "DB COLLECTION SECONDS", "let rows expire so long after they were written; 0: never", 3, 3, upkeep_options, run_ttl},
     {"import", "DB COLLECTION FILE", "rows from .npy, .fvecs, .bvecs, .csv or .jsonl", 3, 3, import_options, run_import},
     {"index", "DB COLLECTION [FIELD]", "define an index and build it", 0, 3, index_options, run_index},
     {"search", "DB COLLECTION", "nearest rows", 2, 2, search_options, run_search},

@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +122,8 @@ int run_create(void)
     char *copies[VECDB_MAX_FIELDS];
     struct session session;
     size_t count = 0;
-    int code = EXIT_DONE;
+    double ttl = 0;
+    int code = option_number("--ttl", 0, 1e10, 0, &ttl) ? EXIT_DONE : EXIT_USAGE;
 
     memset(fields, 0, sizeof fields);
     for (const char *text; code == EXIT_DONE && (text = option_at("--field", (int)count)); count++) {
@@ -144,6 +146,7 @@ int run_create(void)
         schema.fields = fields;
         schema.field_count = count;
         schema.dynamic = option("--dynamic") != NULL;
+        schema.ttl_seconds = (uint64_t)ttl;
         status = vecdb_collection_create(session.db, &schema, &session.collection);
         code = session_close(&session, status < 0 ? failure(status) : EXIT_DONE);
         if (code == EXIT_DONE)
@@ -152,6 +155,27 @@ int run_create(void)
     for (size_t i = 0; i < count; i++)
         free(copies[i]);
     return code;
+}
+
+int run_ttl(void)
+{
+    const char *text = argument(2);
+    struct session session;
+    unsigned long long seconds;
+    char *end;
+    vecdb_status status;
+    int code;
+
+    errno = 0;
+    seconds = strtoull(text, &end, 10);
+    if (errno || end == text || *end || *text == '-')
+        return usage_error("ttl wants a number of seconds, not %s", text);
+    if ((code = session_open(&session, TO_WRITE, true)) != EXIT_DONE)
+        return code;
+    status = vecdb_collection_set_ttl(session.collection, seconds);
+    if (status == VECDB_OK)
+        printf(json_wanted() ? "{\"ttl_seconds\": %llu}\n" : seconds ? "rows expire after %llu seconds\n" : "rows do not expire\n", seconds);
+    return session_close(&session, status < 0 ? failure(status) : EXIT_DONE);
 }
 
 const vecdb_field *find_field(const vecdb_schema *schema, const char *name)
@@ -452,6 +476,8 @@ static void print_schema(const vecdb_schema *schema)
     }
     if (schema->dynamic)
         puts("  ...                  keys that are no field are kept");
+    if (schema->ttl_seconds)
+        printf("  rows expire %llu seconds after they were written\n", (unsigned long long)schema->ttl_seconds);
 }
 
 static int print_collection(vecdb_collection *collection)

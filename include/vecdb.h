@@ -172,8 +172,9 @@ typedef struct vecdb_schema {
     const char *ttl_field;     /**< an INT64 field: seconds since 1970 when a row expires, and is seen no more; null, or 0 or
                                     less: never. NULL: no row expires */
     uint32_t num_partitions;   /**< with a PARTITION_KEY: how many partitions its values are spread over, 1..1024; 0 means 16 */
+    uint64_t ttl_seconds;      /**< rows expire, and are seen no more, so long after they were inserted or upserted; 0: never */
 } vecdb_schema;
-#define VECDB_SCHEMA_INIT {sizeof(vecdb_schema), sizeof(vecdb_field), NULL, NULL, NULL, 0, false, NULL, 0}
+#define VECDB_SCHEMA_INIT {sizeof(vecdb_schema), sizeof(vecdb_field), NULL, NULL, NULL, 0, false, NULL, 0, 0}
 
 /** Some bytes of text; need not be terminated and may contain zeros. */
 typedef struct vecdb_string {
@@ -269,7 +270,7 @@ typedef struct vecdb_open_options {
     uint32_t lock_timeout_ms;    /**< how long to wait for another process to let go; 0: not at all */
     /** Rows that no index has taken in yet, beside which a search is to find itself at most: while there are more, and somebody
      * has searched the collection within a tenth of a second, an insert or upsert waits for the indexes, a millisecond a row and
-     * a second at most. 0: 16384; UINT32_MAX: never wait. */
+     * a second at most. 0: 8192; UINT32_MAX: never wait. */
     uint32_t fresh_rows;
 } vecdb_open_options;
 #define VECDB_OPEN_OPTIONS_INIT {sizeof(vecdb_open_options), 0, VECDB_DURABILITY_DEFAULT, 0, 0, 0, 0}
@@ -346,6 +347,12 @@ VECDB_API vecdb_status vecdb_field_stats(vecdb_collection *collection, const cha
                                          size_t max_unique, char **out);
 /** Add a field to a live collection. It must be nullable or have a default, which rows already there take. */
 VECDB_API vecdb_status vecdb_collection_add_field(vecdb_collection *collection, const vecdb_field *field);
+/**
+ * Let rows expire so many seconds after they were inserted or upserted; 0: never. Takes effect at once, also on rows there are: those
+ * from before this was first asked for, be it when the collection was created, count as inserted at that moment. Rows that have expired
+ * come back when they are given more time, unless optimize, compaction or a later row of the same key has dropped them.
+ */
+VECDB_API vecdb_status vecdb_collection_set_ttl(vecdb_collection *collection, uint64_t seconds);
 /** Delete all rows, keeping schema and index definitions. */
 VECDB_API vecdb_status vecdb_collection_truncate(vecdb_collection *collection);
 

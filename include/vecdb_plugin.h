@@ -75,7 +75,7 @@ typedef struct vecdb_plugin_function {
     const char *name;         /**< 1..31 letters, digits and _; not that of a function there is; as it is to be written */
     uint32_t argument_count;  /**< 1..VECDB_PLUGIN_ARGUMENTS */
     /** 1: true, 0: false, -1: unknown. Not called for rows without a value, nor for arrays and objects: they are unknown. The same
-     * arguments must always give the same. Any number of threads at once. */
+     * arguments must always give the same. Any number of threads at once; no lock is held, so it may call any function. */
     int (*test)(const vecdb_plugin_value *arguments, uint32_t count, void *context);
     void *context;            /**< for test */
 } vecdb_plugin_function;

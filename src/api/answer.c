@@ -205,7 +205,9 @@ vecdb_status answer_run(vecdb_collection *handle, const vecdb_search_request *as
     }
     counts = mem_array_zalloc(asked->query_count + 1, sizeof *counts);
     answer->first = mem_array_zalloc(asked->query_count + 1, sizeof *answer->first);
+    database_search_begins(handle->db->database);
     status = counts && answer->first ? run(answer, counts) : error_nomem("search");
+    database_search_ends(handle->db->database);
     if (status == VECDB_OK)
         answer_round(answer->found, answer->first[asked->query_count], asked->round_decimal);
     mem_free(counts);

@@ -151,6 +151,14 @@ vecdb_status vecdb_collection_add_field(vecdb_collection *collection, const vecd
     return call_end(&call, collection_add_field(collection->collection, field));
 }
 
+vecdb_status vecdb_collection_set_ttl(vecdb_collection *collection, uint64_t seconds)
+{
+    struct call call;
+
+    TRY(call_begin_collection(&call, collection));
+    return call_end(&call, collection_set_ttl(collection->collection, seconds));
+}
+
 vecdb_status vecdb_collection_truncate(vecdb_collection *collection)
 {
     struct call call;

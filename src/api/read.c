@@ -1,5 +1,6 @@
 /* Reading by filter and by key: query, get, count. */
 #include "api/answer.h"
+#include "query/expiry.h"
 #include "query/select.h"
 
 #include <string.h>
@@ -113,7 +114,7 @@ vecdb_status vecdb_count(vecdb_collection *collection, const char *text, const c
     status = take_snapshot(collection, &snapshot);
     if (status == VECDB_OK)
         status = compile(snapshot->schema, text, params, &filter);
-    if (status == VECDB_OK && !filter && snapshot->schema->ttl_field == SCHEMA_NONE)
+    if (status == VECDB_OK && !filter && !schema_expires(snapshot->schema))
         *out = snapshot->live_rows;
     else if (status == VECDB_OK)
         status = select_count(snapshot, filter, NULL, 0, out, &counters);

@@ -190,6 +190,8 @@ vecdb_status file_open(const struct dir *dir, const char *name, unsigned flags, 
     RETRY(result, vfs->stat(vfs, fd, &info));
     if (result < 0 || !info.regular) {
         vfs->close(vfs, fd);
+        if (flags & VFS_EXCLUSIVE) /* it is new, and the caller's failure leaves nothing behind */
+            (void)vfs->unlink(vfs, dir->fd, name);
         if (result < 0)
             return fail(name, "cannot look up", result);
         return error_set(VECDB_ERR_CORRUPT, "%s: not a plain file", name);

@@ -1,4 +1,5 @@
-/* Sleeping until a number changes. What a condition does, but who is woken takes no lock, and one call wakes all. */
+/* Sleeping until a number changes. What a condition does, but who is woken takes no lock, and one call wakes all.
+ * By Linux' futexes, which the C library has no function for. */
 #ifndef VECDB_BASE_PARK_H
 #define VECDB_BASE_PARK_H
 

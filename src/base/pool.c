@@ -118,15 +118,20 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
+unsigned pool_processors(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return count > 0 ? (unsigned)count : 1;
+}
+
 vecdb_status pool_create(unsigned threads, struct pool **out)
 {
     struct pool *pool = mem_zalloc(sizeof *pool);
 
     *out = NULL;
-    if (threads == 0) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        threads = cores > 0 ? (unsigned)cores : 1;
-    }
+    if (threads == 0)
+        threads = pool_processors();
     if (threads > 1024)
         threads = 1024;
     if (!pool || !(pool->threads = mem_array_zalloc(threads, sizeof *pool->threads))) {

@@ -16,6 +16,8 @@ void pool_in_background(struct pool *pool);
 void thread_in_background(void);
 /** Waits for running jobs. */
 void pool_free(struct pool *pool);
+/** How many there are in this machine; at least 1. */
+unsigned pool_processors(void);
 /** Threads a job may use; 1 for NULL. */
 unsigned pool_threads(const struct pool *pool);
 

@@ -5,6 +5,9 @@
 #include "collection/database.h"
 
 #include <string.h>
+#include <time.h>
+
+#define GIVE_WAY_NS 75000 /* a search takes about as long */
 
 void collection_release(struct collection *collection)
 {
@@ -143,6 +146,14 @@ vecdb_status collection_stage(struct collection *collection, struct snapshot *sn
     return VECDB_OK;
 }
 
+/* Searches that keep all processors busy share one of them with a thread that does nothing but sync: each sync takes as much of its
+ * time as a search. While there are so many, a sync waits for a moment. */
+static void give_way(const struct database *database)
+{
+    if (atomic_load_explicit(&database->searching, memory_order_relaxed) >= database->processors)
+        nanosleep(&(struct timespec){.tv_nsec = GIVE_WAY_NS}, NULL);
+}
+
 vecdb_status collection_commit(struct collection *collection, struct snapshot *staged, vecdb_durability durability)
 {
     struct database *database = collection->database;
@@ -150,6 +161,8 @@ vecdb_status collection_commit(struct collection *collection, struct snapshot *s
 
     if (durability == VECDB_DURABILITY_DEFAULT)
         durability = database->durability;
+    if (database->store && durability == VECDB_DURABILITY_FULL)
+        give_way(database);
     if (database->store)
         status = store_commit(database->store, staged->lsn, durability);
     if (status == VECDB_OK)
@@ -253,6 +266,20 @@ vecdb_status collection_set_schema(struct collection *collection, struct schema 
     else
         snapshot_release(next);
     buf_deinit(&bytes);
+    return status;
+}
+
+vecdb_status collection_set_ttl(struct collection *collection, uint64_t seconds)
+{
+    struct schema *schema;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    status = collection_writable(collection);
+    if (status == VECDB_OK && collection_schema(collection)->ttl_seconds != seconds &&
+        (status = schema_with_ttl(collection_schema(collection), seconds, &schema)) == VECDB_OK)
+        status = collection_set_schema(collection, schema);
+    pthread_mutex_unlock(&collection->write_lock);
     return status;
 }
 

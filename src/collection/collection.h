@@ -108,6 +108,7 @@ vecdb_status collection_add_schema(struct collection *collection, struct schema 
 vecdb_status collection_set_schema(struct collection *collection, struct schema *schema);
 /** Add a field to the schema; rows there are take its default, or have no value. */
 vecdb_status collection_add_field(struct collection *collection, const vecdb_field *field);
+vecdb_status collection_set_ttl(struct collection *collection, uint64_t seconds);
 /** Begin a change of the manifest, if there is one: *draft and *described are NULL for a database in memory. */
 vecdb_status collection_begin_change(struct collection *collection, struct manifest **draft,
                                      struct manifest_collection **described);

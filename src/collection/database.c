@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRESH_ROWS 16384 /* by default: their codes are scanned about as fast as a graph is searched */
+#define FRESH_ROWS 8192 /* by default: their codes are scanned about as fast as a graph is searched */
 #define RESERVE ((uint64_t)256 << 10) /* of disk, so that rows can be deleted when it is full */
 
 /* Recovery hands frames here; those of collections that are gone, or in segments already, are not needed any more. */
@@ -112,6 +112,7 @@ vecdb_status database_open(const struct vfs *vfs, const char *path, const vecdb_
     database->in_heap = options->flags & VECDB_OPEN_IN_HEAP;
     database->next_id = 1;
     database->fresh_rows = options->fresh_rows == UINT32_MAX ? SIZE_MAX : options->fresh_rows ? options->fresh_rows : FRESH_ROWS;
+    database->processors = pool_processors();
     status = pool_create(options->threads, &database->pool);
     if (status == VECDB_OK && path && !(database->path = mem_strdup(path)))
         status = error_nomem("database");

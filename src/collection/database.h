@@ -19,6 +19,8 @@ struct database {
     struct pool *pool;
     struct mem_account *account;
     struct upkeep *upkeep;   /* NULL: nobody looks after it but its callers */
+    unsigned processors;     /* of the machine */
+    atomic_uint searching;   /* searches that run now */
     size_t fresh_rows;       /* rows without an index that searches are to find beside it at most; SIZE_MAX: no limit */
 
     pthread_mutex_t lock;    /* the members below; taken before any collection's write_lock */
@@ -45,6 +47,16 @@ void upkeep_poke(struct upkeep *upkeep);
 void upkeep_hurry(struct upkeep *upkeep);
 /** What to build with: in its thread, threads that give way to the program's. */
 struct pool *database_pool(const struct database *database);
+
+/** A search runs, and has run. */
+static inline void database_search_begins(struct database *database)
+{
+    atomic_fetch_add_explicit(&database->searching, 1, memory_order_relaxed);
+}
+static inline void database_search_ends(struct database *database)
+{
+    atomic_fetch_sub_explicit(&database->searching, 1, memory_order_relaxed);
+}
 
 vecdb_status database_sync(struct database *database);
 /** Read-only: go on to what the writing process has published. */

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "collection/database.h"
+#include "query/expiry.h"
 #include "query/fresh.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define GROWING_ROWS ((size_t)1 << 20)        /* room in one growing segment */
+#define DELETE_TRIES 8 /* to delete what a filter matches while segments are written anew */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
 
 /* ---- keys ---- */
@@ -583,12 +585,71 @@ static vecdb_status doom_matches(const struct snapshot *snapshot, const struct f
     return VECDB_OK;
 }
 
+/* Rows chosen in an older snapshot, as the latest has them. Those deleted since are left out, their keys may have other rows now; rows
+ * that came since are as if they had come after us. False: there are segments written anew, whose rows have to be looked at. */
+static vecdb_status bring_forward(const struct snapshot *seen, const struct doomed *chosen, const struct snapshot *latest,
+                                  struct doomed *out, bool *all)
+{
+    TRY(doomed_init(out, latest->view_count));
+    *all = true;
+    for (size_t w = 0; w < latest->view_count; w++) {
+        const struct segment_view *view = &latest->views[w];
+        size_t v = 0;
+        while (v < seen->view_count && seen->views[v].segment != view->segment)
+            v++;
+        if (v == seen->view_count) {
+            *all = *all && view->segment->growing;
+            continue;
+        }
+        for (size_t i = 0; i < chosen->counts[v]; i++)
+            if (chosen->rows[v][i] < view->row_count && !tombstones_get(view->tombstones, chosen->rows[v][i]))
+                TRY(doomed_add(out, w, chosen->rows[v][i]));
+    }
+    return VECDB_OK;
+}
+
+static struct snapshot *latest_of(struct collection *collection)
+{
+    struct snapshot *snapshot;
+
+    pthread_mutex_lock(&collection->write_lock);
+    snapshot = snapshot_retain(collection->latest);
+    pthread_mutex_unlock(&collection->write_lock);
+    return snapshot;
+}
+
+/* Choose rows with no lock held, for filters may call functions of the program's; then delete those still there. *done is false when
+ * segments were written anew meanwhile. */
+static vecdb_status try_delete_where(struct collection *collection, const char *text, const char *params,
+                                     struct write_result *result, struct snapshot **staged, bool *done)
+{
+    struct snapshot *seen = latest_of(collection);
+    struct doomed chosen = {0}, doomed = {0};
+    struct filter *filter = NULL;
+    vecdb_status status = filter_compile(seen->schema, text, strlen(text), params, &filter);
+
+    if (status == VECDB_OK)
+        status = doom_matches(seen, filter, &chosen);
+    pthread_mutex_lock(&collection->write_lock);
+    if (status == VECDB_OK)
+        status = collection_writable(collection);
+    if (status == VECDB_OK)
+        status = bring_forward(seen, &chosen, collection->latest, &doomed, done);
+    if (status == VECDB_OK && *done)
+        status = delete_locked(collection, &doomed, result, staged);
+    pthread_mutex_unlock(&collection->write_lock);
+    doomed_deinit(&chosen);
+    doomed_deinit(&doomed);
+    filter_free(filter);
+    snapshot_release(seen);
+    return status;
+}
+
 vecdb_status collection_delete_where(struct collection *collection, const char *text, const char *params,
                                      vecdb_durability durability, struct write_result *result)
 {
     struct snapshot *staged = NULL;
-    struct doomed doomed = {0};
-    struct filter *filter = NULL;
+    bool done = false, claimed = false;
     vecdb_status status;
 
     result->affected = 0;
@@ -597,15 +658,16 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
         return error_set(VECDB_ERR_INVALID, "delete: the filter is empty; use truncate to delete all rows");
     pthread_mutex_lock(&collection->write_lock);
     status = collection_writable(collection);
-    if (status == VECDB_OK)
-        status = filter_compile(collection->latest->schema, text, strlen(text), params, &filter);
-    if (status == VECDB_OK)
-        status = doom_matches(collection->latest, filter, &doomed);
-    if (status == VECDB_OK)
-        status = delete_locked(collection, &doomed, result, &staged);
     pthread_mutex_unlock(&collection->write_lock);
-    doomed_deinit(&doomed);
-    filter_free(filter);
+    for (int tries = 0; status == VECDB_OK && !done; tries++) {
+        if (tries == DELETE_TRIES) { /* segments change faster than we look at them: keep them as they are */
+            TRY(collection_begin_upkeep(collection));
+            claimed = true;
+        }
+        status = try_delete_where(collection, text, params, result, &staged, &done);
+    }
+    if (claimed)
+        collection_end_upkeep(collection);
     return staged ? collection_commit(collection, staged, durability) : status;
 }
 
@@ -643,7 +705,7 @@ vecdb_status collection_delete_expired(struct collection *collection)
 
     pthread_mutex_lock(&collection->write_lock);
     status = collection_alive(collection);
-    if (status == VECDB_OK && collection_schema(collection)->ttl_field != SCHEMA_NONE) {
+    if (status == VECDB_OK && schema_expires(collection_schema(collection))) {
         status = database_writable(collection->database);
         if (status == VECDB_OK)
             status = doom_expired(collection->latest, &doomed);

@@ -566,10 +566,18 @@ static void flat_reads(const struct index *index, struct index_reads *out)
     out->exact = index->vectors.width;
 }
 
+static bool flat_complete(const struct index *index)
+{
+    const struct flat *flat = (const struct flat *)index;
+
+    return flat->part.list_count && flat->coder.kind != CODE_SQ8 &&
+           flat->part.row_count == atomic_load_explicit(&flat->view, memory_order_acquire)->vectors.row_count;
+}
+
 #define FLAT_FUNCTIONS                                                                                                 \
     .search_params = no_params, .exact = true, .build = flat_build, .add = flat_add, .search = flat_index_search, .save = flat_save,   \
     .open = flat_open, .free = flat_free, .check = flat_check, .memory = flat_memory, \
-    .reads = flat_reads
+    .reads = flat_reads, .complete = flat_complete
 
 const struct index_ops flat_ops = {
     .name = "FLAT", .format = 1, .build_params = flat_build_params,

@@ -1,6 +1,8 @@
 /* How hard a search looks: parameters, and what the calibration makes of them. */
 #include "index/graph_task.h"
 
+#include <math.h>
+
 #define EF_UNKNOWN 80 /* before there was a calibration */
 #define CAP_FACTOR 4  /* with gamma, the pool may hold so many times what ef asks for */
 
@@ -27,6 +29,16 @@ static float interpolate(const struct graph_step *steps, bool by_recall, float x
             return steps[i].effort;
 }
 
+/* What to ask of the calibration for a recall to be held on other queries, nineteen times in twenty: its own rows are few, so it
+ * knows recall only to a standard error, of which so many are added. The ten neighbours of a row count as six, as they are found
+ * and missed together. But no more than half of what may be missed: far up recall costs too much. */
+static float with_margin(float recall, uint32_t query_count)
+{
+    float margin = 1.64f * sqrtf(recall * (1 - recall) / (6 * (float)query_count));
+
+    return recall + (margin < (1 - recall) / 2 ? margin : (1 - recall) / 2);
+}
+
 /* What the caller asks for, as a pool size and a gamma. An ef is an effort: with a calibration, the gamma that brings the same
  * recall spends it where a query needs it. */
 void graph_effort_settle(const struct graph_calibration *calibration, const struct graph_effort *effort, size_t k,
@@ -49,7 +61,9 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
         task->ef = task->ef - 10 + k;
         return;
     }
-    if (effort->ef) /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
+    if (!effort->ef)
+        recall = with_margin(recall, calibration->query_count);
+    else /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
         task->recall = recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
     ef = interpolate(calibration->ef, true, recall);
     task->ef = (size_t)ef * CAP_FACTOR + k;

@@ -6,10 +6,10 @@
 
 #define MADE_AFTER 1     /* scans under a filter, before it pays: it costs about half of one */
 #define NOTED_FIRST 8    /* searches, then every so many-th: */
-#define NOTED_LATER 12
+#define NOTED_LATER 64
 #define NOTED_LEAST 6    /* of fewer nothing is concluded */
 #define NOTED_MOST 128.0 /* then they count half */
-#define LOSS_SHARE 0.5   /* of what the recall allows, that ending early may cost */
+#define LOSS_SHARE 0.35  /* of what the recall allows, that ending early may cost */
 #define USUAL_OVER 8     /* searches that a mean is over, nearly */
 #define WALKS_LEAST 4
 #define DOUBT 1.0        /* standard errors that the mean may be out by */

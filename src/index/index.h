@@ -178,7 +178,8 @@ struct index_ops {
     size_t (*memory)(const struct index *index);
     /** What its searches read. NULL: it does not tell. */
     void (*reads)(const struct index *index, struct index_reads *out);
-    /** Whether its own codes hold every value without loss, so that its searches never read the vectors. NULL: they may. */
+    /** Whether its searches read its own codes and not the vectors, but for few rows of filters and, where codes lose
+     * something, for ranges: these can then stay in their file. NULL: it reads them. */
     bool (*complete)(const struct index *index);
 };
 

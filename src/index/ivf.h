@@ -27,6 +27,9 @@ struct ivf_search_mode {
 
 vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric,
                        const struct params *params, const struct index_build_context *context, struct index **out);
+vecdb_status ivf_merge(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric,
+                       const struct params *params, struct index *const *parts, const uint32_t *const *row_maps,
+                       size_t part_count, const struct index_build_context *context, struct index **out);
 vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size, const struct vectors *vectors,
                       vecdb_metric metric, const struct params *params, struct index **out);
 vecdb_status ivf_add(struct index *index, const struct vectors *vectors, const struct index_build_context *context);
@@ -37,6 +40,7 @@ void ivf_free(struct index *index);
 vecdb_status ivf_check(const struct index *index);
 size_t ivf_memory(const struct index *index);
 void ivf_reads(const struct index *index, struct index_reads *out);
+bool ivf_complete(const struct index *index);
 
 /** In ivf_kinds.c: what the search parameters ask for. refine: the index was built to rerank. */
 struct ivf_search_mode ivf_search_mode(const struct coder *coder, bool refine, const struct params *params, size_t k);

@@ -35,10 +35,12 @@ struct coder {
     bool lean;            /* RABITQ that is not reranked: codes in one piece, two factors a row, the error one a list */
     uint32_t code_dim;    /* dimensions coded: dim, or padded to a multiple of 64 when turned; lean: from 64 on no padding */
     size_t code_size;     /* bytes a row; of fastscan codes on average */
-    size_t extra_size;    /* RABITQ: bytes a row of the bits after the first */
+    uint32_t ahead;       /* BYTES in two planes (ivf_planes.h): dimensions of the first; 0: in one piece */
+    const uint16_t *order; /* dimensions in the order they are kept; ahead > 0 only */
+    size_t extra_size;    /* bytes a row of what is read later: RABITQ's bits after the first, the second plane of BYTES */
     size_t fine_at;       /* lean: where in a code the last bits of the fine dimensions are */
     unsigned factors;     /* floats a row */
-    unsigned block;       /* slots per block: 1, or 32 for fastscan */
+    unsigned block;       /* slots per block: 1, 32 for fastscan, SIMD_BLOCK_ROWS for two planes */
     const float *mean;    /* SQ8; lean: of the turned rows */
     const uint8_t *signs; /* turned: coder_sign_bytes() */
     struct pq pq;
@@ -46,8 +48,8 @@ struct coder {
     struct refiner refiner; /* what answers are reranked with */
 };
 /** Factors: SQ8: square (L2 only), step, error (exact only). PQ, L2: |r|^2 + 2 <c, r>. RABITQ: add, factor, error of the
- * sign bit, then of the whole code when it has more bits; lean: add, factor, for a query less the mean. BYTES: length (COSINE), or the squared one, a whole number kept in
- * the place of a float (L2). */
+ * sign bit, then of the whole code when it has more bits; lean: add, factor, for a query less the mean. BYTES: length (COSINE), or the squared one of what is in `codes`, a
+ * whole number kept in the place of a float (L2). */
 
 static inline bool coder_fastscan(const struct coder *coder) { return coder->block == FASTSCAN_ROWS; }
 /** Tables of a fastscan code; even. */
@@ -57,7 +59,7 @@ static inline size_t coder_tables(const struct coder *coder)
 }
 static inline float ivf_scale(const struct coder *coder) { return coder->unit ? 0.5f : 1; }
 
-/** Fill in sizes from kind, type, metric, dim, exact, turned, lean, pq.m, pq.bits, rabitq.bits, rabitq.fine. */
+/** Fill in sizes from kind, type, metric, dim, exact, turned, lean, ahead, pq.m, pq.bits, rabitq.bits, rabitq.fine. */
 void coder_layout(struct coder *coder);
 size_t coder_sign_bytes(const struct coder *coder);
 /** Lean codes: the code_dim numbers of a code, or of a query, to the places they have in packed codes, simd_code_dim() in all:
@@ -84,7 +86,7 @@ struct ivf_part {
     uint8_t *owned;         /* or NULL */
     size_t owned_size;
 };
-/** BYTES, L2: the rows' squared lengths. */
+/** BYTES, L2: the rows' squared lengths, of the first plane when there are two. */
 static inline const int32_t *part_squares(const struct ivf_part *part)
 {
     return (const int32_t *)(const void *)part->factors[0];
@@ -116,7 +118,8 @@ struct code_query {
     struct scan_query bytes; /* BYTES */
     struct scan_query refine; /* to what it is reranked with, unless that is the vectors */
     struct sq_query refine_sq;
-    int32_t byte_square;     /* BYTES: of the query, when it is bytes too */
+    int32_t byte_square;     /* BYTES: of the query, when it is bytes too; planes_query() where there are two */
+    uint8_t *joined;         /* BYTES in two planes: room for a row in one piece */
     const float *floats;     /* coded form, code_dim */
     float square, norm;      /* of floats */
     struct sq_query sq;

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "index/ivf_planes.h"
 
 #include <math.h>
 #include <string.h>
@@ -218,13 +219,16 @@ vecdb_status part_encode(struct ivf_part *part, const struct coder *coder, const
                 memcpy((uint8_t *)(uintptr_t)part->codes + (first + i) * coder->code_size, from, coder->code_size);
             if (coder->kind == CODE_BYTES) {
                 uint8_t *code = (uint8_t *)(uintptr_t)part->codes + (first + i) * coder->code_size;
+                uint8_t *values = coder->ahead ? scratch->values : code;
                 if (coder->unit) {
                     writable(part->factors[0])[first + i] = scan_norm(coder->type, coder->dim, from);
                     scan_to_f32(coder->type, coder->dim, from, x);
                 }
-                if (!simd_codes()->u8_from_f32(x, dim, code))
+                if (!simd_codes()->u8_from_f32(x, dim, values))
                     return error_set(VECDB_ERR_UNSUPPORTED, "row %zu: not all whole numbers 0..255", row);
-                if (coder->l2 && !coder->unit)
+                if (coder->ahead)
+                    planes_store(part, coder, first + i, values);
+                else if (coder->l2 && !coder->unit)
                     writable_squares(part)[first + i] = simd_codes()->sumsq_u8(code, dim);
             }
         }

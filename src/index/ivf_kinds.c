@@ -215,6 +215,12 @@ static bool with_raw_data(const struct params *params) { return params_get(param
     {                                                                                                                  \
         return ivf_build(&variable##_kind, vectors, metric, params, context, out);                                     \
     }                                                                                                                  \
+    static vecdb_status variable##_merge(const struct vectors *vectors, vecdb_metric metric, const struct params *params, \
+                                         struct index *const *parts, const uint32_t *const *row_maps, size_t part_count, \
+                                         const struct index_build_context *context, struct index **out)                \
+    {                                                                                                                  \
+        return ivf_merge(&variable##_kind, vectors, metric, params, parts, row_maps, part_count, context, out);        \
+    }                                                                                                                  \
     static vecdb_status variable##_open(const void *data, size_t size, const struct vectors *vectors,                  \
                                         vecdb_metric metric, const struct params *params, struct index **out)          \
     {                                                                                                                  \
@@ -223,8 +229,9 @@ static bool with_raw_data(const struct params *params) { return params_get(param
 #define IVF_OPS(variable, title, build_table, search_table, vector_types)                                              \
     const struct index_ops variable##_ops = {                                                                          \
         .name = title, .format = 1, .types = vector_types, .build_params = build_table, .search_params = search_table, \
-        .build = variable##_build, .add = ivf_add, .search = ivf_search, .save = ivf_save, .open = variable##_open,    \
-        .free = ivf_free, .check = ivf_check, .memory = ivf_memory, .reads = ivf_reads}
+        .build = variable##_build, .add = ivf_add, .merge = variable##_merge, .search = ivf_search, .save = ivf_save, .open = variable##_open,    \
+        .free = ivf_free, .check = ivf_check, .memory = ivf_memory, .reads = ivf_reads,                            \
+        .complete = ivf_complete}
 
 #define FLAT_CODES (1u << CODE_RAW | 1u << CODE_BYTES | 1u << CODE_SQ8)
 

@@ -53,7 +53,9 @@ void coder_layout(struct coder *coder)
         coder->code_size = type_width(coder->type, coder->dim);
         break;
     case CODE_BYTES:
-        coder->code_size = coder->dim;
+        coder->code_size = coder->ahead ? coder->ahead : coder->dim;
+        coder->extra_size = coder->ahead ? coder->dim - coder->ahead : 0;
+        coder->block = coder->ahead ? SIMD_BLOCK_ROWS : 1;
         coder->factors = coder->l2;
         break;
     case CODE_SQ8:

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "index/ivf_planes.h"
 
 #include <float.h>
 #include <math.h>
@@ -15,12 +16,12 @@ vecdb_status products_init(struct products *products, const struct coder *coder)
 
     *products = (struct products){0};
     products->panel = mem_aligned_alloc(64, align_up(simd_distance()->u8_panel_size(SCAN_CHUNK, dim) + 64, 64));
-    products->flipped = coder->kind == CODE_SQ8 ? mem_array_alloc(SCAN_CHUNK, dim) : NULL;
+    products->rows = coder->kind == CODE_SQ8 || coder->ahead ? mem_array_alloc(SCAN_CHUNK, dim) : NULL;
     products->matrix = mem_array_alloc(TILE, dim);
     products->values = mem_aligned_alloc(64, TILE * SCAN_CHUNK * sizeof *products->values);
     products->errors = mem_array_alloc(TILE, sizeof *products->errors);
     products->sums = mem_array_alloc(TILE, sizeof *products->sums);
-    if (!products->panel || (coder->kind == CODE_SQ8 && !products->flipped) || !products->matrix || !products->values ||
+    if (!products->panel || ((coder->kind == CODE_SQ8 || coder->ahead) && !products->rows) || !products->matrix || !products->values ||
         !products->errors || !products->sums)
         return error_nomem("search");
     return VECDB_OK;
@@ -29,7 +30,7 @@ vecdb_status products_init(struct products *products, const struct coder *coder)
 void products_deinit(struct products *products)
 {
     mem_free(products->panel);
-    mem_free(products->flipped);
+    mem_free(products->rows);
     mem_free(products->matrix);
     mem_free(products->values);
     mem_free(products->errors);
@@ -116,8 +117,12 @@ void products_scan(struct products *products, const struct ivf_part *part, const
         if (sq8) { /* as signed bytes, 128 lower */
             const uint8_t *from = part->codes + first * dim;
             for (size_t i = 0; i < n * dim; i++)
-                products->flipped[i] = from[i] ^ 0x80;
-            kernels->i8_pack(products->flipped, dim, NULL, n, dim, products->panel);
+                products->rows[i] = from[i] ^ 0x80;
+            kernels->i8_pack(products->rows, dim, NULL, n, dim, products->panel);
+        } else if (coder->ahead) {
+            for (size_t i = 0; i < n; i++)
+                planes_join(part, coder, first + i, products->rows + i * dim);
+            kernels->u8_pack(products->rows, dim, NULL, n, dim, products->panel);
         } else {
             kernels->u8_pack(part->codes + first * dim, dim, NULL, n, dim, products->panel);
         }

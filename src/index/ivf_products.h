@@ -8,7 +8,8 @@
 #define PRODUCTS_MIN 8 /* queries from which packing pays */
 
 struct products {
-    uint8_t *panel, *flipped, *matrix;
+    uint8_t *panel, *matrix;
+    uint8_t *rows; /* of a panel: SQ8 as signed bytes, or bytes in two planes joined */
     int32_t *values;
     float *errors; /* of each query of a tile: what its high terms leave out */
     int32_t *sums;

@@ -1,5 +1,5 @@
 /* A query made ready for codes, and what its candidates come to. */
-#include "index/ivf_codes.h"
+#include "index/ivf_planes.h"
 
 #include "base/bytes.h"
 
@@ -11,7 +11,7 @@
 /* -- making ready */
 
 struct query_layout {
-    size_t scan, bytes, refine, floats, terms, lut, table, hits, total;
+    size_t scan, bytes, joined, refine, floats, terms, lut, table, hits, total;
     size_t spare, spare_table, spare_total; /* wanted only while the query is made ready */
 };
 
@@ -27,6 +27,8 @@ static struct query_layout query_layout(const struct coder *coder, size_t k, siz
     at += align_up(scan_scratch_size(coder->type, coder->dim), 64);
     layout.bytes = at;
     at += coder->kind == CODE_BYTES ? align_up((size_t)coder->dim * 4, 64) : 0;
+    layout.joined = at;
+    at += coder->ahead ? align_up(coder->dim, 64) : 0;
     layout.refine = at;
     at += coder->refiner.kind ? align_up((size_t)coder->dim * 4, 64) : 0;
     layout.floats = at;
@@ -165,8 +167,17 @@ void code_query_init(struct code_query *out, const struct coder *coder, const st
     case CODE_RAW:
         break;
     case CODE_BYTES:
+        if (coder->ahead) { /* L2 of floats: in the order of the planes */
+            float *ordered = (float *)(void *)(spare + layout.spare);
+            for (uint32_t i = 0; i < coder->dim; i++)
+                ordered[i] = floats[coder->order[i]];
+            query = ordered;
+        }
         scan_prepare_bytes(&out->bytes, coder->metric, coder->dim, query, base + layout.bytes);
-        out->byte_square = out->bytes.integer ? simd_codes()->sumsq_u8(out->bytes.data, coder->dim) : 0;
+        out->byte_square = !out->bytes.integer ? 0
+                           : coder->ahead      ? planes_query(coder, out->bytes.data)
+                                               : simd_codes()->sumsq_u8(out->bytes.data, coder->dim);
+        out->joined = base + layout.joined;
         break;
     case CODE_SQ8: {
         struct sq sq = {coder->dim, coder->mean};

@@ -1,5 +1,5 @@
 /* Scoring codes: chunk by chunk, each kind its own way. */
-#include "index/ivf_codes.h"
+#include "index/ivf_planes.h"
 
 #include <float.h>
 #include <math.h>
@@ -42,6 +42,7 @@ struct chunk {
     const uint32_t *slots;
     size_t list, first, n;
     float list_term, list_distance;
+    struct planes_held *held; /* BYTES in two planes */
 };
 
 static size_t chunk_slot(const struct chunk *chunk, size_t i) { return chunk->slots ? chunk->slots[i] : chunk->first + i; }
@@ -137,11 +138,32 @@ static void scan_exact(const struct chunk *chunk, const struct scan_query *scan)
     offer_exact(chunk, distances);
 }
 
+static void scan_planes(const struct chunk *chunk)
+{
+    struct planes_held now;
+
+    if (!chunk->query->bytes.integer) {
+        float distances[SCAN_CHUNK];
+        planes_distances(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->slots, chunk->n, distances);
+        offer_exact(chunk, distances);
+        return;
+    }
+    if (chunk->held) {
+        planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->slots, chunk->n, chunk->mask, chunk->held);
+        return;
+    }
+    now.count = 0;
+    planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->slots, chunk->n, chunk->mask, &now);
+    planes_finish(chunk->part, chunk->coder, chunk->query, &now);
+}
+
 static void scan_bytes(const struct chunk *chunk)
 {
     const struct scan_query *bytes = &chunk->query->bytes;
 
-    if (bytes->integer && bytes->metric == VECDB_METRIC_L2)
+    if (chunk->coder->ahead)
+        scan_planes(chunk);
+    else if (bytes->integer && bytes->metric == VECDB_METRIC_L2)
         scan_squares(chunk, bytes->data, chunk->query->byte_square);
     else
         scan_exact(chunk, bytes);
@@ -403,6 +425,12 @@ static void scan_chunk(const struct chunk *chunk, const int32_t *sums)
     }
 }
 
+/* The first of two planes is scored in long chunks, once there is a limit that leaves few of their rows over. */
+static bool is_ahead(const struct coder *coder, const struct code_query *query)
+{
+    return coder->ahead && code_query_limit(query) < INFINITY;
+}
+
 void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
                const struct vectors *vectors, const struct index_search *search, const struct code_target *targets,
                size_t count)
@@ -413,12 +441,15 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
     uint32_t slots[MASKED_CHUNK];
     int32_t sums[TOGETHER * SCAN_CHUNK];
     size_t end = part->starts[list] + part->sizes[list], n;
+    struct planes_held held;
 
+    held.count = 0;
     if (last > end)
         last = end;
     for (; first < last; first += n) {
-        struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first};
-        size_t step = last - first, limit = masked ? MASKED_CHUNK : stream ? STREAM_CHUNK : SCAN_CHUNK;
+        struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first,
+                              .held = count == 1 ? &held : NULL};
+        size_t step = last - first, limit = masked ? MASKED_CHUNK : stream && !is_ahead(coder, targets[0].query) ? STREAM_CHUNK : SCAN_CHUNK;
         n = chunk.n = step < limit ? step : limit;
         if (masked) {
             slot_mask_init(&mask, part, search->allowed, present, first, n);
@@ -426,7 +457,7 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
                 continue;
             for (size_t i = 0; i < count; i++)
                 targets[i].query->passed += mask.count;
-            if (!coder_fastscan(coder) && mask.count * SPARSE_SHARE <= n) {
+            if (coder->block == 1 && mask.count * SPARSE_SHARE <= n) {
                 chunk.n = simd_compare()->bits_list(mask.words, bitmap_words(n), (uint32_t)first, slots);
                 chunk.slots = slots;
             } else if (mask.count < n) {
@@ -450,6 +481,8 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
             }
         }
     }
+    if (held.count)
+        planes_finish(part, coder, targets[0].query, &held);
 }
 
 void part_scan_slots(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, uint32_t *offsets,

@@ -13,14 +13,14 @@
 #include <string.h>
 
 #define GROUP_MAX 1024       /* queries that walk together */
-#define GROUP_BYTES 33554432 /* what they may need together */
+#define GROUP_BYTES 8388608 /* what they may need together; it stays with the process */
 #define TOGETHER_MIN 4       /* fewer go one by one */
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
 #define FILTER_FEW 1024      /* passing rows that are scanned, whatever list they are in */
 #define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
 #define FILTER_QUIET 0.5     /* where that took more lists, hits have not got better for so many of them */
 #define FILTER_FAR 0.5       /* a filter passes fewer rows near a query than elsewhere where so much of its share does: */
-#define FILTER_MORE 3        /* then so many times as many rows have to pass */
+#define FILTER_MORE 4        /* then so many times as many rows have to pass */
 #define K_KNOWN 10           /* the k for which the lists to probe were measured */
 #define K_POWER 0.35         /* larger ones want more of them */
 
@@ -486,7 +486,7 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
 {
     const struct ivf *ivf = (const struct ivf *)index;
     struct search_job job = {.ivf = ivf, .view = ivf_view(ivf), .search = search, .hits = hits, .counts = counts};
-    size_t threads = pool_threads(search->pool), rows = job.view->row_count, bytes, each;
+    size_t threads = pool_threads(search->pool), rows = job.view->row_count, bytes, each, groups;
     vecdb_status status;
 
     if (search->query_count == 0)
@@ -519,6 +519,8 @@ vecdb_status ivf_search(const struct index *index, const struct index_search *se
             job.group_size = GROUP_MAX;
         if (job.group_size > GROUP_BYTES / each)
             job.group_size = GROUP_BYTES / each > TOGETHER_MIN ? GROUP_BYTES / each : TOGETHER_MIN;
+        groups = (search->query_count + job.group_size - 1) / job.group_size;
+        job.group_size = (search->query_count + groups - 1) / groups; /* of one size: a small one would read the lists for few */
         status = pool_run(search->pool, (search->query_count + job.group_size - 1) / job.group_size, group_task, &job);
     }
     if (counters) {

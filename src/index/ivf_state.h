@@ -45,6 +45,7 @@ struct ivf {
     float *centroid_sums;
     float *columns;            /* of the codebook */
     const float *refine_mean;
+    const uint16_t *order;     /* of dimensions, in two planes */
     unsigned refine_shift;     /* copies for reranking come in blocks of so many rows, a power of two */
     uint8_t **refine_blocks;   /* those that are owned */
     size_t refine_block_count;
@@ -58,6 +59,7 @@ size_t ivf_state_layout(struct ivf *ivf, uint8_t *base);
 /** What is not stored: coder's pointers, the coarse index. */
 vecdb_status ivf_derive(struct ivf *ivf);
 struct ivf *ivf_create(const struct ivf_kind *kind, const struct vectors *vectors, vecdb_metric metric);
+void ivf_part_free(struct ivf_part *part);
 /** Takes `refine` over when it succeeds. */
 vecdb_status ivf_publish(struct ivf *ivf, const struct vectors *vectors, struct ivf_part *const *parts, size_t count,
                          struct refine_rows *refine);

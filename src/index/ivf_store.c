@@ -1,11 +1,12 @@
 /* Storing inverted lists, and taking them back from bytes that may be anything. Format 2, little-endian:
  *   the header below (192 bytes), the part table (16 bytes a part, to a multiple of 64),
- *   centroids, mean, signs, codebook, mean of copies (ivf_state_layout), then each part's arrays (part_layout),
+ *   centroids, mean, signs, codebook, mean of copies, order of dimensions (ivf_state_layout), then each part's arrays (part_layout),
  *   then the copies of all rows for reranking (refine.h), to a multiple of 64. */
 #include "index/ivf_state.h"
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "index/ivf_planes.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -25,13 +26,14 @@ struct ivf_header {
     uint32_t probes[IVF_TARGETS];
     uint32_t refine_kind, refine_shift; /* what reranking reads, in blocks of 1 << shift rows once it grows */
     uint32_t rabitq_fine; /* dimensions with one bit more */
-    uint8_t zeros[76];
+    uint32_t ahead;       /* bytes in two planes: dimensions of the first */
+    uint8_t zeros[72];
 };
 _Static_assert(sizeof(struct ivf_header) == 192, "the header is stored");
 #define IVF_MAGIC 0x31465649u /* "IVF1" */
 #define IVF_VERSION 2
 
-enum { FLAG_EXACT = 1, FLAG_TURNED = 2, FLAG_REFINE = 4, FLAG_LISTS_GIVEN = 8, FLAG_LEAN = 16, FLAGS = 31 };
+enum { FLAG_EXACT = 1, FLAG_TURNED = 2, FLAG_REFINE = 4, FLAG_LISTS_GIVEN = 8, FLAG_LEAN = 16, FLAG_PLANES = 32, FLAGS = 63 };
 
 struct part_entry {
     uint64_t row_count, slot_count;
@@ -52,7 +54,9 @@ vecdb_status ivf_save(const struct index *index, struct buf *out)
         .rabitq_bits = coder->kind == CODE_RABITQ ? coder->rabitq.bits : 0,
         .rabitq_scale = coder->kind == CODE_RABITQ ? coder->rabitq.scale : 0,
         .flags = (coder->exact ? FLAG_EXACT : 0u) | (coder->turned ? FLAG_TURNED : 0u) | (ivf->refine ? FLAG_REFINE : 0u) |
-                 (ivf->list_count_given ? FLAG_LISTS_GIVEN : 0u) | (coder->lean ? FLAG_LEAN : 0u),
+                 (ivf->list_count_given ? FLAG_LISTS_GIVEN : 0u) | (coder->lean ? FLAG_LEAN : 0u) |
+                 (coder->ahead ? FLAG_PLANES : 0u),
+        .ahead = coder->ahead,
         .rabitq_fine = coder->lean ? coder->rabitq.fine : 0,
         .list_count = (uint32_t)ivf->list_count, .row_count = view->vectors.row_count, .part_count = view->part_count};
 
@@ -149,6 +153,11 @@ static vecdb_status check_header(const struct ivf *ivf, const struct ivf_header 
     if (header->rabitq_fine && (!(header->flags & FLAG_LEAN) || header->rabitq_fine % SIMD_CODE_BLOCK ||
                                 header->rabitq_fine > simd_code_dim(vectors->dim)))
         return CORRUPT("%u dimensions of %u have finer codes", header->rabitq_fine, vectors->dim);
+    if (header->flags & FLAG_PLANES ? header->code_kind != CODE_BYTES || header->metric != VECDB_METRIC_L2 ||
+                                          header->ahead == 0 || header->ahead % 4 || header->ahead >= vectors->dim
+                                    : header->ahead != 0)
+        return CORRUPT("%u of %u dimensions ahead, flags %x, code kind %u", header->ahead, vectors->dim, header->flags,
+                       header->code_kind);
     if ((header->code_kind == CODE_RAW || header->code_kind == CODE_BYTES) && !(header->flags & FLAG_EXACT))
         return CORRUPT("code kind %u without exact answers", header->code_kind);
     if (header->code_kind >= CODE_PQ && header->flags & FLAG_EXACT)
@@ -330,6 +339,7 @@ vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size
     ivf->coder.rabitq.scale = header.rabitq_scale;
     ivf->coder.lean = header.flags & FLAG_LEAN;
     ivf->coder.rabitq.fine = header.rabitq_fine;
+    ivf->coder.ahead = header.ahead;
     ivf->list_count = header.list_count;
     memcpy(ivf->probes, header.probes, sizeof ivf->probes);
     ivf->coder.refiner = (struct refiner){.kind = (enum refine_kind)header.refine_kind, .type = vectors->type,
@@ -352,6 +362,8 @@ vecdb_status ivf_open(const struct ivf_kind *kind, const void *data, size_t size
         status = CORRUPT("the codebook is not finite");
     if (status == VECDB_OK && ivf->refine_mean && !simd_codes()->finite_f32(ivf->refine_mean, ivf->coder.dim))
         status = CORRUPT("the mean of copies is not finite");
+    if (status == VECDB_OK && ivf->order && !planes_order_valid(ivf->order, ivf->coder.dim))
+        status = CORRUPT("the order of %u dimensions has one twice", ivf->coder.dim);
     if (status == VECDB_OK)
         status = open_parts(ivf, &header, bytes, at + state, size, vectors);
     if (status == VECDB_OK)

@@ -313,20 +313,21 @@ vecdb_status output_init(struct output *output, const struct schema *schema, con
     }
     for (size_t i = 0; i < count; i++) {
         size_t f;
+        bool all = false;
         if (!names[i]) {
             output_deinit(output);
             return error_set(VECDB_ERR_INVALID, "output field %zu: the name is NULL", i);
         }
         if (strcmp(names[i], "*") == 0) {
-            for (f = 0; f < schema->field_count; f++)
-                output->fields[output->field_count++] = f;
             for (size_t j = 0; j < i; j++) /* room was made for one "*" */
-                if (strcmp(names[j], "*") == 0)
-                    output->field_count -= schema->field_count;
+                all |= strcmp(names[j], "*") == 0;
+            for (f = 0; f < schema->field_count && !all; f++)
+                if (f != schema->inserted)
+                    output->fields[output->field_count++] = f;
             continue;
         }
         f = schema_find(schema, names[i], strlen(names[i]));
-        if (f != SCHEMA_NONE) {
+        if (f != SCHEMA_NONE && f != schema->inserted) {
             output->fields[output->field_count++] = f;
         } else if (schema->dynamic != SCHEMA_NONE) {
             output->dynamic[output->dynamic_count++] = names[i];

@@ -4,6 +4,7 @@
 #include "filter/values.h"
 #include "index/flat.h"
 #include "index/topk.h"
+#include "query/expiry.h"
 #include "query/filter_rows.h"
 #include "query/fresh.h"
 #include "query/view_source.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define RANGE_EFFORT 32000 /* bytes scanned in four times the time that an index takes for one of k hits */
 
@@ -91,67 +91,6 @@ static bool may_hold(const struct schema *schema, const struct filter *filter, u
     return !filter_field_values(filter, schema->partition_key, want_partition, &partitions) || partitions.wanted;
 }
 
-/* ---- rows that expire ---- */
-
-int64_t expiry_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
-}
-
-static bool is_over(const struct column *column, size_t at, int64_t now)
-{
-    int64_t expiry = (int64_t)load_u64(column->data + at * 8);
-
-    return column_is_valid(column, at) && expiry > 0 && expiry <= now;
-}
-
-vecdb_status row_expired(const struct snapshot *snapshot, size_t view_at, size_t row, bool *expired)
-{
-    const struct segment_view *view = &snapshot->views[view_at];
-    size_t block = row / view->segment->block_rows;
-    struct column_scratch scratch = {{0}};
-    struct column column;
-    vecdb_status status;
-
-    *expired = false;
-    if (snapshot->schema->ttl_field == SCHEMA_NONE)
-        return VECDB_OK;
-    status = view_column(view, snapshot->schema, snapshot->schema->ttl_field, block, &scratch, &column);
-    if (status == VECDB_OK)
-        *expired = is_over(&column, row % view->segment->block_rows, expiry_now());
-    buf_deinit(&scratch.bytes);
-    return status;
-}
-
-/* Take the rows that have expired out of a bitmap. */
-static vecdb_status subtract_expired(const struct snapshot *snapshot, const struct segment_view *view, uint64_t *rows)
-{
-    size_t field = snapshot->schema->ttl_field, own = view_field(view, snapshot->schema, field);
-    size_t block_rows = view->segment->block_rows;
-    struct column_scratch scratch = {{0}};
-    vecdb_status status = VECDB_OK;
-    int64_t now = expiry_now();
-
-    for (size_t first = 0; first < view->row_count && status == VECDB_OK; first += block_rows) {
-        size_t count = view_block_rows(view, first / block_rows);
-        struct column_stats stats;
-        struct column column;
-        if (own != SCHEMA_NONE && view->segment->ops->stats &&
-            view->segment->ops->stats(view->segment, own, first / block_rows, &stats) &&
-            (!stats.has_range || stats.low.integer > now))
-            continue;
-        status = view_column(view, snapshot->schema, field, first / block_rows, &scratch, &column);
-        for (size_t at = 0; at < count && status == VECDB_OK; at++)
-            if (is_over(&column, at, now))
-                bitmap_clear(rows, first + at);
-    }
-    buf_deinit(&scratch.bytes);
-    return status;
-}
-
 /* Rows of a view. Nothing is copied of what is remembered. */
 struct chosen_rows {
     uint64_t *rows; /* NULL: all, or none, as the count says */
@@ -195,13 +134,14 @@ static vecdb_status choose_rows(const struct snapshot *snapshot, size_t view_at,
                                 struct chosen_rows *out, struct filter_counters *counters)
 {
     const struct segment_view *view = &snapshot->views[view_at];
-    bool filtered = filter && !filter_matches_all(filter), expires = snapshot->schema->ttl_field != SCHEMA_NONE;
+    bool filtered = filter && !filter_matches_all(filter), expires;
 
     *out = (struct chosen_rows){0};
     if (view->row_count == 0 || !in_partitions(view->partition, partitions, partition_count) ||
         !may_hold(snapshot->schema, filter, view->partition))
         return VECDB_OK;
     out->count = view_live_rows(view);
+    expires = schema_expires(snapshot->schema) && view_may_have_expired(snapshot, view);
     if (out->count == 0 || (!filtered && !expires && !tombstones_count(view->tombstones)))
         return VECDB_OK;
     if (filtered) {
@@ -599,12 +539,13 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
             return VECDB_OK;
     }
     if (task->allowed && covered == task->vectors.row_count &&
-        atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing)
-        by_index->allowed = task->allowed, by_index->memos = task->asked.memos;
-    else if ((status = allowed_before(task, covered, &front)) == VECDB_OK)
+        atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing) {
+        by_index->allowed = task->allowed;
+        by_index->memos = task->asked.memos;
+    } else {
+        TRY(allowed_before(task, covered, &front));
         by_index->allowed = front;
-    else
-        return status;
+    }
     if (range_scans(task, by_index)) {
         status = flat_search(&task->vectors, task->search->metric, by_index, part->hits, part->counts, &counters->index);
         mem_free(front);

@@ -11,10 +11,6 @@
 
 /** The partition of a partition key's value. Stored data depends on it. */
 uint32_t partition_of_key(const struct schema *schema, const void *value, size_t size);
-/** The time that rows' expiry is compared with: seconds since 1970. */
-int64_t expiry_now(void);
-/** Whether a row has expired. */
-vecdb_status row_expired(const struct snapshot *snapshot, size_t view, size_t row, bool *expired);
 
 /** A checked request. */
 struct search {

@@ -1,6 +1,7 @@
 #include "query/select.h"
 
 #include "base/mem.h"
+#include "query/expiry.h"
 #include "schema/rows.h"
 
 #include <ctype.h>

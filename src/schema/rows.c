@@ -468,6 +468,15 @@ static vecdb_status fill_missing(struct rows *rows, size_t f)
     return VECDB_OK;
 }
 
+static vecdb_status stamp(struct rows *rows, size_t f)
+{
+    int64_t now = schema_now();
+
+    for (size_t row = 0; row < rows->row_count; row++)
+        TRY(buf_append(&rows->storage[f].data, &now, sizeof now));
+    return VECDB_OK;
+}
+
 static vecdb_status make_auto_keys(struct rows *rows, int64_t first)
 {
     size_t f = rows->schema->primary;
@@ -656,6 +665,8 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
             unknown[unknown_count++] = &columns[i];
             continue;
         }
+        if (f == schema->inserted)
+            return error_set(VECDB_ERR_INVALID, "field %s is reserved", columns[i].field);
         if (taken[f])
             return error_set(VECDB_ERR_INVALID, "field %s is there twice", columns[i].field);
         taken[f] = true;
@@ -683,7 +694,7 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
     }
     for (size_t f = 0; f < schema->field_count; f++) {
         if (!taken[f])
-            TRY(fill_missing(rows, f));
+            TRY(f == schema->inserted ? stamp(rows, f) : fill_missing(rows, f));
         adopt_storage(rows, f);
     }
     return VECDB_OK;

@@ -6,6 +6,8 @@
 #include "schema/value.h"
 
 #include <ctype.h>
+#include <stdio.h>
+#include <time.h>
 
 vecdb_status schema_check_name(const char *what, const char *name)
 {
@@ -173,7 +175,7 @@ static vecdb_status index_fields(struct schema *schema)
 {
     size_t vectors = 0;
 
-    schema->primary = schema->dynamic = schema->partition_key = SCHEMA_NONE;
+    schema->primary = schema->dynamic = schema->partition_key = schema->inserted = SCHEMA_NONE;
     for (size_t i = 0; i < schema->field_count; i++) {
         struct field *field = &schema->fields[i];
         for (size_t j = 0; j < i; j++)
@@ -194,6 +196,8 @@ static vecdb_status index_fields(struct schema *schema)
         }
         if (strcmp(field->name, SCHEMA_DYNAMIC_FIELD) == 0)
             schema->dynamic = i;
+        if (strcmp(field->name, SCHEMA_INSERTED_FIELD) == 0)
+            schema->inserted = i;
         vectors += type_is_vector(field->type);
     }
     if (schema->primary == SCHEMA_NONE)
@@ -220,6 +224,12 @@ static vecdb_status take_settings(struct schema *schema, const vecdb_schema *fro
     if (schema->num_partitions > SCHEMA_MAX_PARTITIONS)
         return error_set(VECDB_ERR_LIMIT, "collection %s: num_partitions is %u, it must be in 1..%d", schema->name,
                          schema->num_partitions, SCHEMA_MAX_PARTITIONS);
+    schema->ttl_seconds = from->ttl_seconds;
+    if (from->ttl_seconds > SCHEMA_MAX_TTL)
+        return error_set(VECDB_ERR_LIMIT, "collection %s: ttl_seconds is %llu, it must be at most %lld", schema->name,
+                         (unsigned long long)from->ttl_seconds, (long long)SCHEMA_MAX_TTL);
+    if (schema->inserted != SCHEMA_NONE && schema->fields[schema->inserted].type != VECDB_TYPE_INT64)
+        return error_set(VECDB_ERR_TYPE, "collection %s: %s is not an INT64 field", schema->name, SCHEMA_INSERTED_FIELD);
     schema->ttl_field = SCHEMA_NONE;
     if (!from->ttl_field)
         return VECDB_OK;
@@ -232,23 +242,44 @@ static vecdb_status take_settings(struct schema *schema, const vecdb_schema *fro
     return VECDB_OK;
 }
 
-vecdb_status schema_create(const vecdb_schema *from, struct schema **out)
+int64_t schema_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The field with the time a row was written. Rows older than the field have the time it was made. */
+static vecdb_status make_inserted_field(struct field *field)
+{
+    vecdb_field described = {.name = SCHEMA_INSERTED_FIELD, .type = VECDB_TYPE_INT64};
+    char text[32];
+
+    snprintf(text, sizeof text, "%lld", (long long)schema_now());
+    described.default_value = text;
+    return field_init(field, &described);
+}
+
+/* `stored`: fields of our own may be among the others. */
+static vecdb_status create(const vecdb_schema *from, bool stored, struct schema **out)
 {
     struct schema *schema;
+    bool inserted = false;
     vecdb_status status;
 
     *out = NULL;
     TRY(schema_check_name("collection", from->name));
     if (from->field_count == 0 || !from->fields)
         return error_set(VECDB_ERR_INVALID, "collection %s: no fields", from->name);
-    if (from->field_count > VECDB_MAX_FIELDS)
+    if (from->field_count > VECDB_MAX_FIELDS + (size_t)stored)
         return error_set(VECDB_ERR_LIMIT, "collection %s: %zu fields are more than %d", from->name, from->field_count,
                          VECDB_MAX_FIELDS);
     if (from->field_size < offsetof(vecdb_field, reserved))
         return error_set(VECDB_ERR_MISUSE, "collection %s: field_size is %u; set it with VECDB_SCHEMA_INIT", from->name,
                          from->field_size);
     schema = mem_zalloc(sizeof *schema);
-    if (!schema || !(schema->fields = mem_array_zalloc(from->field_count + 1, sizeof *schema->fields)) ||
+    if (!schema || !(schema->fields = mem_array_zalloc(from->field_count + 2, sizeof *schema->fields)) ||
         !(schema->name = mem_strdup(from->name))) {
         schema_free(schema);
         return error_nomem("schema");
@@ -263,11 +294,18 @@ vecdb_status schema_create(const vecdb_schema *from, struct schema **out)
             error_prefix("collection %s: ", from->name);
             goto fail;
         }
-        if (field.name[0] == '$') {
+        if (stored && strcmp(field.name, SCHEMA_INSERTED_FIELD) == 0) {
+            inserted = true;
+        } else if (field.name[0] == '$') {
             status = error_set(VECDB_ERR_INVALID, "collection %s: field %s: names that begin with $ are reserved",
                                from->name, field.name);
             goto fail;
         }
+    }
+    if (from->ttl_seconds && !inserted) {
+        schema->field_count++;
+        if ((status = make_inserted_field(&schema->fields[schema->field_count - 1])) != VECDB_OK)
+            goto fail;
     }
     if (from->dynamic) {
         schema->field_count++;
@@ -283,13 +321,15 @@ fail:
     return status;
 }
 
-void schema_publish(const struct schema *schema, vecdb_field *fields, vecdb_schema *out)
+vecdb_status schema_create(const vecdb_schema *from, struct schema **out) { return create(from, false, out); }
+
+static void publish(const struct schema *schema, bool hidden, vecdb_field *fields, vecdb_schema *out)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < schema->field_count; i++) {
         const struct field *field = &schema->fields[i];
-        if (i == schema->dynamic)
+        if (i == schema->dynamic || (i == schema->inserted && !hidden))
             continue;
         fields[n++] = (vecdb_field){.name = field->name,
                                     .type = field->type,
@@ -309,11 +349,17 @@ void schema_publish(const struct schema *schema, vecdb_field *fields, vecdb_sche
                           .field_count = n,
                           .dynamic = schema->dynamic != SCHEMA_NONE,
                           .ttl_field = schema->ttl_field == SCHEMA_NONE ? NULL : schema->fields[schema->ttl_field].name,
-                          .num_partitions = schema->partition_key == SCHEMA_NONE ? 0 : schema->num_partitions};
+                          .num_partitions = schema->partition_key == SCHEMA_NONE ? 0 : schema->num_partitions,
+                          .ttl_seconds = schema->ttl_seconds};
 }
 
-/* The public form with one field more, or under another name, made into a schema again. */
-static vecdb_status rebuild(const struct schema *schema, const char *name, const vecdb_field *extra,
+void schema_publish(const struct schema *schema, vecdb_field *fields, vecdb_schema *out)
+{
+    publish(schema, false, fields, out);
+}
+
+/* The public form with one field more, under another name or with another time to live (NULL: as before), made into a schema again. */
+static vecdb_status rebuild(const struct schema *schema, const char *name, const vecdb_field *extra, const uint64_t *ttl,
                             struct schema **out)
 {
     vecdb_field *fields = mem_array_alloc(schema->field_count + 1, sizeof *fields);
@@ -323,12 +369,16 @@ static vecdb_status rebuild(const struct schema *schema, const char *name, const
     *out = NULL;
     if (!fields)
         return error_nomem("schema");
-    schema_publish(schema, fields, &public_form);
+    publish(schema, true, fields, &public_form);
     if (extra)
         fields[public_form.field_count++] = *extra;
     if (name)
         public_form.name = name;
-    status = schema_create(&public_form, out);
+    if (ttl)
+        public_form.ttl_seconds = *ttl;
+    status = extra && extra->name && extra->name[0] == '$'
+                 ? error_set(VECDB_ERR_INVALID, "collection %s: field %s: names that begin with $ are reserved", schema->name, extra->name)
+                 : create(&public_form, true, out);
     if (status == VECDB_OK && schema->partition_key == SCHEMA_NONE)
         (*out)->partition_key = SCHEMA_NONE; /* of a collection older than partition keys */
     mem_free(fields);
@@ -337,7 +387,12 @@ static vecdb_status rebuild(const struct schema *schema, const char *name, const
 
 vecdb_status schema_copy(const struct schema *schema, const char *new_name, struct schema **out)
 {
-    return rebuild(schema, new_name, NULL, out);
+    return rebuild(schema, new_name, NULL, NULL, out);
+}
+
+vecdb_status schema_with_ttl(const struct schema *schema, uint64_t seconds, struct schema **out)
+{
+    return rebuild(schema, NULL, NULL, &seconds, out);
 }
 
 vecdb_status schema_with_field(const struct schema *schema, const vecdb_field *field, struct schema **out)
@@ -349,7 +404,7 @@ vecdb_status schema_with_field(const struct schema *schema, const vecdb_field *f
     if (field->flags & VECDB_PARTITION_KEY)
         return error_set(VECDB_ERR_UNSUPPORTED, "collection %s: field %s: a partition key is chosen when a collection is created",
                          schema->name, field->name ? field->name : "(NULL)");
-    return rebuild(schema, NULL, field, out);
+    return rebuild(schema, NULL, field, NULL, out);
 }
 
 size_t schema_find(const struct schema *schema, const char *name, size_t length)
@@ -391,7 +446,7 @@ const char *schema_nearest(const struct schema *schema, const char *name, size_t
     for (size_t i = 0; i < schema->field_count; i++) {
         const char *candidate = schema->fields[i].name;
         size_t distance = edit_distance(name, length, candidate, strlen(candidate), best);
-        if (i != schema->dynamic && distance < best) {
+        if (!schema_hides(schema, i) && distance < best) {
             best = distance;
             nearest = candidate;
         }
@@ -399,10 +454,11 @@ const char *schema_nearest(const struct schema *schema, const char *name, size_t
     return nearest;
 }
 
-/* Encoded: u32 version 1, 2 or 3, u8 dynamic, text name, text description, u32 count, then for each field: text name, text
+/* Encoded: u32 version 1 to 4, u8 dynamic, text name, text description, u32 count, then for each field: text name, text
  * description, text default, u32 type flags dim max_length max_capacity element_type. A text is u32 length plus one
  * (0: NULL) and its bytes. Versions 2 and 3 go on with u32 partitions of the key (0: there is no key) and text ttl field; 2 is
- * written only where there is one of them, 3 where a field is of a type that came with it: SPARSE_FLOAT_VECTOR. */
+ * written only where there is one of them, 3 where a field is of a type that came with it: SPARSE_FLOAT_VECTOR. Version 4 goes on
+ * with u64 seconds that rows live (0: for ever), and has "$inserted" among the fields. */
 static vecdb_status put_u32(struct buf *out, uint32_t value) { return buf_append(out, &value, sizeof value); }
 
 static vecdb_status put_text(struct buf *out, const char *text)
@@ -424,9 +480,10 @@ static bool has_sparse(const struct schema *schema)
 vecdb_status schema_encode(const struct schema *schema, struct buf *out)
 {
     uint8_t dynamic = schema->dynamic != SCHEMA_NONE;
-    bool sparse = has_sparse(schema), settings = sparse || schema->partition_key != SCHEMA_NONE || schema->ttl_field != SCHEMA_NONE;
+    bool sparse = has_sparse(schema), expires = schema->inserted != SCHEMA_NONE;
+    bool settings = sparse || expires || schema->partition_key != SCHEMA_NONE || schema->ttl_field != SCHEMA_NONE;
 
-    TRY(put_u32(out, sparse ? 3 : settings ? 2 : 1));
+    TRY(put_u32(out, expires ? 4 : sparse ? 3 : settings ? 2 : 1));
     TRY(buf_append(out, &dynamic, 1));
     TRY(put_text(out, schema->name));
     TRY(put_text(out, schema->description));
@@ -448,7 +505,8 @@ vecdb_status schema_encode(const struct schema *schema, struct buf *out)
     if (!settings)
         return VECDB_OK;
     TRY(put_u32(out, schema->partition_key == SCHEMA_NONE ? 0 : schema->num_partitions));
-    return put_text(out, schema->ttl_field == SCHEMA_NONE ? NULL : schema->fields[schema->ttl_field].name);
+    TRY(put_text(out, schema->ttl_field == SCHEMA_NONE ? NULL : schema->fields[schema->ttl_field].name));
+    return expires ? buf_append(out, &schema->ttl_seconds, sizeof schema->ttl_seconds) : VECDB_OK;
 }
 
 struct reader {
@@ -504,8 +562,8 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     uint32_t version = get_u32(&reader), count;
 
     *out = NULL;
-    if (!reader.failed && (version < 1 || version > 3))
-        return error_set(VECDB_ERR_VERSION, "schema: format %u is newer than this vecdb's 3", version);
+    if (!reader.failed && (version < 1 || version > 4))
+        return error_set(VECDB_ERR_VERSION, "schema: format %u is newer than this vecdb's 4", version);
     if (reader.size < 1)
         return error_set(VECDB_ERR_CORRUPT, "schema: %zu bytes are too few", size);
     schema.dynamic = *reader.data != 0;
@@ -514,7 +572,7 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
     schema.name = get_text(&reader);
     schema.description = get_text(&reader);
     count = get_u32(&reader);
-    if (!reader.failed && count <= VECDB_MAX_FIELDS)
+    if (!reader.failed && count <= VECDB_MAX_FIELDS + 1)
         reader.out_of_memory = !(fields = mem_array_zalloc(count ? count : 1, sizeof *fields));
     if (!fields) {
         reader.failed = true;
@@ -537,11 +595,15 @@ vecdb_status schema_decode(const uint8_t *data, size_t size, struct schema **out
         schema.num_partitions = get_u32(&reader);
         schema.ttl_field = get_text(&reader);
     }
+    if (version >= 4) {
+        schema.ttl_seconds = get_u32(&reader);
+        schema.ttl_seconds |= (uint64_t)get_u32(&reader) << 32;
+    }
     if (reader.out_of_memory)
         status = error_nomem("schema");
     else if (reader.failed || reader.size)
         status = error_set(VECDB_ERR_CORRUPT, "schema: %zu bytes do not hold the fields they announce", size);
-    else if ((status = schema_create(&schema, out)) != VECDB_OK && status != VECDB_ERR_NOMEM) {
+    else if ((status = create(&schema, version >= 4, out)) != VECDB_OK && status != VECDB_ERR_NOMEM) {
         error_prefix("stored schema: ");
         status = VECDB_ERR_CORRUPT;
     }

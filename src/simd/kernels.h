@@ -46,6 +46,8 @@ struct scan_i32 {
 
 /* ---- Distances between vectors ---- */
 
+#define SIMD_BLOCK_ROWS 16
+
 struct distance_kernels {
     /* query f32, rows of the named type */
     struct scan_f32 l2sq_f32, ip_f32;
@@ -94,6 +96,10 @@ struct distance_kernels {
                         size_t dim, int32_t *out, size_t out_stride);
     void (*i8_l2sq)(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n,
                     size_t dim, int32_t *out, size_t out_stride);
+
+    /* Blocks of 16 rows of signed bytes, 16 * dim bytes each, that may be stored: bytes 4 j .. 4 j + 3 of row r at
+     * 64 j + 4 r, dim a multiple of 4. out: the inner products of 16 * n_blocks rows with a query of unsigned bytes; exact. */
+    void (*ip_u8i8_blocks)(const void *query, const void *blocks, size_t n_blocks, size_t dim, int32_t *out);
 };
 
 /* ---- Codes ---- */
@@ -293,13 +299,22 @@ static inline void simd_prefetch_line(const void *p)
 #endif
 }
 
+/* The same into the second-level cache, which has room for more requests under way: of many lines at once the first level's
+ * few buffers for misses (24 on Zen 4) hold up whatever loads come after, and rows to be scored are many lines. */
 static inline void simd_prefetch(const void *p, size_t bytes)
 {
     const char *line = (const char *)((uintptr_t)p & ~(uintptr_t)63);
     const char *end = (const char *)p + bytes;
 
-    for (; line < end; line += 64)
-        simd_prefetch_line(line);
+    for (; line < end; line += 64) {
+#if defined(__x86_64__)
+        __asm__ volatile("prefetcht1 %0" : : "m"(*line));
+#elif defined(__aarch64__)
+        __asm__ volatile("prfm pldl2keep, [%0]" : : "r"(line));
+#else
+        __builtin_prefetch(line);
+#endif
+    }
 }
 
 #endif

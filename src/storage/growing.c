@@ -24,6 +24,7 @@ struct growing {
     size_t block_count;
     unsigned block_shift;
     struct growing_field *fields;
+    _Atomic int64_t *earliest; /* of each block, where the schema has $inserted: no row was written before */
     size_t appended; /* writer only */
     size_t bytes;    /* writer only */
     void **retired;  /* outgrown text buffers */
@@ -77,6 +78,7 @@ static void growing_free(struct segment *segment)
     for (size_t b = 0; growing->previous && b < growing->block_count; b++)
         mem_free(growing->previous[b]);
     mem_free(growing->previous);
+    mem_free(growing->earliest);
     mem_free(growing->retired);
     mem_free(growing->fields);
     key_map_deinit(&growing->keys);
@@ -106,6 +108,12 @@ vecdb_status growing_create(const struct schema *schema, uint64_t id, size_t row
     growing->fields = mem_array_zalloc(schema->field_count, sizeof *growing->fields);
     growing->previous = mem_array_zalloc(growing->block_count, sizeof *growing->previous);
     failed = !growing->fields || !growing->previous;
+    if (schema->inserted != SCHEMA_NONE && !failed) {
+        growing->earliest = mem_array_alloc(growing->block_count, sizeof *growing->earliest);
+        failed = !growing->earliest;
+        for (size_t b = 0; !failed && b < growing->block_count; b++)
+            atomic_init(&growing->earliest[b], INT64_MAX);
+    }
     for (size_t f = 0; !failed && f < schema->field_count; f++) {
         struct growing_field *field = &growing->fields[f];
         if (schema->fields[f].width)
@@ -271,6 +279,19 @@ static void enter_keys(struct growing *growing, size_t from, size_t to)
     pthread_mutex_unlock(&growing->keys_lock);
 }
 
+/* Before readers learn of the rows. */
+static void note_earliest(struct growing *growing, const struct column *column, size_t first, size_t begin, size_t end)
+{
+    _Atomic int64_t *earliest = &growing->earliest[begin >> growing->block_shift];
+    int64_t least = atomic_load_explicit(earliest, memory_order_relaxed);
+
+    for (size_t row = first + begin - growing->appended; begin < end; begin++, row++) {
+        int64_t inserted = (int64_t)load_u64(column->data + row * 8);
+        least = inserted < least ? inserted : least;
+    }
+    atomic_store_explicit(earliest, least, memory_order_relaxed);
+}
+
 vecdb_status growing_append(struct segment *segment, const struct rows *rows, size_t first, size_t count)
 {
     struct growing *growing = (struct growing *)segment;
@@ -291,6 +312,8 @@ vecdb_status growing_append(struct segment *segment, const struct rows *rows, si
             end = to;
         for (size_t f = 0; f < segment->schema->field_count; f++)
             copy_field(growing, f, &rows->columns[f], first, begin, end);
+        if (growing->earliest)
+            note_earliest(growing, &rows->columns[segment->schema->inserted], first, begin, end);
     }
     enter_keys(growing, from, to);
     growing->appended = to;
@@ -386,7 +409,21 @@ static vecdb_status growing_find(struct segment *segment, const void *key, size_
     return VECDB_OK;
 }
 
+/* Known of one field alone. */
+static bool growing_stats(struct segment *segment, size_t f, size_t block, struct column_stats *out)
+{
+    const struct growing *growing = (const struct growing *)segment;
+
+    if (!growing->earliest || f != segment->schema->inserted)
+        return false;
+    *out = (struct column_stats){.has_range = true,
+                                 .low.integer = atomic_load_explicit(&growing->earliest[block], memory_order_relaxed),
+                                 .high.integer = INT64_MAX};
+    return true;
+}
+
 static const struct segment_ops growing_ops = {
+    .stats = growing_stats,
     .column = growing_column,
     .vector_blocks = growing_vector_blocks,
     .and_present = growing_and_present,

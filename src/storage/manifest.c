@@ -209,7 +209,7 @@ static vecdb_status check_collection(const char *name, const struct manifest_col
     for (size_t i = 0; i < collection->index_count; i++) {
         const struct manifest_index *index = &collection->indexes[i];
         RULE(index->id != 0 && index->id < collection->next_index_id && name_valid(index->name) &&
-                 name_valid(index->type) && index->params && index->field < VECDB_MAX_FIELDS + 1,
+                 name_valid(index->type) && index->params && index->field < VECDB_MAX_FIELDS + 2,
              "%s: collection %llu: index %llu (the next one is %llu) is not valid", name, NUMBER(id), NUMBER(index->id),
              NUMBER(collection->next_index_id));
         for (size_t j = 0; j < i; j++)

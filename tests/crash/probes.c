@@ -343,8 +343,8 @@ void probe_swapped_indexes(struct counters *counters)
     options.type = "HNSW";
     options.metric = VECDB_METRIC_L2;
     if (!small_open(&small) || small_upsert(&small, 0, 40, 1) != VECDB_OK || vecdb_flush(small.collection) != VECDB_OK ||
-        small_upsert(&small, 100, 40, 2) != VECDB_OK || vecdb_flush(small.collection) != VECDB_OK ||
-        vecdb_index_create(small.collection, &options) != VECDB_OK || indexed_rows(&small) != 80)
+        vecdb_index_create(small.collection, &options) != VECDB_OK || small_upsert(&small, 100, 40, 2) != VECDB_OK ||
+        vecdb_flush(small.collection) != VECDB_OK || indexed_rows(&small) != 80)
         wrong(counters, "no two segments with an index", 0, 0);
     small_close(&small);
     simfs_settle(small.fs);

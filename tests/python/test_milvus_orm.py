@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import unittest
 
 from support import Case, needs_call, needs_disk, needs_filters, needs_index, needs_numpy, np, plain
@@ -225,10 +226,15 @@ class Collections(Orm):
         collection.flush()
         collection.set_properties({"mmap.enabled": True, "collection.ttl.seconds": 0})
         self.assertEqual(collection.describe()["properties"], {"mmap.enabled": "True", "collection.ttl.seconds": "0"})
-        for seconds in (60, "60", "soon"):
-            with self.assertRaisesRegex(MilvusException, "collection.ttl.seconds"):
-                collection.set_properties({"collection.ttl.seconds": seconds})
+        with self.assertRaisesRegex(MilvusException, "collection.ttl.seconds"):
+            collection.set_properties({"collection.ttl.seconds": "soon"})
         self.assertEqual(collection.describe()["properties"]["collection.ttl.seconds"], "0")
+        collection.set_properties({"collection.ttl.seconds": "1"})
+        self.assertEqual(collection.describe()["properties"]["collection.ttl.seconds"], "1")
+        time.sleep(1.1)
+        self.assertEqual(collection.query("", output_fields=["count(*)"])[0]["count(*)"], 0)
+        collection.set_properties({"collection.ttl.seconds": 0})
+        self.assertEqual(collection.query("", output_fields=["count(*)"])[0]["count(*)"], 3)
         self.assertEqual(len(collection.get_replicas().groups), 1)
         with self.assertRaises(MilvusException):
             collection.load(replica_number=2)

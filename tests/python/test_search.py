@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 import unittest
 
 from support import SEED, Case, film_vector, nearest, needs_call, needs_filters, needs_numpy, np, plain, score, vecdb
@@ -347,6 +348,19 @@ class Tenants(Case):
         self.assertEqual(c.schema.ttl_field, "until")
         self.assertEqual(c.count(), 25)
         self.assertEqual(c.get([1, 2], ["id"]), [{"id": 2}])
+
+    def test_time_to_live(self):
+        c = self.rows(ttl_seconds=3600)
+        self.assertEqual((c.schema.ttl_seconds, len(c.schema.fields), c.count()), (3600, 4, 50))
+        c.set_ttl(1)
+        self.assertEqual(c.schema.ttl_seconds, 1)
+        time.sleep(1.1)
+        self.assertEqual((c.count(), list(c.search([0.0, 1.0], 3, metric_type="L2")[0])), (0, []))
+        c.set_ttl(0)
+        self.assertEqual(c.count(), 50)
+        for wrong in (-1, "1", None, 1.5, 2**64):
+            with self.assertRaises(vecdb.InvalidError):
+                c.set_ttl(wrong)
 
     def test_filter_for_each_query(self):
         c = self.rows()

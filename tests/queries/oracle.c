@@ -107,6 +107,7 @@ static void create(struct oracle *oracle)
         fields[4].flags = VECDB_PARTITION_KEY;
         schema.num_partitions = 5;
     }
+    schema.ttl_seconds = chance(oracle, 30) ? 100000 : 0;
     DONE(oracle, vecdb_collection_create(oracle->db, &schema, &oracle->rows));
 }
 
@@ -118,6 +119,12 @@ static unsigned random_partition(struct oracle *oracle)
 
     return oracle->model.partitions[partition] ? partition : 0;
 }
+
+static void search(struct oracle *oracle, bool ranged);
+static void search_groups(struct oracle *oracle);
+static void use_cursor(struct oracle *oracle);
+static void query(struct oracle *oracle);
+static void get_rows(struct oracle *oracle);
 
 /* ---- writing ---- */
 
@@ -415,6 +422,33 @@ static void add_field(struct oracle *oracle)
     oracle->model.has_extra_field = true;
     for (size_t i = 0; i < oracle->model.count; i++)
         oracle->model.rows[i].has_extra = true, oracle->model.rows[i].extra = MODEL_EXTRA;
+}
+
+/* Another time to live, long enough for all that is to come; or so short that nothing is left. */
+static void change_ttl(struct oracle *oracle)
+{
+    static const uint64_t times[] = {0, 50000, 100000};
+    uint64_t count;
+
+    if (chance(oracle, 85)) {
+        DONE(oracle, vecdb_collection_set_ttl(oracle->rows, times[below(oracle, 3)]));
+        return;
+    }
+    DONE(oracle, vecdb_collection_set_ttl(oracle->rows, 1));
+    usleep(1010000);
+    DONE(oracle, vecdb_count(oracle->rows, NULL, NULL, &count));
+    if (count)
+        wrong(oracle, "%llu rows outlived their time", (unsigned long long)count);
+    oracle->model.count = 0;
+    for (int i = 0; i < 6 && !oracle->wrong; i++) {
+        search(oracle, i % 2 == 0);
+        search_groups(oracle);
+        use_cursor(oracle);
+        query(oracle);
+        get_rows(oracle);
+    }
+    DONE(oracle, vecdb_optimize(oracle->rows, NULL, NULL)); /* or they come back */
+    DONE(oracle, vecdb_collection_set_ttl(oracle->rows, 100000));
 }
 
 static void truncate_rows(struct oracle *oracle)
@@ -1291,8 +1325,10 @@ static void operate(struct oracle *oracle)
         delete_where(oracle);
     else if (dice < 270)
         DONE(oracle, vecdb_flush(oracle->rows));
-    else if (dice < 275)
+    else if (dice < 274)
         DONE(oracle, vecdb_optimize(oracle->rows, NULL, NULL));
+    else if (dice < 275)
+        change_ttl(oracle);
     else if (dice < 287)
         change_index(oracle);
     else if (dice < 305)

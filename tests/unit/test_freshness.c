@@ -1,7 +1,10 @@
 /* Rows that were just inserted are found through the index, not by scanning, within moments and without anybody's asking;
  * whatever is written meanwhile, answers are right. */
+#include "api/handle.h"
 #include "base/rng.h"
+#include "collection/database.h"
 #include "support/api.h"
+#include "support/fault.h"
 #include "support/unit.h"
 
 #include <pthread.h>
@@ -378,12 +381,51 @@ static void test_pace(void **state)
     assert_true(waited < 10); /* nobody waits */
 }
 
+/* Durable writes wait a moment while as many searches run as there are processors: of those that are over, however they went, none
+ * may count. */
+static void test_searches_are_counted(void **state)
+{
+    char path[] = "/tmp/vecdb-fresh-XXXXXX", command[64];
+    vecdb_search_request request = VECDB_SEARCH_REQUEST_INIT;
+    float query[DIM] = {1}, scores[10];
+    int64_t keys[10];
+    atomic_uint *searching;
+    vecdb_db *db;
+
+    assert_non_null(mkdtemp(path));
+    assert_done(vecdb_open(path, NULL, &db));
+    searching = &db->database->searching;
+    shared = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+    assert_done(insert(shared, 0, BATCH));
+    request.queries = query, request.dim = DIM, request.query_count = 1, request.limit = 10;
+    assert_done(vecdb_search_into(shared, &request, keys, scores, NULL));
+    request.filter = "nothing > 3";
+    assert_refused(vecdb_search_into(shared, &request, keys, scores, NULL), VECDB_ERR_FILTER, "nothing");
+    request.filter = NULL;
+    for (uint64_t n = 1; n < 40; n++) {
+        vecdb_status status;
+        fault_memory(n, true);
+        status = vecdb_search_into(shared, &request, keys, scores, NULL);
+        fault_memory_end();
+        assert_true(status == VECDB_OK || status == VECDB_ERR_NOMEM);
+    }
+    assert_int_equal(atomic_load(searching), 0);
+    atomic_store(searching, 1000); /* they are not waited for, however many there are */
+    assert_done(insert(shared, BATCH, BATCH));
+    atomic_store(searching, 0);
+    assert_done(vecdb_collection_close(&shared));
+    assert_done(vecdb_close(&db));
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_on_disk),
         cmocka_unit_test(test_lists),          cmocka_unit_test(test_together_in_memory),
         cmocka_unit_test(test_together_on_disk), cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_searches_are_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

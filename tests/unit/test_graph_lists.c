@@ -80,12 +80,12 @@ static uint64_t *by_distance(const struct fixture *f, double share, bool far, si
     return rows;
 }
 
-static void search_it(const struct fixture *f, const struct index *index, uint64_t *allowed, size_t count, const void *queries,
-                      struct hit *hits, size_t *counts, struct index_counters *counters, double *recall)
+static void search_again(const struct fixture *f, const struct index *index, uint64_t *allowed, size_t count, struct index_memos *memos,
+                         const void *queries, struct hit *hits, size_t *counts, struct index_counters *counters, double *recall)
 {
     struct params params;
     struct index_search search = {.queries = queries, .query_count = QUERIES, .query_stride = f->rows.vectors.stride, .k = K,
-                                  .allowed = allowed, .allowed_count = count, .params = &params};
+                                  .allowed = allowed, .allowed_count = count, .memos = memos, .params = &params};
 
     params_default(hnsw_ops.search_params, &params);
     *counters = (struct index_counters){0};
@@ -95,6 +95,56 @@ static void search_it(const struct fixture *f, const struct index *index, uint64
         test_check_sound(&f->rows.vectors, f->metric, &search, q, hits + q * K, counts[q], 1e-3);
     }
     *recall = test_recall(&f->rows.vectors, f->metric, &search, hits, counts);
+}
+
+static void search_it(const struct fixture *f, const struct index *index, uint64_t *allowed, size_t count, const void *queries,
+                      struct hit *hits, size_t *counts, struct index_counters *counters, double *recall)
+{
+    search_again(f, index, allowed, count, NULL, queries, hits, counts, counters, recall);
+}
+
+/* What is kept with a filter: searches that come again find what they must, of whatever partition of the rows. */
+static void test_again(void **state)
+{
+    enum { ROUNDS = 10 };
+    struct rng rng = rng_seeded(test_seed());
+    struct index_build_context context = {.seed = 77};
+    struct index *other;
+    struct params params;
+    struct fixture f;
+
+    (void)state;
+    make(&f, VECDB_METRIC_L2, TEST_CLUSTERS, false);
+    params_default(hnsw_ops.build_params, &params);
+    assert_int_equal(hnsw_ops.build(&f.rows.vectors, VECDB_METRIC_L2, &params, &context, &other), VECDB_OK);
+    for (size_t kind = 0; kind < 4; kind++) {
+        struct index_memos memos = {0};
+        size_t count, counts[QUERIES], memo_count = 0, scored = 0, scored_before = 0;
+        uint64_t *allowed = kind == 0 ? test_bitmap(&rng, ROWS, 0.3, &count) : by_distance(&f, kind == 1 ? 0.4 : 0.7, kind < 3, &count);
+        double recalls = 0, recall;
+        for (size_t round = 0; round < ROUNDS; round++) {
+            struct index_counters counters;
+            struct hit hits[QUERIES * K];
+            const uint8_t *queries = f.rows.data + round * QUERIES * f.rows.vectors.stride;
+            const struct index *index = round == 1 ? other : f.index; /* its lists are others */
+            search_it(&f, index, allowed, count, queries, hits, counts, &counters, &recall);
+            scored_before += counters.rows_scored;
+            search_again(&f, index, allowed, count, &memos, queries, hits, counts, &counters, &recall);
+            scored += counters.rows_scored;
+            recalls += recall / ROUNDS;
+        }
+        if (recalls < 0.95)
+            fail_msg("filter %zu: recall %.3f", kind, recalls);
+        if (scored > scored_before * 3 / 2) /* walks score each row, scans few of those they look at */
+            fail_msg("filter %zu: %zu rows scored, %zu without what is kept", kind, scored, scored_before);
+        for (struct index_memo *memo = atomic_load(&memos.first); memo; memo = memo->next)
+            memo_count++;
+        assert_true(memo_count == 1 || (kind == 3 && memo_count == 0)); /* nearest to a row: walked, as a rule */
+        index_memos_free(&memos);
+        mem_free(allowed);
+    }
+    hnsw_ops.free(other);
+    drop(&f);
 }
 
 static void test_filters(void **state)
@@ -306,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_again),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_growing),
     };

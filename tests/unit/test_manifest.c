@@ -145,7 +145,7 @@ static void editing(void **state)
     _(C.indexes[0].id = 0)                                                                                             \
     _(C.indexes[0].id = 3)                                                                                             \
     _(C.indexes[0].id = 2)                                                                                             \
-    _(C.indexes[0].field = 257)                                                                                        \
+    _(C.indexes[0].field = 258)                                                                                        \
     _(C.indexes[0].field = UINT32_MAX)                                                                                 \
     _(C.indexes[0].name[0] = 0)                                                                                        \
     _(C.indexes[0].type[0] = 0)                                                                                        \

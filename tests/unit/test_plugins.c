@@ -5,6 +5,7 @@
 #include "vecdb_plugin.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,12 +254,76 @@ static void test_function(void **state)
     assert_done(vecdb_close(&db));
 }
 
+static struct {
+    vecdb_collection *rows;
+    bool now, tidy;
+} meddling;
+
+/* True of ids below 100. When told to, it changes the rows that are being looked at, on the first it sees. */
+static int meddle(const vecdb_plugin_value *arguments, uint32_t count, void *context)
+{
+    int64_t keys[10];
+    vecdb_column gone = {.field = "id", .type = VECDB_TYPE_INT64, .data = keys};
+
+    if (meddling.now) {
+        meddling.now = false;
+        for (int i = 0; i < 10; i++)
+            keys[i] = 20 + i;
+        assert_done(vecdb_delete(meddling.rows, &gone, 10, NULL));
+        for (int i = 0; i < 10; i++)
+            keys[i] = i;
+        assert_done(vecdb_delete(meddling.rows, &gone, 10, NULL)); /* and back again: other rows of the same keys */
+        assert_done(api_insert(meddling.rows, 0, 10));
+        if (meddling.tidy)
+            assert_done(vecdb_optimize(meddling.rows, NULL, NULL));
+    }
+    return arguments[0].integer < 100;
+}
+
+/* No lock is held while a filter's function runs, also of a delete. */
+static void test_meddling(void **state)
+{
+    vecdb_plugin_function function = VECDB_PLUGIN_FUNCTION_INIT;
+    vecdb_write_options options = VECDB_WRITE_OPTIONS_INIT;
+    uint64_t count;
+    vecdb_db *db;
+
+    function.name = "meddle", function.argument_count = 1, function.test = meddle;
+    assert_done(vecdb_plugin_register_function(&function));
+    for (int tidy = 0; tidy < 2; tidy++) {
+        char directory[] = "/tmp/vecdb-meddle-XXXXXX", command[64];
+        assert_non_null(mkdtemp(directory));
+        assert_done(vecdb_open(directory, NULL, &db));
+        meddling.rows = api_create(db, "rows", true);
+        assert_done(api_insert(meddling.rows, 0, 300));
+        meddling.now = true, meddling.tidy = tidy;
+        assert_done(vecdb_delete_where(meddling.rows, "meddle(id)", NULL, &options));
+        assert_false(meddling.now);
+        assert_int_equal(options.affected, tidy ? 90 : 80); /* rows that came after it began stay, unless it had to begin again */
+        for (int again = 0; again < 2; again++) {
+            assert_done(vecdb_count(meddling.rows, "id < 100", NULL, &count));
+            assert_int_equal(count, tidy ? 0 : 10);
+            assert_done(vecdb_count(meddling.rows, NULL, NULL, &count));
+            assert_int_equal(count, tidy ? 200 : 210);
+            assert_done(vecdb_collection_close(&meddling.rows)); /* and so the log has it */
+            assert_done(vecdb_close(&db));
+            assert_done(vecdb_open(directory, NULL, &db));
+            assert_done(vecdb_collection_open(db, "rows", &meddling.rows));
+        }
+        assert_done(vecdb_collection_close(&meddling.rows));
+        assert_done(vecdb_close(&db));
+        snprintf(command, sizeof command, "rm -rf %s", directory);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_index),
         cmocka_unit_test(test_function),
+        cmocka_unit_test(test_meddling),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

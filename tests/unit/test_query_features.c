@@ -272,6 +272,108 @@ static void test_expiry(void **state)
     remove_directory(directory);
 }
 
+/* ---- rows that expire so long after they were written ---- */
+
+static uint64_t count_of(vecdb_collection *rows)
+{
+    uint64_t count;
+
+    assert_done(vecdb_count(rows, NULL, NULL, &count));
+    return count;
+}
+
+/* Count, search, query and get agree on how many of the keys 0 .. 99 there are. */
+static void check_there(vecdb_collection *rows, int64_t first, size_t there)
+{
+    static const float origin[DIM] = {0, 0, 0, 1};
+    vecdb_search_request request = ask(origin, 100);
+    vecdb_query_request query = VECDB_QUERY_REQUEST_INIT;
+    int64_t keys[100];
+    vecdb_column wanted = {.field = "id", .type = VECDB_TYPE_INT64, .data = keys};
+    vecdb_result *result;
+    size_t count;
+
+    assert_int_equal(count_of(rows), there);
+    assert_true(vecdb_search_into(rows, &request, keys, NULL, &count) >= 0);
+    assert_int_equal(count, there);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(keys[i], first + (int64_t)i);
+    request.filter = "id < 1000";
+    assert_true(vecdb_search_into(rows, &request, keys, NULL, &count) >= 0);
+    assert_int_equal(count, there);
+    assert_done(vecdb_query(rows, &query, &result));
+    assert_int_equal(vecdb_result_rows(result, 0, NULL), there);
+    vecdb_result_free(&result);
+    for (int i = 0; i < 100; i++)
+        keys[i] = i;
+    assert_true(vecdb_get(rows, &wanted, 100, NULL, 0, &result) >= 0);
+    assert_int_equal(vecdb_result_rows(result, 0, NULL), there);
+    vecdb_result_free(&result);
+}
+
+static void test_time_to_live(void **state)
+{
+    char directory[] = "/tmp/vecdb-ttl-XXXXXX", *text;
+    const vecdb_field hidden = {.name = "$inserted", .type = VECDB_TYPE_INT64, .flags = VECDB_NULLABLE};
+    const char *wanted[] = {"*"};
+    vecdb_query_request query = VECDB_QUERY_REQUEST_INIT;
+    vecdb_index_options index = VECDB_INDEX_OPTIONS_INIT;
+    const vecdb_schema *schema;
+    vecdb_column column;
+    vecdb_collection *rows;
+    vecdb_result *result;
+    vecdb_db *db;
+
+    assert_non_null(mkdtemp(directory));
+    assert_done(vecdb_open(directory, NULL, &db));
+    rows = create(db, "rows", 0, 0, NULL);
+    assert_done(put(rows, 0, 30, NULL, false));
+    assert_done(vecdb_flush(rows)); /* rows older than the time to live: as if inserted when it is set */
+    assert_refused(vecdb_collection_set_ttl(rows, UINT64_MAX), VECDB_ERR_LIMIT, "ttl_seconds");
+    assert_done(vecdb_collection_set_ttl(rows, 100000));
+    assert_done(vecdb_collection_schema(rows, &schema));
+    assert_int_equal(schema->ttl_seconds, 100000);
+    assert_int_equal(schema->field_count, 4); /* ours is not among them */
+    assert_refused(vecdb_collection_add_field(rows, &hidden), VECDB_ERR_INVALID, "reserved");
+    assert_done(put(rows, 30, 30, NULL, false));
+    check_there(rows, 0, 60);
+    query.output_fields = wanted, query.output_count = 1;
+    assert_done(vecdb_query(rows, &query, &result));
+    assert_int_equal(vecdb_result_column(result, "$inserted", &column), VECDB_ERR_NO_SUCH);
+    vecdb_result_free(&result);
+    assert_done(vecdb_collection_set_ttl(rows, 1));
+    usleep(1100000);
+    check_there(rows, 0, 0);
+    assert_done(put(rows, 60, 20, NULL, false)); /* with time of their own */
+    assert_done(put(rows, 10, 5, NULL, false));  /* in the place of some that are over */
+    assert_int_equal(count_of(rows), 25);
+    assert_done(vecdb_collection_set_ttl(rows, 0));
+    check_there(rows, 0, 80); /* none was dropped yet */
+    assert_done(vecdb_collection_set_ttl(rows, 1));
+    assert_done(vecdb_collection_close(&rows));
+    assert_done(vecdb_close(&db));
+    usleep(1100000);
+    assert_done(vecdb_open(directory, NULL, &db)); /* times outlive closing, the log's and the segments' */
+    assert_done(vecdb_collection_open(db, "rows", &rows));
+    check_there(rows, 0, 0);
+    assert_done(put(rows, 0, 10, NULL, true));
+    assert_done(vecdb_collection_set_ttl(rows, 3600));
+    index.field = "v", index.type = "HNSW", index.metric = VECDB_METRIC_L2;
+    assert_done(vecdb_index_create(rows, &index));
+    check_there(rows, 0, 80);
+    assert_done(vecdb_collection_set_ttl(rows, 1));
+    usleep(1100000);
+    assert_done(vecdb_optimize(rows, NULL, NULL)); /* drops them for good */
+    assert_done(vecdb_collection_stats(rows, &text));
+    assert_int_equal(number_of(text, "rows"), 0);
+    vecdb_free(text);
+    assert_done(vecdb_collection_set_ttl(rows, 0));
+    check_there(rows, 0, 0);
+    assert_done(vecdb_collection_close(&rows));
+    assert_done(vecdb_close(&db));
+    remove_directory(directory);
+}
+
 /* ---- a filter for each query ---- */
 
 static void test_query_filters(void **state)
@@ -687,6 +789,7 @@ int main(void)
         cmocka_unit_test(test_partition_key),
         cmocka_unit_test(test_partition_key_in_memory),
         cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_time_to_live),
         cmocka_unit_test(test_query_filters),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_group_offset),

@@ -3,8 +3,11 @@
 #include "storage/growing.h"
 #include "storage/segment_file.h"
 #include "storage/segment_writer.h"
+#include "support/fault.h"
 #include "support/sample.h"
+#include "support/simfs.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -398,6 +401,94 @@ static void test_refusals(void **state)
     }
 }
 
+/* Write rows of two segments, one of them older than the schema's last fields, in an order or as they come. */
+static vecdb_status write_mixed(const struct dir *where, const struct schema *newest, struct segment *const *segments,
+                                const uint32_t *order)
+{
+    uint32_t maps[2][150];
+    struct segment_source sources[2] = {{segments[0], 150, NULL, maps[0]}, {segments[1], 90, NULL, maps[1]}};
+    struct segment_write what = writing(newest, sources, 2);
+    struct segment_written result;
+
+    what.dir = where;
+    what.order = order;
+    what.block_rows = 64;
+    return segment_write(&what, &result);
+}
+
+static size_t count_files(const struct simfs *fs)
+{
+    size_t count = 0;
+
+    while (simfs_name(fs, "d", count))
+        count++;
+    return count;
+}
+
+/* Whatever fails while a segment is written, the caller hears of it, nothing stays behind and nothing is lost. */
+static void test_failures(void **state)
+{
+    struct rng rng = rng_seeded(sample_seed(6));
+    struct schema *old = sample_schema(0), *with_default, *between, *newest;
+    vecdb_field extra = {.name = "rating", .type = VECDB_TYPE_INT32, .default_value = "42"};
+    vecdb_field text = {.name = "note", .type = VECDB_TYPE_VARCHAR, .max_length = 10, .flags = VECDB_NULLABLE};
+    vecdb_field vector = {.name = "second", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = 20, .flags = VECDB_NULLABLE};
+    struct segment *segments[2];
+    uint32_t order[240];
+
+    ok(schema_with_field(old, &extra, &with_default));
+    ok(schema_with_field(with_default, &text, &between));
+    ok(schema_with_field(between, &vector, &newest));
+    segments[0] = sample_growing(old, &rng, 0, 150, 0, 1);
+    segments[1] = sample_growing(newest, &rng, 0, 90, 10000, 2);
+    for (uint32_t i = 0; i < 240; i++)
+        order[i] = i * 7 % 240;
+    for (int ordered = 0; ordered < 2; ordered++) {
+        const uint32_t *asked = ordered ? order : NULL;
+        uint64_t allocations, calls;
+        size_t written_files = 1;
+        struct simfs *fs = simfs_create();
+        struct simfs_faults faults = {0};
+        struct dir where;
+
+        ok(dir_open(simfs_vfs(fs), "d", true, &where));
+        simfs_set_faults(fs, &faults);
+        fault_memory(0, false);
+        ok(write_mixed(&where, newest, segments, asked));
+        allocations = fault_memory_count();
+        fault_memory_end();
+        calls = simfs_calls(fs);
+        assert_in_range(allocations, 10, 1000);
+        assert_in_range(calls, 3, 1000);
+        for (uint64_t n = 1; n <= allocations; n++) {
+            fault_memory(n, n % 2);
+            assert_int_equal(write_mixed(&where, newest, segments, asked), VECDB_ERR_NOMEM);
+            assert_int_equal(fault_memory_live(), 0);
+            fault_memory_end();
+            assert_int_equal(count_files(fs), 1);
+        }
+        for (faults.fail_at = 1; faults.fail_at <= calls; faults.fail_at++) {
+            faults.error = faults.fail_at % 2 ? ENOSPC : EIO;
+            simfs_set_faults(fs, &faults);
+            vecdb_status status = write_mixed(&where, newest, segments, asked);
+            assert_true(simfs_fault_hit(fs));
+            assert_true(status == (faults.error == EIO ? VECDB_ERR_IO : VECDB_ERR_FULL) || status == VECDB_OK /* closing */);
+            written_files += status == VECDB_OK;
+        }
+        simfs_set_faults(fs, NULL);
+        assert_int_equal(count_files(fs), written_files);
+        assert_int_equal(simfs_open_count(fs), 1);
+        dir_close(&where);
+        simfs_free(fs);
+    }
+    for (size_t s = 0; s < 2; s++)
+        segment_release(segments[s]);
+    schema_free(old);
+    schema_free(with_default);
+    schema_free(between);
+    schema_free(newest);
+}
+
 /* Blocks that would unpack to too much get fewer rows. */
 static void test_large_values(void **state)
 {
@@ -449,6 +540,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_merge),    cmocka_unit_test(test_new_fields),
         cmocka_unit_test(test_loaded),     cmocka_unit_test(test_refusals), cmocka_unit_test(test_large_values),
+        cmocka_unit_test(test_failures),
     };
 
     return cmocka_run_group_tests(tests, open_dir, close_dir);

@@ -306,6 +306,35 @@ RUN_BYTES(u8_l2sq, u8_pack)
 RUN_BYTES(i8_multiply, i8_pack)
 RUN_BYTES(i8_l2sq, i8_pack)
 
+/* Rows 128 lower, in blocks, and what that takes away put back. */
+static void run_ip_u8i8_blocks(const struct distance_kernels *k, const void *queries, size_t query_stride, size_t nq,
+                               const void *rows, size_t stride, const uint32_t *ids, size_t n, size_t dim, void *out,
+                               size_t out_stride)
+{
+    size_t padded = (dim + 3) / 4 * 4, count = (n + SIMD_BLOCK_ROWS - 1) / SIMD_BLOCK_ROWS;
+    uint8_t *memory = panel_alloc(count * SIMD_BLOCK_ROWS * padded), *query = calloc(padded + 1, 1);
+    int32_t *products = malloc(count * SIMD_BLOCK_ROWS * sizeof *products + 1);
+
+    assert_true(query && products);
+    memset(memory, 0x80, count * SIMD_BLOCK_ROWS * padded);
+    for (size_t r = 0; r < n; r++)
+        for (size_t i = 0; i < dim; i++)
+            memory[r / 16 * 16 * padded + i / 4 * 64 + r % 16 * 4 + i % 4] =
+                ((const uint8_t *)rows)[(ids ? ids[r] : r) * stride + i] ^ 0x80;
+    for (size_t q = 0; q < nq; q++) {
+        uint32_t sum = 0;
+        memcpy(query, (const uint8_t *)queries + q * query_stride, dim);
+        for (size_t i = 0; i < dim; i++)
+            sum += query[i];
+        k->ip_u8i8_blocks(query, memory, count, padded, products);
+        for (size_t r = 0; r < n; r++)
+            ((int32_t *)out)[q * out_stride + r] = (int32_t)((uint32_t)products[r] + 128 * sum);
+    }
+    free(memory);
+    free(query);
+    free(products);
+}
+
 static const struct block_case blocks[] = {
     {"l2sq_f32_tile", false, 4, fill_f32, 6, define_l2sq_f32, run_l2sq_f32_tile, false},
     {"ip_f32_tile", false, 4, fill_f32, 6, define_ip_f32, run_ip_f32_tile, false},
@@ -314,6 +343,7 @@ static const struct block_case blocks[] = {
     {"u8_l2sq", true, 1, fill_bytes, 9, define_l2sq_u8, run_u8_l2sq, true},
     {"i8_multiply", true, 1, fill_bytes, 9, define_ip_i8, run_i8_multiply, true},
     {"i8_l2sq", true, 1, fill_bytes, 9, define_l2sq_i8, run_i8_l2sq, true},
+    {"ip_u8i8_blocks", true, 1, fill_bytes, 9, define_ip_u8, run_ip_u8i8_blocks, true},
 };
 
 static void check_block(const struct distance_kernels *k, const struct block_case *b, size_t nq, size_t n, size_t dim,

@@ -237,6 +237,18 @@ class Collection:
             check(c.lib.vecdb_collection_add_field(handle, byref(struct)))
             self._schema = self._read_schema(handle)
 
+    def set_ttl(self, seconds: int) -> None:
+        """Let rows expire so many seconds after they were inserted or upserted; 0: never. Takes effect at once, also on rows there are.
+
+        Rows from before this was first asked for count as inserted at that moment. Rows that have expired come back when they are given
+        more time, unless optimize(), compaction or a later row of the same key has dropped them.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds < 2**64:
+            raise InvalidError(f"ttl_seconds must be a whole number of at least 0, got {seconds!r}")
+        with self._gate as handle:
+            check(c.lib.vecdb_collection_set_ttl(handle, seconds))
+            self._schema = self._read_schema(handle)
+
     # -- searching -----------------------------------------------------------------------------------------------
 
     def search(

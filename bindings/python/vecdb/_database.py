@@ -82,12 +82,14 @@ class Database:
         description: Optional[str] = None,
         ttl_field: Optional[str] = None,
         num_partitions: int = 0,
+        ttl_seconds: int = 0,
     ) -> Collection:
         """Create a collection and open it.
 
         dynamic=True    keeps keys that are no field too: filters and output_fields may name them like fields
         ttl_field       an INT64 field: seconds since 1970 when a row expires, and is seen no more
         num_partitions  with a partition key: how many partitions it spreads rows over; 0 for 16
+        ttl_seconds     how long after they were inserted or upserted rows expire; 0: never. Collection.set_ttl() changes it
         """
         if isinstance(fields, Schema):
             schema = Schema(
@@ -96,6 +98,7 @@ class Database:
                 description=fields.description if description is None else description,
                 ttl_field=ttl_field or fields.ttl_field,
                 num_partitions=num_partitions or fields.num_partitions,
+                ttl_seconds=ttl_seconds or fields.ttl_seconds,
             )
         else:
             schema = Schema(
@@ -104,6 +107,7 @@ class Database:
                 description=description or "",
                 ttl_field=ttl_field,
                 num_partitions=num_partitions,
+                ttl_seconds=ttl_seconds,
             )
         struct, keep = schema.to_struct(name)
         out = c_void_p()
@@ -228,7 +232,7 @@ def open(
     in_heap       read files into memory instead of mapping them
     lock_timeout  seconds to wait for another process to let go
     fresh_rows    rows not in an index yet beside which a search is to find itself at most: inserts wait for the indexes
-                  while there are more and others search, a millisecond a row and a second at most; 0: 16384, None:
+                  while there are more and others search, a millisecond a row and a second at most; 0: 8192, None:
                   never wait
     """
     options = c.OpenOptions()

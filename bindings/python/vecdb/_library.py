@@ -106,6 +106,7 @@ class SchemaStruct(Structure):
         ("dynamic", c_bool),
         ("ttl_field", c_char_p),
         ("num_partitions", c_uint32),
+        ("ttl_seconds", c_uint64),
     ]
 
 
@@ -317,6 +318,7 @@ _PROTOTYPES = {
     "vecdb_collection_stats": (_STATUS, [_P, _OUT]),
     "vecdb_field_stats": (_STATUS, [_P, _TEXT, _TEXT, c_size_t, _OUT]),
     "vecdb_collection_add_field": (_STATUS, [_P, POINTER(FieldStruct)]),
+    "vecdb_collection_set_ttl": (_STATUS, [_P, c_uint64]),
     "vecdb_collection_truncate": (_STATUS, [_P]),
     "vecdb_alias_set": (_STATUS, [_P, _TEXT, _TEXT, c_bool]),
     "vecdb_alias_drop": (_STATUS, [_P, _TEXT]),

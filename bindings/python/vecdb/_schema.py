@@ -127,12 +127,12 @@ class Field:
         )
 
 
-def _count(what: str, name: str, value: Any) -> int:
+def _count(what: str, name: str, value: Any, room: int = 2**32) -> int:
     try:
         number = int(value or 0)
     except (TypeError, ValueError):
         raise InvalidError(f"field {name!r}: {what} must be a number, got {value!r}") from None
-    if isinstance(value, bool) or not 0 <= number < 2**32:
+    if isinstance(value, bool) or not 0 <= number < room:
         raise InvalidError(f"field {name!r}: {what} is {value!r}")
     return number
 
@@ -142,9 +142,10 @@ class Schema:
 
     ttl_field       an INT64 field: seconds since 1970 when a row expires
     num_partitions  with a partition key: how many partitions it spreads rows over; 0 for 16
+    ttl_seconds     how long after they were inserted or upserted rows expire; 0: never
     """
 
-    __slots__ = ("fields", "dynamic", "description", "ttl_field", "num_partitions", "_by_name", "primary")
+    __slots__ = ("fields", "dynamic", "description", "ttl_field", "num_partitions", "ttl_seconds", "_by_name", "primary")
 
     def __init__(
         self,
@@ -154,6 +155,7 @@ class Schema:
         description: str = "",
         ttl_field: Optional[str] = None,
         num_partitions: int = 0,
+        ttl_seconds: int = 0,
     ) -> None:
         self.fields: List[Field] = list(fields)
         for field in self.fields:
@@ -163,6 +165,7 @@ class Schema:
         self.description = description
         self.ttl_field = ttl_field
         self.num_partitions = num_partitions
+        self.ttl_seconds = ttl_seconds
         self._by_name: Dict[str, Field] = {field.name: field for field in self.fields}
         #: The primary key's field; None until there is one.
         self.primary: Optional[Field] = next((f for f in self.fields if f.primary_key), None)
@@ -219,6 +222,7 @@ class Schema:
         schema.dynamic = self.dynamic
         schema.ttl_field = c.text(self.ttl_field) if self.ttl_field else None
         schema.num_partitions = _count("num_partitions", name, self.num_partitions)
+        schema.ttl_seconds = _count("ttl_seconds", name, self.ttl_seconds, 2**64)
         return schema, fields
 
     @classmethod
@@ -231,6 +235,7 @@ class Schema:
             description=(struct.description or b"").decode(),
             ttl_field=struct.ttl_field.decode() if struct.ttl_field else None,
             num_partitions=struct.num_partitions,
+            ttl_seconds=struct.ttl_seconds,
         )
 
 

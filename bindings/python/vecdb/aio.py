@@ -82,6 +82,10 @@ class AsyncCollection:
         """Collection.add_field, awaited."""
         await self._do(self.sync.add_field, field)
 
+    async def set_ttl(self, seconds: int) -> None:
+        """Collection.set_ttl, awaited."""
+        await self._do(self.sync.set_ttl, seconds)
+
     async def search(self, queries: Any, limit: int = 10, **options: Any) -> Result:
         """Collection.search, awaited."""
         return await self._do(self.sync.search, queries, limit, **options)

@@ -461,6 +461,32 @@ DEFINE_BYTE_BLOCK(u8_l2sq, BYTES_U8, true)
 DEFINE_BYTE_BLOCK(i8_multiply, BYTES_I8, false)
 DEFINE_BYTE_BLOCK(i8_l2sq, BYTES_I8, true)
 
+/* Four bytes of four rows become sixteen numbers of 16 bits, whose products are added by twos here and by fours in the end:
+ * added as bytes they could pass 32,767. */
+static void ip_u8i8_blocks(const void *query, const void *blocks, size_t n_blocks, size_t dim, int32_t *out)
+{
+    const char *rows = blocks, *q = query;
+
+    for (size_t b = 0; b < n_blocks; b++, out += SIMD_BLOCK_ROWS) {
+        __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (size_t i = 0; i < dim; i += 4, rows += 64) {
+            int32_t bytes;
+            __m256i piece;
+            memcpy(&bytes, q + i, sizeof bytes);
+            piece = _mm256_cvtepu8_epi16(_mm_set1_epi32(bytes));
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                __m256i four = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(rows + 16 * j)));
+                sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(piece, four));
+            }
+        }
+        for (int j = 0; j < 4; j += 2) { /* rows 0 1, 4 5, 2 3, 6 7 of the eight */
+            __m256i pairs = _mm256_hadd_epi32(sum[j], sum[j + 1]);
+            _mm256_storeu_si256((__m256i *)(void *)(out + 4 * j), _mm256_permute4x64_epi64(pairs, 0xd8));
+        }
+    }
+}
+
 const struct distance_kernels AVX2(distance) = {
     .l2sq_f32 = SCAN_WIDE(l2sq_f32),
     .ip_f32 = SCAN_WIDE(ip_f32),
@@ -488,4 +514,5 @@ const struct distance_kernels AVX2(distance) = {
     .i8_pack = i8_pack,
     .i8_multiply = i8_multiply,
     .i8_l2sq = i8_l2sq,
+    .ip_u8i8_blocks = ip_u8i8_blocks,
 };

@@ -459,4 +459,5 @@ const struct distance_kernels NEON(distance) = {
     .i8_pack = i8_pack,
     .i8_multiply = i8_multiply,
     .i8_l2sq = i8_l2sq,
+    .ip_u8i8_blocks = scalar_ip_u8i8_blocks,
 };

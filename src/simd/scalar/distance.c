@@ -253,6 +253,21 @@ void scalar_i8_l2sq(const void *queries, size_t query_stride, size_t nq, const v
                             out + i * out_stride);
 }
 
+void scalar_ip_u8i8_blocks(const void *query, const void *blocks, size_t n_blocks, size_t dim, int32_t *out)
+{
+    const uint8_t *q = query;
+    const int8_t *rows = blocks;
+
+    for (size_t b = 0; b < n_blocks; b++, out += SIMD_BLOCK_ROWS) {
+        for (size_t r = 0; r < SIMD_BLOCK_ROWS; r++)
+            out[r] = 0;
+        for (size_t i = 0; i < dim; i += 4, rows += 4 * SIMD_BLOCK_ROWS)
+            for (size_t r = 0; r < SIMD_BLOCK_ROWS; r++)
+                for (size_t j = 0; j < 4; j++)
+                    out[r] += q[i + j] * rows[4 * r + j];
+    }
+}
+
 const struct distance_kernels distance_scalar = {
     .l2sq_f32 = SCALAR_SCAN(l2sq_f32),
     .ip_f32 = SCALAR_SCAN(ip_f32),
@@ -280,4 +295,5 @@ const struct distance_kernels distance_scalar = {
     .i8_pack = scalar_u8_pack,
     .i8_multiply = scalar_i8_multiply,
     .i8_l2sq = scalar_i8_l2sq,
+    .ip_u8i8_blocks = scalar_ip_u8i8_blocks,
 };

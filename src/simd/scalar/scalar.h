@@ -150,6 +150,7 @@ void scalar_f32_pack(const void *base, size_t stride, const uint32_t *ids, size_
                      void *panel);
 void scalar_f32_multiply(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n,
                          size_t dim, float factor, const float *bias, float *out, size_t out_stride);
+void scalar_ip_u8i8_blocks(const void *query, const void *blocks, size_t n_blocks, size_t dim, int32_t *out);
 size_t scalar_u8_panel_size(size_t n, size_t dim);
 void scalar_u8_pack(const void *base, size_t stride, const uint32_t *ids, size_t n, size_t dim,
                     void *panel);

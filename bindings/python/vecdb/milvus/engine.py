@@ -324,7 +324,7 @@ class Base:
             if name in self.names() and self._same(name, schema):
                 return  # as on a server, the same again is no mistake
             raise MilvusException(UNEXPECTED, f"create duplicate collection with different parameters, collection: {name}")
-        check_properties(properties or {})
+        ttl = ttl_of(properties or {})
         schema.verify()
         level = ConsistencyLevel.of(consistency_level)
         zone = (properties or {}).get("timezone") or self.meta["properties"].get("timezone")
@@ -341,6 +341,7 @@ class Base:
                 description=schema.description,
                 ttl_field=(properties or {}).get("ttl_field"),
                 num_partitions=num_partitions or 0,
+                ttl_seconds=ttl or 0,
             )
         self._handles[name] = handle
         self.meta["collections"].pop(name, None)
@@ -1217,8 +1218,11 @@ class Base:
     def set_properties(self, name: str, properties: Mapping[str, Any]) -> None:
         real = self.require(name)
         facts = self.about(real)
-        check_properties(properties)
+        ttl = ttl_of(properties)
         zone_of(properties.get("timezone"))
+        if ttl is not None:
+            with translated():
+                self.native(real).set_ttl(ttl)
         facts["properties"].update({key: str(value) for key, value in properties.items()})
         facts["updated"] = int(time.time() * 1000)
         self.save()
@@ -1227,6 +1231,9 @@ class Base:
         real = self.require(name)
         facts = self.about(real)
         for key in keys:
+            if key == "collection.ttl.seconds":
+                with translated():
+                    self.native(real).set_ttl(0)
             facts["properties"].pop(key, None)
         self.save()
 
@@ -1343,15 +1350,15 @@ def changed_array(schema: vecdb.Schema, name: str, before: Optional[Sequence[Any
     return [value for value in before or () if value not in values]
 
 
-def check_properties(properties: Mapping[str, Any]) -> None:
-    """Refuse what would be kept without effect: rows do not know when they were written."""
-    seconds = properties.get("collection.ttl.seconds")
+def ttl_of(properties: Mapping[str, Any]) -> Optional[int]:
+    """Seconds that rows live by a collection's properties: 0 for ever, None when nothing is said."""
+    given = properties.get("collection.ttl.seconds")
+    if given is None:
+        return None
     try:
-        expires = seconds is not None and float(seconds) > 0
+        return max(0, int(given))
     except (TypeError, ValueError):
-        expires = True
-    if expires:
-        raise unsupported(f"collection.ttl.seconds = {seconds!r} (ttl_field names an INT64 field with the second when a row expires)")
+        raise MilvusException(INVALID_PARAMETER, f"collection.ttl.seconds = {given!r} is no number of seconds: invalid parameter") from None
 
 
 def native_field(field: FieldSchema, zone: Any = None) -> vecdb.Field:

@@ -1,0 +1,242 @@
+#include "index/ivf_planes.h"
+
+#include "base/bitmap.h"
+#include "base/mem.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SAMPLE_ROWS 4096
+#define AHEAD_STEP 64     /* a line of memory, and what one step of the kernels takes */
+#define AHEAD_SHARE 0.75  /* of the variance: then few of the rows near a query are left over */
+#define AHEAD_MOST 0.5    /* of the dimensions: with more of them little is saved */
+#define ASK 512           /* bytes of the second plane worth asking for */
+
+/* -- choosing */
+
+struct spread {
+    double variance;
+    uint16_t dim;
+};
+
+static int wider_first(const void *a, const void *b)
+{
+    const struct spread *x = a, *y = b;
+
+    if (x->variance < y->variance || x->variance > y->variance)
+        return x->variance < y->variance ? 1 : -1;
+    return (x->dim > y->dim) - (x->dim < y->dim);
+}
+
+/* The variance of each dimension, of rows picked evenly. */
+static size_t measure(const struct vectors *vectors, struct spread *spreads, double *sums, float *row)
+{
+    size_t dim = vectors->dim, count = vectors->row_count < SAMPLE_ROWS ? vectors->row_count : SAMPLE_ROWS, n = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (size_t)((unsigned __int128)i * vectors->row_count / count);
+        if (vectors->present && !bitmap_get(vectors->present, at))
+            continue;
+        scan_to_f32(vectors->type, vectors->dim, vectors_row(vectors, at), row);
+        for (size_t j = 0; j < dim; j++) {
+            sums[j] += row[j];
+            spreads[j].variance += (double)row[j] * row[j];
+        }
+        n++;
+    }
+    for (size_t j = 0; j < dim && n; j++)
+        spreads[j].variance = spreads[j].variance / (double)n - sums[j] / (double)n * (sums[j] / (double)n);
+    return n;
+}
+
+vecdb_status planes_choose(struct coder *coder, const struct vectors *vectors, uint16_t **order)
+{
+    size_t dim = coder->dim, most = (size_t)(AHEAD_MOST * (double)dim), ahead = 0;
+    double total = 0, part = 0;
+    struct spread *spreads;
+    double *sums;
+    float *row;
+    vecdb_status status = VECDB_OK;
+
+    *order = NULL;
+    coder->ahead = 0;
+    if (coder->kind != CODE_BYTES || coder->metric != VECDB_METRIC_L2 || most < AHEAD_STEP || dim > UINT16_MAX)
+        return VECDB_OK;
+    spreads = mem_array_zalloc(dim, sizeof *spreads);
+    sums = mem_array_zalloc(dim, sizeof *sums);
+    row = mem_array_alloc(dim, sizeof *row);
+    if (!spreads || !sums || !row) {
+        status = error_nomem("planes of bytes");
+        goto done;
+    }
+    for (size_t j = 0; j < dim; j++)
+        spreads[j].dim = (uint16_t)j;
+    if (!measure(vectors, spreads, sums, row))
+        goto done;
+    qsort(spreads, dim, sizeof *spreads, wider_first);
+    for (size_t j = 0; j < dim; j++)
+        total += spreads[j].variance;
+    while (ahead + AHEAD_STEP <= most && part < AHEAD_SHARE * total)
+        for (size_t end = ahead + AHEAD_STEP; ahead < end; ahead++)
+            part += spreads[ahead].variance;
+    if (!(total > 0) || part < AHEAD_SHARE * total)
+        goto done;
+    if (!(*order = mem_array_alloc(dim, sizeof **order))) {
+        status = error_nomem("planes of bytes");
+        goto done;
+    }
+    for (size_t j = 0; j < dim; j++)
+        (*order)[j] = spreads[j].dim;
+    coder->ahead = (uint32_t)ahead;
+done:
+    mem_free(spreads);
+    mem_free(sums);
+    mem_free(row);
+    return status;
+}
+
+bool planes_order_valid(const uint16_t *order, uint32_t dim)
+{
+    uint64_t seen[(UINT16_MAX + 1) / 64] = {0};
+
+    for (uint32_t i = 0; i < dim; i++) {
+        if (order[i] >= dim || bitmap_get(seen, order[i]))
+            return false;
+        bitmap_set(seen, order[i]);
+    }
+    return true;
+}
+
+/* -- storing */
+
+/* The first plane is in blocks of SIMD_BLOCK_ROWS rows, 128 lower: where a row's byte is. */
+static size_t place(const struct coder *coder, size_t slot, size_t i)
+{
+    return slot / SIMD_BLOCK_ROWS * SIMD_BLOCK_ROWS * coder->code_size + i / 4 * 4 * SIMD_BLOCK_ROWS +
+           slot % SIMD_BLOCK_ROWS * 4 + i % 4;
+}
+
+void planes_store(struct ivf_part *part, const struct coder *coder, size_t slot, const uint8_t *values)
+{
+    uint8_t *codes = (uint8_t *)(uintptr_t)part->codes;
+    uint8_t *rest = (uint8_t *)(uintptr_t)part->extra + slot * coder->extra_size;
+    int32_t square = 0;
+
+    for (size_t i = 0; i < coder->ahead; i++) {
+        uint8_t value = values[coder->order[i]];
+        codes[place(coder, slot, i)] = value ^ 0x80;
+        square += value * value;
+    }
+    for (size_t i = 0; i < coder->extra_size; i++)
+        rest[i] = values[coder->order[coder->ahead + i]];
+    ((int32_t *)(uintptr_t)part->factors[0])[slot] = square;
+}
+
+void planes_join(const struct ivf_part *part, const struct coder *coder, size_t slot, uint8_t *out)
+{
+    const uint8_t *from = part->codes + place(coder, slot, 0);
+
+    for (size_t i = 0; i < coder->ahead; i += 4, from += 4 * SIMD_BLOCK_ROWS) {
+        uint32_t four;
+        memcpy(&four, from, sizeof four);
+        four ^= 0x80808080;
+        memcpy(out + i, &four, sizeof four);
+    }
+    memcpy(out + coder->ahead, part->extra + slot * coder->extra_size, coder->extra_size);
+}
+
+/* -- searching */
+
+int32_t planes_query(const struct coder *coder, const uint8_t *query)
+{
+    return (int32_t)((uint32_t)simd_codes()->sumsq_u8(query, coder->ahead) -
+                     256u * (uint32_t)simd_codes()->sum_u8(query, coder->ahead));
+}
+
+/* What is as far as the limit may still win by its row number: one float further. */
+static float beyond(const struct code_query *query) { return nextafterf(query->sieve.limit, INFINITY); }
+
+void planes_finish(const struct ivf_part *part, const struct coder *coder, struct code_query *query,
+                   struct planes_held *held)
+{
+    float limit = beyond(query);
+    int32_t rest[SCAN_CHUNK];
+    size_t kept = 0;
+
+    for (size_t i = 0; i < held->count; i++) { /* the limit may have come down */
+        held->slots[kept] = held->slots[i];
+        held->sums[kept] = held->sums[i];
+        kept += (float)held->sums[i] < limit;
+    }
+    held->count = 0;
+    if (!kept)
+        return;
+    simd_distance()->l2sq_u8.gather((const uint8_t *)query->bytes.data + coder->ahead, part->extra, coder->extra_size,
+                                    held->slots, kept, coder->extra_size, rest);
+    for (size_t i = 0; i < kept; i++) {
+        float distance = (float)(int32_t)((uint32_t)held->sums[i] + (uint32_t)rest[i]);
+        if (distance < limit)
+            sieve_push_exact(&query->sieve, distance, part->rows ? part->rows[held->slots[i]] : held->slots[i]);
+    }
+}
+
+/* Products of the first bytes of some slots, whose blocks are scored whole. */
+static void gather_products(const struct ivf_part *part, const struct coder *coder, const uint8_t *query,
+                            const uint32_t *slots, size_t n, int32_t *out)
+{
+    int32_t block[SIMD_BLOCK_ROWS];
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t at = slots[i] / SIMD_BLOCK_ROWS;
+        if (i == 0 || slots[i - 1] / SIMD_BLOCK_ROWS != at)
+            simd_distance()->ip_u8i8_blocks(query, part->codes + (size_t)at * SIMD_BLOCK_ROWS * coder->code_size, 1,
+                                            coder->ahead, block);
+        out[i] = block[slots[i] % SIMD_BLOCK_ROWS];
+    }
+}
+
+void planes_scan(const struct ivf_part *part, const struct coder *coder, struct code_query *query, size_t first,
+                 const uint32_t *slots, size_t n, const uint64_t *mask, struct planes_held *held)
+{
+    const int32_t *squares = part_squares(part);
+    size_t asked = coder->extra_size < ASK ? coder->extra_size : ASK, count;
+    int32_t sums[SCAN_CHUNK], most;
+    uint32_t found[SCAN_CHUNK], base = (uint32_t)query->byte_square;
+    float limit;
+
+    /* |q|^2 + |r|^2 - 2 <q, r>, with r 128 lower; sums may pass 2^31 on the way, as unsigned numbers may */
+    if (slots) {
+        gather_products(part, coder, query->bytes.data, slots, n, sums);
+        for (size_t i = 0; i < n; i++)
+            sums[i] = (int32_t)(base + (uint32_t)squares[slots[i]] - 2u * (uint32_t)sums[i]);
+    } else {
+        simd_distance()->ip_u8i8_blocks(query->bytes.data, part->codes + first * coder->code_size,
+                                        (n + SIMD_BLOCK_ROWS - 1) / SIMD_BLOCK_ROWS, coder->ahead, sums);
+        squares += first;
+        for (size_t i = 0; i < n; i++)
+            sums[i] = (int32_t)(base + (uint32_t)squares[i] - 2u * (uint32_t)sums[i]);
+    }
+    planes_finish(part, coder, query, held);
+    limit = beyond(query) * (1 + 2 * FLT_EPSILON); /* as a whole number; what is held is compared again */
+    most = limit < 2147483000.0f ? (int32_t)limit + 1 : INT32_MAX;
+    count = simd_compare()->below_i32(sums, n, most, 0, found);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t slot = slots ? slots[found[i]] : (uint32_t)(first + found[i]);
+        if (mask && !bitmap_get(mask, found[i]))
+            continue;
+        simd_prefetch(part->extra + slot * coder->extra_size, asked);
+        held->slots[held->count] = slot;
+        held->sums[held->count++] = sums[found[i]];
+    }
+}
+
+void planes_distances(const struct ivf_part *part, const struct coder *coder, const struct code_query *query, size_t first,
+                      const uint32_t *slots, size_t n, float *distances)
+{
+    for (size_t i = 0; i < n; i++) {
+        planes_join(part, coder, slots ? slots[i] : first + i, query->joined);
+        scan_rows(&query->bytes, query->joined, coder->dim, 1, NULL, distances + i);
+    }
+}
