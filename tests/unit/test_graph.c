@@ -594,37 +594,46 @@ static struct index *open_copy(const struct index_ops *ops, const struct buf *sa
     return index;
 }
 
-/* As many rows as it takes for some to be held out and measured with. */
+/* As many rows as it takes for some to be held out and measured with. Those are few, and in clusters an answer is found as a whole or
+ * not at all, so one calibration may be out by several points: it is the mean of several sets that must be near what was asked for. */
 static void test_recall_asked_for(void **state)
 {
-    static const char *const wishes[] = {"recall=0.8", "recall=0.9", "recall=0.95", "recall=0.98"};
-    static const double floors[] = {0.78, 0.89, 0.94, 0.97};
-    struct rng rng = rng_seeded(test_seed());
-    struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 22000, TEST_CLUSTERS, 0, false);
-    struct vectors queries = take_queries(&rows, 1000);
+    enum { SETS = 4, WISHES = 4 };
+    static const char *const wishes[WISHES] = {"recall=0.8", "recall=0.9", "recall=0.95", "recall=0.98"};
+    static const double floors[WISHES] = {0.78, 0.89, 0.94, 0.97};
     const struct index_ops *kinds[] = {&hnsw_ops, &nsg_ops};
+    double recalls[2][WISHES] = {{0}};
+    struct rng rng = rng_seeded(test_seed());
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        struct index *index = build(kinds[i], &rows.vectors, VECDB_METRIC_L2, "", pool); /* checks that all can be reached */
-        uint64_t least = 0, ef_scored;
-        struct answer by_ef = {0};
-        ask(index, &by_ef, &queries, 10, kinds[i] == &hnsw_ops ? "ef=10" : "search_length=10");
-        ef_scored = by_ef.counters.rows_scored;
-        answer_free(&by_ef);
-        for (size_t w = 0; w < sizeof wishes / sizeof wishes[0]; w++) {
-            struct answer answer = {0};
-            ask(index, &answer, &queries, 10, wishes[w]);
-            check_answer(&rows.vectors, VECDB_METRIC_L2, &answer, floors[w]);
-            assert_true(answer.counters.rows_scored >= least); /* more is asked for, more is done */
-            least = answer.counters.rows_scored;
-            if (!w)
-                assert_true(least < ef_scored); /* less than with the smallest ef there is */
-            answer_free(&answer);
+    for (size_t set = 0; set < SETS; set++) {
+        struct test_rows rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 32, 20600, TEST_CLUSTERS, 0, false);
+        struct vectors queries = take_queries(&rows, 100);
+        for (size_t i = 0; i < 2; i++) {
+            struct index *index = build(kinds[i], &rows.vectors, VECDB_METRIC_L2, "", pool); /* checks that all can be reached */
+            uint64_t least = 0, ef_scored;
+            struct answer by_ef = {0};
+            ask(index, &by_ef, &queries, 10, kinds[i] == &hnsw_ops ? "ef=10" : "search_length=10");
+            ef_scored = by_ef.counters.rows_scored;
+            answer_free(&by_ef);
+            for (size_t w = 0; w < WISHES; w++) {
+                struct answer answer = {0};
+                ask(index, &answer, &queries, 10, wishes[w]);
+                recalls[i][w] += test_recall(&rows.vectors, VECDB_METRIC_L2, &answer.search, answer.hits, answer.counts) / SETS;
+                assert_true(answer.counters.rows_scored >= least); /* more is asked for, more is done */
+                least = answer.counters.rows_scored;
+                if (!w)
+                    assert_true(least < ef_scored); /* less than with the smallest ef there is */
+                answer_free(&answer);
+            }
+            kinds[i]->free(index);
         }
-        kinds[i]->free(index);
+        test_rows_free(&rows);
     }
-    test_rows_free(&rows);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t w = 0; w < WISHES; w++)
+            if (recalls[i][w] < floors[w])
+                fail_msg("%s %s: %.4f, wanted %.4f", kinds[i]->name, wishes[w], recalls[i][w], floors[w]);
 }
 
 static void test_saved_and_opened(void **state)
