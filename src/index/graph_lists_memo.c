@@ -6,12 +6,14 @@
 
 #define MADE_AFTER 1     /* scans under a filter, before it pays: it costs about half of one */
 #define NOTED_FIRST 8    /* searches, then every so many-th: */
-#define NOTED_LATER 64
+#define NOTED_LATER 24
 #define NOTED_LEAST 6    /* of fewer nothing is concluded */
 #define NOTED_MOST 128.0 /* then they count half */
 #define LOSS_SHARE 0.35  /* of what the recall allows, that ending early may cost */
 #define USUAL_OVER 8     /* searches that a mean is over, nearly */
 #define WALKS_LEAST 4
+#define CAUTION GRAPH_MEMO_RATIO
+#define WORTH 1.5        /* times what may be missed without knowing the filter */
 #define DOUBT 1.0        /* standard errors that the mean may be out by */
 
 static void memo_free(struct index_memo *kept)
@@ -100,7 +102,8 @@ double graph_lists_memo_miss(struct graph_lists_memo *memo, size_t k, double mis
         break;
     }
     pthread_mutex_unlock(&memo->lock);
-    return chosen > miss ? chosen : miss;
+    chosen /= CAUTION; /* the best of a few looks better than it is */
+    return chosen > WORTH * miss ? chosen : miss;
 }
 
 void graph_lists_memo_ended(struct graph_lists_memo *memo, size_t k, size_t passed, bool noted)

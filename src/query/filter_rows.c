@@ -140,7 +140,8 @@ static vecdb_status rows_alloc(size_t row_count, struct filter_rows **out)
     if (!*out)
         return error_nomem("filter");
     atomic_init(&(*out)->references, 1);
-    (*out)->memos = (struct index_memos){0};
+    atomic_init(&(*out)->memos.first, NULL);
+    atomic_init(&(*out)->memos.asked, 0);
     (*out)->words[bitmap_words(row_count)] = 0;
     return VECDB_OK;
 }

@@ -118,7 +118,7 @@ static void test_again(void **state)
     params_default(hnsw_ops.build_params, &params);
     assert_int_equal(hnsw_ops.build(&f.rows.vectors, VECDB_METRIC_L2, &params, &context, &other), VECDB_OK);
     for (size_t kind = 0; kind < 4; kind++) {
-        struct index_memos memos = {0};
+        struct index_memos memos = {.asked = 0};
         size_t count, counts[QUERIES], memo_count = 0, scored = 0, scored_before = 0;
         uint64_t *allowed = kind == 0 ? test_bitmap(&rng, ROWS, 0.3, &count) : by_distance(&f, kind == 1 ? 0.4 : 0.7, kind < 3, &count);
         double recalls = 0, recall;
