@@ -668,6 +668,8 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
             return error_set(VECDB_ERR_INVALID, "field %s is there twice", columns[i].field);
         taken[f] = true;
         if (f == schema->dynamic) {
+            if (columns[i].type != VECDB_TYPE_JSON && columns[i].type != VECDB_TYPE_VARCHAR)
+                return wrong_type(&schema->fields[f], columns[i].type);
             meta = &columns[i];
             continue;
         }
@@ -809,11 +811,12 @@ static vecdb_status check_decoded(const struct field *field, const struct column
     }
     if (column->offsets[0] != 0 || column->offsets[column->row_count] != size)
         return error_set(VECDB_ERR_CORRUPT, "rows: field %s: offsets do not span the data", field->name);
+    for (size_t row = 0; row < column->row_count; row++) /* all of them, before one is believed */
+        if (column->offsets[row + 1] < column->offsets[row])
+            return error_set(VECDB_ERR_CORRUPT, "rows: field %s: offset %zu goes back", field->name, row + 1);
     for (size_t row = 0; row < column->row_count; row++) {
         const uint8_t *bytes = column->data + column->offsets[row];
         size_t length = column->offsets[row + 1] - column->offsets[row];
-        if (column->offsets[row + 1] < column->offsets[row])
-            return error_set(VECDB_ERR_CORRUPT, "rows: field %s: offset %zu goes back", field->name, row + 1);
         if (column_is_valid(column, row) && field->type == VECDB_TYPE_JSON && !json_check(bytes, length))
             return error_set(VECDB_ERR_CORRUPT, "rows: field %s: row %zu is not a JSON value", field->name, row);
         if (column_is_valid(column, row) && field->type == VECDB_TYPE_ARRAY && !column_array_check(column, row))
