@@ -173,11 +173,8 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
         TRY(read_column(batch, i, &columns[i]));
         f = schema_find(schema, columns[i].field, strlen(columns[i].field));
         if (f == SCHEMA_NONE) {
-            if (schema->dynamic == SCHEMA_NONE) {
-                const char *nearest = schema_nearest(schema, columns[i].field, strlen(columns[i].field));
-                return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", columns[i].field,
-                                 nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-            }
+            if (schema->dynamic == SCHEMA_NONE)
+                return schema_no_field(schema, columns[i].field);
             TRY(schema_check_name("dynamic field", columns[i].field));
             unknown[unknown_count++] = &columns[i];
             continue;
