@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@ static vecdb_status busy(struct store *store)
 
     (void)file_read_some(&store->lock_file, 0, text, sizeof text - 1, &got);
     text[strcspn(text, "\n")] = '\0';
+    if (strtol(text, NULL, 10) == getpid())
+        return error_set(VECDB_ERR_BUSY, "the database is open for writing in this process already");
     return error_set(VECDB_ERR_BUSY, "the database is open for writing in %s%s", text[0] ? "process " : "another process",
                      text);
 }
