@@ -26,6 +26,11 @@ static void memo_free(struct index_memo *kept)
     mem_free(memo);
 }
 
+static size_t memo_bytes(const struct graph_lists *lists)
+{
+    return sizeof(struct graph_lists_memo) + (bitmap_words(lists->row_count) + 1) * sizeof(uint64_t) + lists->count * sizeof(uint32_t);
+}
+
 static struct graph_lists_memo *make(const struct index_search *search, const struct graph_lists *lists)
 {
     struct graph_lists_memo *memo = mem_zalloc(sizeof *memo);
@@ -35,6 +40,7 @@ static struct graph_lists_memo *make(const struct index_search *search, const st
     pthread_mutex_init(&memo->lock, NULL);
     memo->base.free = memo_free;
     memo->base.mark = lists->mark;
+    memo->base.bytes = memo_bytes(lists);
     memo->places = mem_array_zalloc(bitmap_words(lists->row_count) + 1, sizeof *memo->places);
     memo->counts = mem_array_alloc(lists->count, sizeof *memo->counts);
     if (!memo->places || !memo->counts) {
@@ -55,22 +61,17 @@ static struct graph_lists_memo *make(const struct index_search *search, const st
 
 static struct graph_lists_memo *find(const struct index_search *search, const struct graph_lists *lists)
 {
-    struct index_memo *memo = search->memos ? atomic_load_explicit(&search->memos->first, memory_order_acquire) : NULL;
-
-    while (memo && memo->mark != lists->mark)
-        memo = memo->next;
-    return (struct graph_lists_memo *)memo;
+    return search->memos ? (struct graph_lists_memo *)index_memos_find(search->memos, lists->mark) : NULL;
 }
 
 struct graph_lists_memo *graph_lists_memo_take(const struct index_search *search, const struct graph_lists *lists)
 {
-    struct index_memos *memos = search->memos;
     struct graph_lists_memo *memo = find(search, lists);
 
-    if (memo || !memos || atomic_fetch_add_explicit(&memos->asked, 1, memory_order_relaxed) != MADE_AFTER)
-        return memo; /* and one thread makes it */
-    if ((memo = make(search, lists)))
-        index_memos_put(memos, &memo->base);
+    if (memo || !search->memos || !index_memos_begin(search->memos, lists->mark, MADE_AFTER, memo_bytes(lists)))
+        return memo;
+    memo = make(search, lists);
+    index_memos_end(search->memos, memo ? &memo->base : NULL);
     return memo;
 }
 
