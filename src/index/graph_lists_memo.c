@@ -15,6 +15,7 @@
 #define CAUTION GRAPH_MEMO_RATIO
 #define WORTH 1.5        /* times what may be missed without knowing the filter */
 #define DOUBT 1.0        /* standard errors that the mean may be out by */
+#define UNSEEN 0.005     /* variance of searches not noted: a few that lost nothing tell little of those that will */
 
 static void memo_free(struct index_memo *kept)
 {
@@ -97,7 +98,7 @@ double graph_lists_memo_miss(struct graph_lists_memo *memo, size_t k, double mis
     *usual = (size_t)learnt->usual;
     for (size_t step = GRAPH_MEMO_STEPS; step-- > 0 && learnt->noted >= NOTED_LEAST;) {
         double mean = learnt->sum[step] / learnt->noted, variance = learnt->squares[step] / learnt->noted - mean * mean;
-        if (mean - DOUBT * sqrt(variance > 0 ? variance / learnt->noted : 0) < least)
+        if (mean - DOUBT * sqrt(((variance > 0 ? variance : 0) + UNSEEN) / learnt->noted) < least)
             continue;
         chosen = step_at(step);
         break;
