@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "query/deferred.h"
+#include "query/search.h"
 #include "storage/segment_file.h"
 
 #include <string.h>
@@ -84,6 +85,24 @@ static vecdb_status make_source(const struct segment_view *view, struct segment_
     return out->row_map ? VECDB_OK : error_nomem("flush");
 }
 
+/* Views by their first rows' keys: where those before have smaller keys than those after, so has what they become, whose rows
+ * then need no order of their keys beside them. Those without rows are anywhere. */
+static vecdb_status order_views(const struct snapshot *from, size_t *views, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        size_t moving = views[i], j = i;
+        for (int order; j > 0 && from->views[moving].row_count && from->views[views[j - 1]].row_count; j--) {
+            struct found before = {.view = (uint32_t)views[j - 1]}, after = {.view = (uint32_t)moving};
+            TRY(search_compare_keys(from, &before, &after, &order));
+            if (order <= 0)
+                break;
+            views[j] = views[j - 1];
+        }
+        views[j] = moving;
+    }
+    return VECDB_OK;
+}
+
 vecdb_status rewrite_add(struct rewrite *rewrite, uint32_t partition, const size_t *views, size_t count)
 {
     struct rewrite_group *groups = mem_realloc(rewrite->groups, (rewrite->group_count + 1) * sizeof *groups), *group;
@@ -99,8 +118,9 @@ vecdb_status rewrite_add(struct rewrite *rewrite, uint32_t partition, const size
         return error_nomem("flush");
     memcpy(group->views, views, count * sizeof *views);
     group->count = count;
+    TRY(order_views(rewrite->from, group->views, count));
     for (size_t i = 0; i < count; i++)
-        TRY(make_source(&rewrite->from->views[views[i]], &group->sources[i]));
+        TRY(make_source(&rewrite->from->views[group->views[i]], &group->sources[i]));
     return VECDB_OK;
 }
 

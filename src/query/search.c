@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define RANGE_EFFORT 32000 /* bytes scanned in four times the time that an index takes for one of k hits */
+#define TIES_MORE 4        /* times as many rows are asked for as before, until they are all that are equally near */
 
 /* ---- which rows ---- */
 
@@ -324,45 +325,6 @@ static bool scans(const struct index_ref *ref, const struct search *search)
     return !ref || search->exact || ref->index->ops->exact || ref->index->metric != search->metric;
 }
 
-/* Where rows beyond the k-th are as near as the k-th and keys do not ascend with rows, the scan's choice among them was by
- * row: choose again by key. `hits` has room for k + 1, and count of them. */
-static vecdb_status choose_among_ties(const struct snapshot *snapshot, size_t view_at, const struct vectors *vectors,
-                                      const struct search *search, const struct index_search *scan, size_t query,
-                                      struct hit *hits, size_t *count)
-{
-    size_t k = scan->k - 1, all = scan->allowed ? scan->allowed_count : vectors->row_count, tied_count, n;
-    struct index_search again = *scan;
-    struct index_counters counters = {0};
-    struct hit *tied;
-    struct found *found;
-    vecdb_status status;
-
-    if (*count <= k || hits[k].distance != hits[k - 1].distance) {
-        *count = *count < k ? *count : k;
-        return VECDB_OK;
-    }
-    again.queries = (const uint8_t *)scan->queries + query * scan->query_stride;
-    again.query_count = 1;
-    again.k = all;
-    again.has_radius = true;
-    again.radius = nextafterf(hits[k].distance, INFINITY);
-    tied = mem_array_alloc(all, sizeof *tied);
-    found = mem_array_alloc(all, sizeof *found);
-    status = tied && found ? flat_search(vectors, search->metric, &again, tied, &tied_count, &counters)
-                           : error_nomem("search");
-    if (status == VECDB_OK) {
-        for (n = 0; n < tied_count; n++)
-            found[n] = (struct found){(uint32_t)view_at, tied[n].row, tied[n].distance};
-        status = order_ties(snapshot, found, tied_count);
-        *count = tied_count < k ? tied_count : k;
-        for (size_t i = 0; i < *count && status == VECDB_OK; i++)
-            hits[i] = (struct hit){found[i].score, found[i].row};
-    }
-    mem_free(tied);
-    mem_free(found);
-    return status;
-}
-
 /* What one segment's search works with. */
 struct view_search {
     const struct snapshot *snapshot;
@@ -428,6 +390,49 @@ static vecdb_status scan_rows(const struct view_search *task, const struct index
     return status;
 }
 
+/* Where rows beyond the k-th are as near as the k-th and keys do not ascend with rows, the scan's choice among them was by
+ * row: choose again by key, among all rows that are no farther. `hits` has room for k + 1, and count of them. */
+static vecdb_status choose_among_ties(const struct view_search *task, const struct index_ref *ref, size_t covered, size_t query,
+                                      struct hit *hits, size_t *count)
+{
+    size_t k = task->asked.k - 1, all = task->allowed ? task->allowed_count : task->vectors.row_count, tied_count = 0;
+    struct view_search again = *task;
+    struct search_counters counters = {0};
+    struct part tied = {.counts = &tied_count, .k = k + 1};
+    struct found *found = NULL;
+    vecdb_status status = VECDB_OK;
+
+    if (*count <= k || hits[k].distance != hits[k - 1].distance) {
+        *count = *count < k ? *count : k;
+        return VECDB_OK;
+    }
+    *count = k;
+    again.asked.queries = (const uint8_t *)task->asked.queries + query * task->asked.query_stride;
+    again.asked.query_count = 1;
+    again.asked.has_radius = true;
+    again.asked.radius = nextafterf(hits[k].distance, INFINITY);
+    do { /* as many as there are, which are few as a rule */
+        tied.k = tied.k < all / TIES_MORE ? TIES_MORE * tied.k : all;
+        again.asked.k = tied.k;
+        mem_free(tied.hits);
+        tied.hits = mem_array_alloc(tied.k, sizeof *tied.hits);
+        tied_count = 0;
+        status = tied.hits ? scan_rows(&again, ref, covered, &tied, &counters) : error_nomem("search");
+    } while (status == VECDB_OK && tied_count == tied.k && tied.k < all);
+    if (status == VECDB_OK && !(found = mem_array_alloc(tied_count + 1, sizeof *found)))
+        status = error_nomem("search");
+    if (status == VECDB_OK && tied_count >= k) { /* asked another way, a distance may come out a bit larger */
+        for (size_t n = 0; n < tied_count; n++)
+            found[n] = (struct found){(uint32_t)task->view, tied.hits[n].row, tied.hits[n].distance};
+        status = order_ties(task->snapshot, found, tied_count);
+        for (size_t i = 0; i < k && status == VECDB_OK; i++)
+            hits[i] = (struct hit){found[i].score, found[i].row};
+    }
+    mem_free(tied.hits);
+    mem_free(found);
+    return status;
+}
+
 /* Look at all allowed rows, and choose by key among those at the end that are equally near. */
 static vecdb_status scan_view(struct view_search *task, const struct index_ref *ref, size_t covered, struct part *part,
                               struct search_counters *counters)
@@ -449,8 +454,7 @@ static vecdb_status scan_view(struct view_search *task, const struct index_ref *
         counters->scanned_segments++;
     status = scan_rows(task, ref, covered, part, counters);
     for (size_t q = 0; by_key && q < asked->query_count && status == VECDB_OK; q++)
-        status = choose_among_ties(task->snapshot, task->view, &task->vectors, task->search, asked, q,
-                                   part->hits + q * asked->k, &part->counts[q]);
+        status = choose_among_ties(task, ref, covered, q, part->hits + q * asked->k, &part->counts[q]);
     return status;
 }
 

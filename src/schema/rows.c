@@ -656,11 +656,8 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
         TRY(read_column(batch, i, &columns[i]));
         f = schema_find(schema, columns[i].field, strlen(columns[i].field));
         if (f == SCHEMA_NONE) {
-            if (schema->dynamic == SCHEMA_NONE) {
-                const char *nearest = schema_nearest(schema, columns[i].field, strlen(columns[i].field));
-                return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", columns[i].field,
-                                 nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-            }
+            if (schema->dynamic == SCHEMA_NONE)
+                return schema_no_field(schema, columns[i].field);
             TRY(schema_check_name("dynamic field", columns[i].field));
             unknown[unknown_count++] = &columns[i];
             continue;
@@ -671,6 +668,8 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
             return error_set(VECDB_ERR_INVALID, "field %s is there twice", columns[i].field);
         taken[f] = true;
         if (f == schema->dynamic) {
+            if (columns[i].type != VECDB_TYPE_JSON && columns[i].type != VECDB_TYPE_VARCHAR)
+                return wrong_type(&schema->fields[f], columns[i].type);
             meta = &columns[i];
             continue;
         }
@@ -812,11 +811,12 @@ static vecdb_status check_decoded(const struct field *field, const struct column
     }
     if (column->offsets[0] != 0 || column->offsets[column->row_count] != size)
         return error_set(VECDB_ERR_CORRUPT, "rows: field %s: offsets do not span the data", field->name);
+    for (size_t row = 0; row < column->row_count; row++) /* all of them, before one is believed */
+        if (column->offsets[row + 1] < column->offsets[row])
+            return error_set(VECDB_ERR_CORRUPT, "rows: field %s: offset %zu goes back", field->name, row + 1);
     for (size_t row = 0; row < column->row_count; row++) {
         const uint8_t *bytes = column->data + column->offsets[row];
         size_t length = column->offsets[row + 1] - column->offsets[row];
-        if (column->offsets[row + 1] < column->offsets[row])
-            return error_set(VECDB_ERR_CORRUPT, "rows: field %s: offset %zu goes back", field->name, row + 1);
         if (column_is_valid(column, row) && field->type == VECDB_TYPE_JSON && !json_check(bytes, length))
             return error_set(VECDB_ERR_CORRUPT, "rows: field %s: row %zu is not a JSON value", field->name, row);
         if (column_is_valid(column, row) && field->type == VECDB_TYPE_ARRAY && !column_array_check(column, row))

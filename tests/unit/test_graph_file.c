@@ -208,9 +208,10 @@ static void test_each_field_broken(void **state)
     BREAK32(360, 16, "entry by layer 0");
     BREAK32(372, 64, "without an order");
     BREAK32(376, 64, "without an order");
-    data[380] = 1;
+    BREAK32(380, 1, "1 independent answers of 0");
+    data[384] = 1;
     fix_hash(data);
-    expect_corrupt(&f, data, "byte 380", __LINE__);
+    expect_corrupt(&f, data, "byte 384", __LINE__);
     data[511] = 255;
     fix_hash(data);
     expect_corrupt(&f, data, "byte 511", __LINE__);
@@ -276,6 +277,14 @@ static void test_calibration_broken(void **state)
     BREAKF(256, NAN, "gamma");
     BREAKF(264, 0.01f, "gamma 0.01 in step 2");
     BREAKF(252 + 88, 2, "recall 2 in step 11 of gamma");
+    BREAK32(380, 99, "99 independent answers of 100");
+    BREAK32(380, 1001, "1001 independent answers of 100");
+    BREAK32(380, UINT32_MAX, "4294967295 independent answers");
+    for (size_t i = 0; i < 2; i++) {
+        store_u32(data + 380, i ? 1000 : 100);
+        fix_hash(data);
+        assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    }
     mem_free(data);
     drop(&f);
 }
