@@ -6,11 +6,13 @@
 #include "query/fresh.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
+#include "storage/wal.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define GROWING_ROWS ((size_t)1 << 20)        /* room in one growing segment */
+#define FRAME_PIECES_BYTES ((size_t)1 << 20)  /* values of one field that are not copied into a frame, at least */
 #define DELETE_TRIES 8 /* to delete what a filter matches while segments are written anew */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
 
@@ -233,9 +235,15 @@ static void code_vectors(const struct collection *collection, struct segment_vie
     }
 }
 
+/* Where the rows of a batch went, if all went to one place. */
+struct placed {
+    const struct segment *segment; /* or NULL */
+    size_t first;
+};
+
 /* Runs of rows that are not superseded go to growing segments. */
 static vecdb_status append_rows(struct collection *collection, struct snapshot **next, uint32_t partition,
-                                const struct rows *rows, const uint64_t *superseded)
+                                const struct rows *rows, const uint64_t *superseded, struct placed *placed)
 {
     size_t row = 0;
 
@@ -256,7 +264,9 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
         room = growing_room(view->segment, rows, row, count);
         if (room < count)
             count = room;
-        TRY(growing_append(view->segment, rows, row, count));
+        if (count == rows->row_count)
+            *placed = (struct placed){view->segment, growing_row_count(view->segment)};
+        TRY(growing_append(view->segment, rows, row, count, database_pool(collection->database)));
         view->row_count += count;
         view->keys_ascend = view->segment->keys_ascend;
         code_vectors(collection, view);
@@ -267,7 +277,7 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
 
 /* Each row to the partition of its partition key. */
 static vecdb_status append_by_key(struct collection *collection, struct snapshot **next, const struct rows *rows,
-                                  const uint64_t *superseded)
+                                  const uint64_t *superseded, struct placed *placed)
 {
     const struct column *keys = &rows->columns[rows->schema->partition_key];
     uint32_t *partitions = mem_array_alloc(rows->row_count, sizeof *partitions);
@@ -288,7 +298,7 @@ static vecdb_status append_by_key(struct collection *collection, struct snapshot
             else
                 any = true;
         if (any)
-            status = append_rows(collection, next, p, rows, others);
+            status = append_rows(collection, next, p, rows, others, placed);
     }
     mem_free(partitions);
     mem_free(others);
@@ -297,7 +307,7 @@ static vecdb_status append_by_key(struct collection *collection, struct snapshot
 
 /* The snapshot after an insert or upsert. */
 static vecdb_status after_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
-                                 bool replace, uint64_t *bad_row, struct snapshot **out)
+                                 bool replace, uint64_t *bad_row, struct placed *placed, struct snapshot **out)
 {
     struct snapshot *snapshot = collection->latest, *next = NULL;
     struct doomed doomed = {0};
@@ -307,6 +317,7 @@ static vecdb_status after_insert(struct collection *collection, const struct row
     vecdb_status status;
 
     *out = NULL;
+    *placed = (struct placed){0};
     superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8);
     if (!superseded)
         return error_nomem("insert");
@@ -319,8 +330,8 @@ static vecdb_status after_insert(struct collection *collection, const struct row
         (status = doom(&doomed, next, &replaced)) != VECDB_OK)
         goto done;
     status = rows->schema->partition_key == SCHEMA_NONE
-                 ? append_rows(collection, &next, partition, rows, repeats ? superseded : NULL)
-                 : append_by_key(collection, &next, rows, superseded);
+                 ? append_rows(collection, &next, partition, rows, repeats ? superseded : NULL, placed)
+                 : append_by_key(collection, &next, rows, superseded, placed);
 done:
     if (status == VECDB_OK)
         *out = next;
@@ -335,24 +346,56 @@ done:
 
 static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows);
 
-/* The frame is made first and the rows copied, so that what follows the log's append cannot fail. */
+/* The field with most bytes, if they are many and of fixed width; SCHEMA_NONE otherwise. */
+static size_t widest_field(const struct rows *rows)
+{
+    size_t widest = SCHEMA_NONE, most = FRAME_PIECES_BYTES - 1;
+
+    for (size_t f = 0; f < rows->schema->field_count; f++)
+        if (rows->columns[f].width * rows->row_count > most && rows->columns[f].width * rows->row_count % 8 == 0) {
+            most = rows->columns[f].width * rows->row_count;
+            widest = f;
+        }
+    return widest;
+}
+
+/* To the log, with the values of the widest field from where they have been copied to: nobody else can change them there, as a
+ * caller could change the batch while it is written. */
+static vecdb_status stage_insert(struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
+                                 int64_t next_auto_id, const struct placed *placed, struct snapshot *next,
+                                 struct snapshot **staged)
+{
+    size_t widest = placed->segment ? widest_field(rows) : SCHEMA_NONE, hole = 0, count = 0;
+    struct iovec parts[WAL_MAX_PARTS];
+    struct buf frame = {0};
+    vecdb_status status = VECDB_OK;
+
+    if (widest != SCHEMA_NONE)
+        count = growing_pieces(placed->segment, widest, placed->first, rows->row_count, parts + 1, WAL_MAX_PARTS - 2);
+    if (collection->database->store)
+        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, count ? widest : SCHEMA_NONE, &frame, &hole);
+    if (status == VECDB_OK) {
+        parts[0] = (struct iovec){frame.data, count ? hole : frame.size};
+        if (count)
+            parts[++count] = (struct iovec){frame.data + hole, frame.size - hole};
+        status = collection_stage(collection, next, FRAME_INSERT, parts, count + 1, staged);
+    } else
+        snapshot_release(next);
+    buf_deinit(&frame);
+    return status;
+}
+
+/* The rows are copied and the frame is made first, so that what follows the log's append cannot fail. */
 static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
                                   bool replace, int64_t next_auto_id, uint64_t *bad_row, struct snapshot **staged)
 {
     struct snapshot *next = NULL;
-    struct buf frame = {0};
-    vecdb_status status = VECDB_OK;
+    struct placed placed;
 
     if (PLANTED(13) && replace)
         TRY(plant_delete_first(collection, rows));
-    if (collection->database->store)
-        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, &frame);
-    if (status == VECDB_OK)
-        status = after_insert(collection, rows, partition, replace, bad_row, &next);
-    if (status == VECDB_OK)
-        status = collection_stage(collection, next, FRAME_INSERT, &frame, staged);
-    buf_deinit(&frame);
-    return status;
+    TRY(after_insert(collection, rows, partition, replace, bad_row, &placed, &next));
+    return stage_insert(collection, rows, partition, replace, next_auto_id, &placed, next, staged);
 }
 
 static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn);
@@ -361,11 +404,12 @@ vecdb_status collection_redo_insert(struct collection *collection, const struct 
                                     uint64_t lsn)
 {
     struct snapshot *next;
+    struct placed placed;
     uint64_t bad_row;
 
     for (size_t i = 0; i < collection->partition_count; i++)
         if (collection->partitions[i].id == partition) {
-            TRY(after_insert(collection, rows, partition, true, &bad_row, &next));
+            TRY(after_insert(collection, rows, partition, true, &bad_row, &placed, &next));
             next->lsn = lsn;
             collection_publish(collection, next);
             return VECDB_OK;
@@ -462,7 +506,7 @@ static vecdb_status delete_locked(struct collection *collection, const struct do
     if (status == VECDB_OK && next && collection->database->store)
         status = frame_put_delete(collection, collection->latest, doomed->rows, doomed->counts, &frame);
     if (status == VECDB_OK && next)
-        status = collection_stage(collection, next, FRAME_DELETE, &frame, staged);
+        status = collection_stage(collection, next, FRAME_DELETE, &(struct iovec){frame.data, frame.size}, 1, staged);
     else
         snapshot_release(next);
     buf_deinit(&frame);
@@ -740,7 +784,7 @@ vecdb_status collection_truncate(struct collection *collection)
     if (status == VECDB_OK)
         status = snapshot_copy(NULL, collection->latest->schema, 0, &next);
     if (status == VECDB_OK)
-        status = collection_stage(collection, next, FRAME_TRUNCATE, &frame, &staged);
+        status = collection_stage(collection, next, FRAME_TRUNCATE, &(struct iovec){frame.data, frame.size}, 1, &staged);
     pthread_mutex_unlock(&collection->write_lock);
     buf_deinit(&frame);
     return staged ? collection_commit(collection, staged, VECDB_DURABILITY_DEFAULT) : status;
