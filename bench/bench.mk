@@ -7,7 +7,7 @@ $(BUILD)/bench/probe: bench/probe.c
 	$(say) CC $<
 	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) $< -o $@ -lpthread
 
-.PHONY: bench-probe bench-setup bench bench-million bench-filters bench-full bench-report bench-vecdb
+.PHONY: bench-probe bench-setup bench bench-million bench-filters bench-cells bench-full bench-report bench-vecdb
 bench-probe: $(BUILD)/bench/probe ## build the program that measures what this machine allows
 
 bench-setup: ## a virtual environment with every rival that can be installed
@@ -29,6 +29,9 @@ bench-million: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb ## the same on a
 bench-filters: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb ## the filter grid beside every rival that filters, about 15 minutes; ONLY=fashion-mnist-filters
 	$(Q)BUILD=$(BUILD) bench/suite filters $(if $(ONLY),--only $(ONLY))
 
+bench-cells: $(BENCH_PYTHON) $(BUILD)/bench/grid ## filtered search, every cell beside the plain plans, about 2 minutes; DATA="fashion-mnist hog1m"
+	$(Q)BUILD=$(BUILD) bench/cells $(DATA)
+
 bench-full: $(BENCH_PYTHON) $(BUILD)/bench/probe bench-vecdb bench-setup ## everything: all rivals, data sets, workloads; resumable; BENCH_SCALE=small
 	$(Q)BUILD=$(BUILD) bench/suite full $(ARGS)
 
@@ -47,7 +50,7 @@ $(BUILD)/bench/store: bench/store.c bench/driver.c bench/driver.h $(BUILD)/libve
 bench-store: $(BUILD)/bench/store ## the store's speeds, each beside its bar: ARGS="only=insert,single dir=/tmp"
 	@$(BUILD)/bench/store $(ARGS)
 
-# Filtered search cell by cell: build/bench/grid BASE.fvecs QUERIES.fvecs
+# Filtered search cell by cell: bench/cells runs it
 $(BUILD)/bench/grid: bench/grid.c bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
 	@mkdir -p $(@D)
 	$(say) CC $<

@@ -1,10 +1,12 @@
 /* Filtered search, cell by cell: selectivity x how the filter lies to the vectors x k, through the public interface, one thread,
  * default parameters.
  *
- *   grid BASE.fvecs QUERIES.fvecs [index=HNSW] [params=...] [nq=200] [checked=100] [rows=N] [kinds=random,near,...] [ks=1,10,100] [shares=...]
+ *   grid BASE QUERIES [index=HNSW] [params=...] [nq=200] [checked=100] [rows=N] [kinds=random,near,...] [ks=1,10,100] [shares=...]
+ *        [format=json]
  *
  * A cell's line: kind, share, k, recall, queries with fewer hits than there are, QPS, median and 99th percentile (us), QPS of
- * scanning the matches, QPS of unfiltered search times the share, and our time over the better of the two.
+ * scanning the matches, QPS of unfiltered search times the share, and our time over the better of the two. As JSON, a line each: for
+ * bench/cells, which makes a table of them.
  * The columns are those of bench/datasets/attributes.py: ranks from 0 to 999,999. */
 #include "driver.h"
 
@@ -12,6 +14,7 @@
 #include "vecdb.h"
 
 #include <err.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +76,16 @@ struct grid {
     vecdb_collection *rows;
     size_t nq, checked; /* queries timed; those of them whose answers are compared with a scan's */
     const char *params;
+    bool json;
+};
+
+/* What was measured of a cell at one k. */
+struct cell {
+    const char *kind;
+    double share;      /* of the rows that pass */
+    size_t k, fewer;   /* queries with fewer hits than there are */
+    double recall, qps;
+    double median, p99, scan, unfiltered; /* seconds a query; unfiltered: divided by the share */
 };
 
 static void fill(struct grid *grid, vecdb_db *db)
@@ -191,7 +204,21 @@ static double median_of(double *times, size_t n, double *p99, double *sum)
     return times[n / 2];
 }
 
-static void cell(const struct grid *grid, int kind, int share, const size_t *ks, size_t k_count, const double *unfiltered)
+static void print_cell(const struct cell *cell, bool json)
+{
+    double best = cell->scan < cell->unfiltered ? cell->scan : cell->unfiltered;
+
+    printf(json ? "{\"kind\": \"%s\", \"share\": %g, \"k\": %zu, \"recall\": %.4f, \"fewer\": %zu, \"qps\": %.0f, \"median_us\": %.2f, "
+                  "\"p99_us\": %.2f, \"scan_us\": %.2f, \"unfiltered_us\": %.2f}\n"
+                : "%-6s %8.6f k=%-3zu recall %.4f fewer %zu QPS %8.0f median %8.2f p99 %8.2f scan %8.2f unfiltered %8.2f",
+           cell->kind, cell->share, cell->k, cell->recall, cell->fewer, cell->qps, cell->median * 1e6, cell->p99 * 1e6,
+           cell->scan * 1e6, cell->unfiltered * 1e6);
+    if (!json)
+        printf(" p99/median %.1f ours/best %.2f%s%s%s\n", cell->p99 / cell->median, cell->median / best,
+               cell->recall < 0.95 ? " RECALL" : "", cell->median > 1.5 * best ? " SLOW" : "", cell->p99 > 3 * cell->median ? " TAIL" : "");
+}
+
+static void measure(const struct grid *grid, int kind, int share, const size_t *ks, size_t k_count, const double *unfiltered)
 {
     size_t nq = grid->nq, checked = grid->checked, *there = malloc(checked * sizeof *there);
     float *truth = malloc(checked * MAX_K * sizeof *truth), scores[MAX_K];
@@ -209,7 +236,7 @@ static void cell(const struct grid *grid, int kind, int share, const size_t *ks,
     scan = times[SCANS / 2];
     for (size_t c = 0; c < k_count; c++) {
         size_t k = ks[c], found = 0, wanted = 0, fewer = 0;
-        double median, best;
+        double median;
         for (size_t q = 0; q < nq; q++) {
             size_t count, want = q >= checked ? 0 : there[q] < k ? there[q] : k;
             write_filter(grid, kind, share, PIVOTS + q, filter, sizeof filter);
@@ -220,11 +247,8 @@ static void cell(const struct grid *grid, int kind, int share, const size_t *ks,
                 found += scores[i] <= truth[q * MAX_K + want - 1] * 1.00001f;
         }
         median = median_of(times, nq, &p99, &sum);
-        best = scan < unfiltered[c] / all_shares[share] ? scan : unfiltered[c] / all_shares[share];
-        printf("%-6s %6.2f%% k=%-3zu recall %.4f fewer %zu QPS %8.0f median %8.1f p99 %8.1f (%.1f) scan %7.0f unfiltered %7.0f ours/best %.2f%s%s%s\n",
-               kinds[kind], all_shares[share] * 100, k, wanted ? (double)found / (double)wanted : 1.0, fewer, (double)nq / sum, median * 1e6,
-               p99 * 1e6, p99 / median, 1 / scan, all_shares[share] / unfiltered[c], median / best,
-               (double)found < 0.95 * (double)wanted ? " RECALL" : "", median > 1.5 * best ? " SLOW" : "", p99 > 3 * median ? " TAIL" : "");
+        print_cell(&(struct cell){kinds[kind], all_shares[share], k, fewer, wanted ? (double)found / (double)wanted : 1.0,
+                                  (double)nq / sum, median, p99, scan, unfiltered[c] / all_shares[share]}, grid->json);
     }
     fflush(stdout);
     free(there), free(truth), free(times);
@@ -243,7 +267,7 @@ int main(int argc, char **argv)
     vecdb_db *db;
 
     if (argc < 3)
-        return fprintf(stderr, "usage: grid BASE.fvecs QUERIES.fvecs [name=value]...\n"), 2;
+        return fprintf(stderr, "usage: grid BASE QUERIES [name=value]...\n"), 2;
     grid.base = matrix_read(argv[1], number_option(argc, argv, "rows", 0));
     grid.queries = matrix_read(argv[2], 0);
     grid.nq = number_option(argc, argv, "nq", 200);
@@ -253,6 +277,7 @@ int main(int argc, char **argv)
     if (grid.checked > grid.nq)
         grid.checked = grid.nq;
     grid.params = option(argc, argv, "search", NULL);
+    grid.json = strcmp(option(argc, argv, "format", "text"), "json") == 0;
     grid.pivot = calloc(grid.queries.rows, sizeof *grid.pivot);
     for (size_t q = 0; q < grid.queries.rows; q++)
         for (unsigned p = 1; p < PIVOTS; p++) {
@@ -292,7 +317,8 @@ int main(int argc, char **argv)
         for (size_t q = 0; q < grid.nq; q++)
             times[q] = ask(&grid, PIVOTS + q, NULL, ks[c], false, keys, NULL, &count);
         unfiltered[c] = median_of(times, grid.nq, &p99, &sum);
-        printf("unfiltered k=%zu: %.0f QPS\n", ks[c], 1 / unfiltered[c]);
+        if (!grid.json)
+            printf("unfiltered k=%zu: %.0f QPS\n", ks[c], 1 / unfiltered[c]);
         free(times);
     }
     for (int kind = 0; kind < 5; kind++)
@@ -300,7 +326,7 @@ int main(int argc, char **argv)
             char text[16];
             snprintf(text, sizeof text, "%g", all_shares[share] * 100);
             if (strstr(wanted, kinds[kind]) && (!*shares || strstr(shares, text)))
-                cell(&grid, kind, share, ks, k_count, unfiltered);
+                measure(&grid, kind, share, ks, k_count, unfiltered);
         }
     vecdb_collection_close(&grid.rows);
     vecdb_close(&db);

@@ -36,7 +36,16 @@ static bool read_plan(struct plan *plan)
         return false;
     }
     return option_number("--batch", 1, 1e7, 10000, &plan->batch) && option_number("--limit", 0, 1e15, 0, &plan->limit) &&
-           option_number("--first-id", -9e18, 9e18, -1, &plan->first_id);
+           option_number("--first-id", -9e18, 9e18, 0, &plan->first_id);
+}
+
+/* Messages number rows within their batch. */
+static int insert_failed(vecdb_status status, size_t first, size_t count)
+{
+    if (first == 0)
+        return failure(status);
+    complain("%s: rows %zu to %zu: %s", argument(2), first, first + count - 1, vecdb_last_error());
+    return status == VECDB_ERR_NO_SUCH ? EXIT_NOT_FOUND : EXIT_FAILED;
 }
 
 /* ---- matrices ---- */
@@ -56,6 +65,25 @@ static int create_for(struct session *session, const struct matrix *matrix)
     return status < 0 ? failure(status) : EXIT_DONE;
 }
 
+/* Keys go on after the largest there is. */
+static int next_key(vecdb_collection *collection, const char *key, int64_t *out)
+{
+    vecdb_query_request request = VECDB_QUERY_REQUEST_INIT;
+    vecdb_result *result = NULL;
+    vecdb_column column;
+    char order[VECDB_MAX_NAME + 8];
+    vecdb_status status;
+
+    snprintf(order, sizeof order, "%s desc", key);
+    request.output_fields = &key, request.output_count = 1, request.order_by = order, request.limit = 1;
+    status = vecdb_query(collection, &request, &result);
+    *out = 0;
+    if (status >= 0 && vecdb_result_rows(result, 0, NULL) > 0 && (status = vecdb_result_column(result, key, &column)) >= 0)
+        *out = *(const int64_t *)column.data + 1;
+    vecdb_result_free(&result);
+    return status < 0 ? failure(status) : EXIT_DONE;
+}
+
 static int import_matrix(struct session *session, const struct plan *plan, size_t *imported)
 {
     const vecdb_schema *schema;
@@ -63,7 +91,6 @@ static int import_matrix(struct session *session, const struct plan *plan, size_
     struct matrix matrix;
     size_t rows, row_bytes;
     int64_t *keys, first_id;
-    uint64_t count = 0;
     vecdb_status status;
     int code = matrix_read(argument(2), &matrix);
 
@@ -78,8 +105,10 @@ static int import_matrix(struct session *session, const struct plan *plan, size_
             key = &schema->fields[i];
     if (key->type != VECDB_TYPE_INT64)
         return free(matrix.data), complain("%s has text keys; a file of vectors has none", schema->name);
-    vecdb_count(session->collection, NULL, NULL, &count);
-    first_id = plan->first_id >= 0 ? (int64_t)plan->first_id : (int64_t)count;
+    if (option("--first-id"))
+        first_id = (int64_t)plan->first_id;
+    else if ((code = next_key(session->collection, key->name, &first_id)) != EXIT_DONE)
+        return free(matrix.data), code;
     rows = plan->limit > 0 && plan->limit < (double)matrix.rows ? (size_t)plan->limit : matrix.rows;
     row_bytes = (size_t)matrix.dim * (matrix.type == VECDB_TYPE_FLOAT_VECTOR ? 4 : matrix.type == VECDB_TYPE_INT8_VECTOR ? 1 : 2);
     keys = malloc((size_t)plan->batch * sizeof *keys);
@@ -96,8 +125,10 @@ static int import_matrix(struct session *session, const struct plan *plan, size_
         batch.columns = columns;
         batch.column_count = key->flags & VECDB_AUTO_ID ? 1 : 2;
         batch.row_count = n;
-        if ((status = insert(session->collection, &batch)) < 0)
-            code = failure(status);
+        if ((status = insert(session->collection, &batch)) < 0) {
+            code = insert_failed(status, at, n);
+            break;
+        }
         at += n;
         *imported = at;
         show_progress(NULL, "importing", at, rows);
@@ -384,7 +415,7 @@ static int insert_gathered(struct session *session, struct gather *gather)
         batch.column_count = count;
         batch.row_count = gather->count;
         if ((status = insert(session->collection, &batch)) < 0)
-            code = failure(status);
+            code = insert_failed(status, gather->line - gather->count, gather->count);
     }
     for (size_t i = 0; i < used; i++)
         storage_free(&storage[i], gather->count);
@@ -543,10 +574,14 @@ int run_import(void)
         return EXIT_USAGE;
     if (access(argument(2), R_OK) != 0) /* before a database is made for nothing */
         return complain("cannot open %s: %s", argument(2), strerror(errno)), EXIT_NOT_FOUND;
-    if ((code = session_open(&session, TO_CREATE, false)) != EXIT_DONE)
+    if ((code = session_open(&session, matrix_is_file(argument(2)) ? TO_CREATE : TO_WRITE, false)) != EXIT_DONE)
         return code;
     status = vecdb_collection_open(session.db, argument(1), &session.collection);
-    if (status < 0 && !(status == VECDB_ERR_NO_SUCH && matrix_is_file(argument(2))))
+    if (status == VECDB_ERR_NO_SUCH && !matrix_is_file(argument(2))) {
+        complain("%s; vecdb create makes one, with the types that %s does not tell", vecdb_last_error(), argument(2));
+        return session_close(&session, EXIT_NOT_FOUND);
+    }
+    if (status < 0 && status != VECDB_ERR_NO_SUCH)
         return session_close(&session, failure(status));
     code = matrix_is_file(argument(2)) ? import_matrix(&session, &plan, &imported) : import_text(&session, &plan, csv, &imported);
     if (code == EXIT_DONE && (status = vecdb_sync(session.db)) < 0)

@@ -17,7 +17,7 @@ static const struct option_spec create_options[] = {
     {"--description", "TEXT", "what the collection is", 0}, JSON, END};
 static const struct option_spec import_options[] = {
     {"--field", "NAME", "field that a file of vectors fills (default: the only vector field, or \"vector\" of a new collection)", 'f'},
-    {"--first-id", "N", "key of the first row of a file of vectors (default: the number of rows there are)", 0},
+    {"--first-id", "N", "key of the first row of a file of vectors (default: the largest key there is, and one)", 0},
     {"--batch", "N", "rows per insert (default 10000)", 0},
     {"--limit", "N", "import no more than N rows", 'k'},
     {"--durability", "full|normal|none", "when a batch counts as written (default none, with one sync at the end)", 0},

@@ -77,7 +77,9 @@ int run_index(void)
     options.name = option("--name");
     options.params = option("--params");
     options.progress = show_progress;
-    status = vecdb_index_create(session.collection, &options);
+    status = vecdb_flush(session.collection); /* few rows too: their index then is in a file when this process has ended */
+    if (status >= 0)
+        status = vecdb_index_create(session.collection, &options);
     end_progress();
     if (status >= 0)
         status = vecdb_index_describe(session.collection, options.name ? options.name : field, &text);

@@ -121,7 +121,7 @@ def not_run_text(measured, scaled):
 def title(record):
     """What a run was about: its data set, and the step of the suite or the file."""
     s = record["settings"]
-    return "%s, %d x %d, %s, k=%d: %s" % (s["dataset"], s["rows"], s["dim"], s["metric"], s["k"],
+    return "%s, %d x %d, %s, k=%s: %s" % (s["dataset"], s["rows"], s["dim"], s["metric"], s["k"],
                                           os.path.splitext(os.path.basename(record["file"]))[0])
 
 

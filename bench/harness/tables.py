@@ -1,5 +1,5 @@
 """The tables that a person reads, as aligned text or as Markdown."""
-from . import limits
+from . import cells, limits
 from .curve import TARGETS, frontier, qps_at
 
 # a fault in another workload does not take away the search curve
@@ -137,6 +137,9 @@ def section_tables(sections, style=aligned):
     for kind in dict.fromkeys(r["kind"] for r in sections.get("filter", [])):
         out.append(("Filtered search, %s: QPS (recall, share of queries that got all k) by the share that passes" % kind,
                     filter_grid([r for r in sections["filter"] if r["kind"] == kind], style)))
+    if sections.get("cells"):
+        out.append(("Filtered search, every cell", "%s %s\n\n%s" % (cells.HOW, cells.summary(sections["cells"]),
+                                                                    cells.table(sections["cells"], style))))
     if sections.get("open"):
         out.append(("Opening, and the first query", plain_rows(sections["open"], [
             ("library:index", name), ("page cache", "cache"), ("open ms", lambda r: "%.1f" % (1e3 * r["open_s"])),

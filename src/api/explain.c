@@ -224,9 +224,7 @@ vecdb_status vecdb_field_stats(vecdb_collection *collection, const char *field, 
             status = scalar_index_params("INVERTED", params, field, &path);
             params = (const char *)path.data;
         } else if (f == SCHEMA_NONE) {
-            const char *nearest = schema_nearest(snapshot->schema, field, strlen(field));
-            status = error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", field,
-                               nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+            status = schema_no_field(snapshot->schema, field);
         }
     }
     if (status == VECDB_OK)

@@ -120,12 +120,14 @@ void *mem_aligned_alloc(size_t alignment, size_t size)
 
 void *mem_alloc(size_t size) { return mem_aligned_alloc(16, size); }
 
-void *mem_zalloc(size_t size)
+void *mem_aligned_zalloc(size_t alignment, size_t size)
 {
-    void *memory = mem_alloc(size);
+    void *memory = mem_aligned_alloc(alignment, size);
 
     return memory ? memset(memory, 0, size) : NULL;
 }
+
+void *mem_zalloc(size_t size) { return mem_aligned_zalloc(16, size); }
 
 void mem_free(void *memory)
 {
@@ -216,3 +218,10 @@ uint64_t mem_account_peak(const struct mem_account *account)
 }
 
 uint64_t mem_account_limit(const struct mem_account *account) { return account->limit; }
+
+bool mem_may_keep(size_t bytes)
+{
+    const struct mem_account *account = current_account;
+
+    return !account || !account->limit || mem_account_used(account) + bytes <= account->limit / 2;
+}

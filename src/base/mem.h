@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** What one thread writes often and others read beside it is kept so far apart. */
+#define CACHE_LINE 64
+
 /** What allocates underneath; tests replace it with one that fails. */
 struct mem_table {
     void *(*alloc)(size_t alignment, size_t size); /* alignment is a power of two of at least 16; NULL when out of memory */
@@ -21,6 +24,7 @@ void *mem_alloc(size_t size);
 void *mem_zalloc(size_t size);
 /** `alignment` is a power of two, at most 2 MiB; blocks of 2 MiB and more aligned to 2 MiB are offered huge pages. */
 void *mem_aligned_alloc(size_t alignment, size_t size);
+void *mem_aligned_zalloc(size_t alignment, size_t size);
 /** As realloc; keeps the 16-byte alignment of mem_alloc only. On failure the old block stays. */
 void *mem_realloc(void *memory, size_t size);
 void mem_free(void *memory);
@@ -47,5 +51,8 @@ struct mem_account *mem_account_enter(struct mem_account *account);
 uint64_t mem_account_used(const struct mem_account *account);
 uint64_t mem_account_peak(const struct mem_account *account);
 uint64_t mem_account_limit(const struct mem_account *account);
+/** Whether memory is plentiful enough for so many bytes that are only kept to save time: half of the limit of the calling thread's account
+ * is for what has to be. */
+bool mem_may_keep(size_t bytes);
 
 #endif

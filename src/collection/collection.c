@@ -45,7 +45,7 @@ vecdb_status collection_add_schema(struct collection *collection, struct schema 
 
 vecdb_status collection_create(struct database *database, uint64_t id, struct schema *schema, struct collection **out)
 {
-    struct collection *collection = mem_zalloc(sizeof *collection);
+    struct collection *collection = mem_aligned_zalloc(CACHE_LINE, sizeof *collection);
     vecdb_status status;
 
     *out = NULL;

@@ -7,6 +7,7 @@
 #ifndef VECDB_COLLECTION_COLLECTION_H
 #define VECDB_COLLECTION_COLLECTION_H
 
+#include "base/mem.h"
 #include "filter/compiled.h"
 #include "query/search.h"
 #include "schema/rows.h"
@@ -59,12 +60,14 @@ struct collection {
     struct snapshot *latest;     /* with all that has been written */
     uint64_t checkpoint_lsn;     /* writes up to here are in sealed segments */
 
-    pthread_mutex_t snapshot_lock; /* held only to take or set `published`, and to change (with write_lock) or read
-                                      (without) indexes and partitions */
+    atomic_bool growth_failed;     /* taking rows into the indexes did, last */
+    struct compiled_filters filters; /* of the searches of late */
+
+    /* Written by every search, on a line of its own. */
+    _Alignas(CACHE_LINE) pthread_mutex_t snapshot_lock; /* held only to take or set `published`, and to change (with
+                                                           write_lock) or read (without) indexes and partitions */
     struct snapshot *published;    /* what readers see */
     _Atomic uint64_t searched;     /* when, by a coarse clock in ms; 0: never */
-    struct compiled_filters filters; /* of the searches of late */
-    atomic_bool growth_failed;     /* taking rows into the indexes did, last */
 };
 
 /** What a manifest describes: schema, partitions, index definitions, segments. */

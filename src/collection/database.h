@@ -20,7 +20,6 @@ struct database {
     struct mem_account *account;
     struct upkeep *upkeep;   /* NULL: nobody looks after it but its callers */
     unsigned processors;     /* of the machine */
-    atomic_uint searching;   /* searches that run now */
     size_t fresh_rows;       /* rows without an index that searches are to find beside it at most; SIZE_MAX: no limit */
 
     pthread_mutex_t lock;    /* the members below; taken before any collection's write_lock */
@@ -29,6 +28,8 @@ struct database {
     struct alias *aliases;
     size_t alias_count;
     uint64_t next_id;        /* of growing segments, and in memory of collections and indexes: never used twice */
+
+    _Alignas(CACHE_LINE) atomic_uint searching; /* searches that run now: written by each, so with nothing that others read */
 };
 
 /** `account` is taken over on success. `vfs`: vfs_posix, or a test's. */

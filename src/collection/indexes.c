@@ -135,11 +135,8 @@ static vecdb_status define(struct collection *collection, const vecdb_index_opti
     f = schema_find(schema, options->field, strlen(options->field));
     if (f == SCHEMA_NONE && scalar_index_of_dynamic(schema, options))
         f = schema->dynamic;
-    if (f == SCHEMA_NONE || f == schema->inserted) {
-        const char *nearest = schema_nearest(schema, options->field, strlen(options->field));
-        return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", options->field,
-                         nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-    }
+    if (f == SCHEMA_NONE || f == schema->inserted)
+        return schema_no_field(schema, options->field);
     field = &schema->fields[f];
     if (type_is_vector(field->type))
         TRY(define_vector(field, options, out));

@@ -58,6 +58,7 @@ struct graph_step {
 };
 struct graph_calibration {
     uint32_t query_count; /* 0: not measured */
+    uint32_t independent; /* answers, found each by itself, that would tell as much; query_count to ten times it. 0: not measured */
     struct graph_step ef[GRAPH_CALIBRATION_STEPS], gamma[GRAPH_CALIBRATION_STEPS];
 };
 

@@ -3,6 +3,7 @@
 #define VECDB_INDEX_GRAPH_BUILD_H
 
 #include "index/graph_search.h"
+#include "simd/kernels.h"
 
 /** What making one layer's links takes. */
 struct graph_linker {
@@ -44,6 +45,12 @@ vecdb_status graph_calibrate(struct graph *graph, const uint32_t *rows, size_t c
 /** Link rows that bulk building left out; their codes are there. */
 vecdb_status graph_insert_rows(struct graph *graph, const uint32_t *rows, size_t count,
                                const struct index_build_context *context);
+
+/** Ask memory for all links of a node; a search asks for less (graph_task.h). */
+static inline void graph_prefetch_whole_list(const struct graph_layer *layer, uint32_t node)
+{
+    simd_prefetch(layer->links + (size_t)node * layer->degree, layer->degree * sizeof *layer->links);
+}
 
 static inline void graph_set_links(const struct graph_layer *layer, uint32_t node, const uint32_t *links, size_t count)
 {

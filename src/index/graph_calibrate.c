@@ -146,7 +146,12 @@ struct trace {
     const uint32_t *rows; /* the queries */
     const float *kth;
     size_t count;
-    uint32_t (*found)[STEPS]; /* per task: true neighbours, of all its queries, at each step */
+    struct tally *tallies; /* per task */
+};
+
+/* True neighbours found at each step, and their squares: how much queries differ. */
+struct tally {
+    uint32_t found[STEPS], squares[STEPS];
 };
 
 /* One query's walk, and the answer of the moment: counted anew only when the pool's best are others. */
@@ -185,6 +190,14 @@ static size_t true_neighbours(const struct trace *trace, struct moment *moment)
     return moment->found = found < K ? found : K;
 }
 
+static void count_answer(const struct trace *trace, struct moment *moment, size_t step, struct tally *tally)
+{
+    uint32_t found = (uint32_t)true_neighbours(trace, moment);
+
+    tally->found[step] += found;
+    tally->squares[step] += found * found;
+}
+
 /* Whether a search with this step's effort would end here. */
 static bool would_end(const struct graph_pool *pool, const struct moment *moment, size_t step)
 {
@@ -198,7 +211,7 @@ static bool would_end(const struct graph_pool *pool, const struct moment *moment
     return pool->count >= stop.keep && graph_walk_ends(pool, moment->query, stop, pool->keys[pool->cursor], &limit);
 }
 
-static void follow(const struct trace *trace, struct moment *moment, uint32_t *found)
+static void follow(const struct trace *trace, struct moment *moment, struct tally *tally)
 {
     const struct graph_layer *base = &trace->state->layers[0];
     struct graph_pool *pool = &moment->scratch->pool;
@@ -214,9 +227,9 @@ static void follow(const struct trace *trace, struct moment *moment, uint32_t *f
         while (pool->cursor < pool->count && pool->keys[pool->cursor] & 1)
             pool->cursor++;
         for (; ef < EF_STEPS && would_end(pool, moment, ef); ef++)
-            found[ef] += (uint32_t)true_neighbours(trace, moment);
+            count_answer(trace, moment, ef, tally);
         for (; gamma < STEPS && would_end(pool, moment, gamma); gamma++)
-            found[gamma] += (uint32_t)true_neighbours(trace, moment);
+            count_answer(trace, moment, gamma, tally);
         if (pool->cursor >= pool->count)
             break;
         graph_expand(moment->scratch, base, moment->query, UINT64_MAX, &counters);
@@ -240,7 +253,7 @@ static vecdb_status trace_task(void *context, size_t task, unsigned worker)
         moment.want = query.exact || !trace->graph->settings.refine ? K : REFINE_K * K;
         moment.limit = trace->kth[q] + 1e-6f * fabsf(trace->kth[q]);
         graph_exact_init(&moment.exact, vectors, trace->graph->base.metric, vector, scratch->floats);
-        follow(trace, &moment, trace->found[task]);
+        follow(trace, &moment, &trace->tallies[task]);
     }
     graph_scratch_give(trace->graph, scratch);
     return VECDB_OK;
@@ -280,33 +293,53 @@ static void choose_steps(const float *efforts, const float *recalls, size_t coun
             *out++ = (struct graph_step){efforts[i], recalls[i]};
 }
 
+/* How many neighbours, each found or missed by itself, would tell recall as exactly as these queries do. Of a query that finds all
+ * ten or none, as in clusters, the ten count as one. Only of steps that one may wish for. */
+static uint32_t independent_answers(const struct trace *trace, const uint64_t *found, const uint64_t *squares)
+{
+    double n = (double)trace->count, alone = 0, spread = 0, worth;
+
+    for (size_t i = EF_STEPS; i < STEPS; i++) {
+        double recall = (double)found[i] / (n * K);
+        if (recall < wishes[0])
+            continue;
+        alone += recall * (1 - recall);
+        spread += (double)squares[i] / (n * K * K) - recall * recall;
+    }
+    worth = spread > 0 ? alone / spread : 1;
+    return (uint32_t)(n * (worth < 1 ? 1 : worth > K ? K : worth));
+}
+
 static void settle_steps(const struct trace *trace, size_t tasks, struct graph_calibration *calibration)
 {
+    uint64_t found[STEPS] = {0}, squares[STEPS] = {0};
     float recalls[STEPS];
 
     for (size_t i = 0; i < STEPS; i++) {
-        size_t found = 0;
-        for (size_t t = 0; t < tasks; t++)
-            found += trace->found[t][i];
-        recalls[i] = (float)found / (float)(trace->count * K);
+        for (size_t t = 0; t < tasks; t++) {
+            found[i] += trace->tallies[t].found[i];
+            squares[i] += trace->tallies[t].squares[i];
+        }
+        recalls[i] = (float)found[i] / (float)(trace->count * K);
         if (i && i != EF_STEPS && recalls[i] < recalls[i - 1])
             recalls[i] = recalls[i - 1];
     }
     choose_steps(ladder, recalls, EF_STEPS, calibration->ef);
     choose_steps(ladder + EF_STEPS, recalls + EF_STEPS, GAMMA_STEPS, calibration->gamma);
     calibration->query_count = (uint32_t)trace->count;
+    calibration->independent = independent_answers(trace, found, squares);
 }
 
 static vecdb_status walk_all(struct graph *graph, const uint32_t *rows, size_t count, const float *kth, struct pool *pool)
 {
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     size_t tasks = (count + TRACE_TASK - 1) / TRACE_TASK;
-    struct trace trace = {graph, state, rows, kth, count, mem_array_zalloc(tasks, STEPS * sizeof(uint32_t))};
-    vecdb_status status = trace.found ? pool_run(pool, tasks, trace_task, &trace) : error_nomem("calibration");
+    struct trace trace = {graph, state, rows, kth, count, mem_array_zalloc(tasks, sizeof(struct tally))};
+    vecdb_status status = trace.tallies ? pool_run(pool, tasks, trace_task, &trace) : error_nomem("calibration");
 
     if (status == VECDB_OK)
         settle_steps(&trace, tasks, &graph->calibration);
-    mem_free(trace.found);
+    mem_free(trace.tallies);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/float16.h"
 #include "base/mem.h"
+#include "index/spread.h"
 #include "simd/graph.h"
 #include "simd/kernels.h"
 
@@ -368,32 +369,7 @@ static size_t sample_rows(const struct vectors *vectors, uint32_t *rows)
     return n;
 }
 
-struct spread {
-    uint64_t variance;
-    uint32_t dim;
-};
-
-static int compare_spreads(const void *a, const void *b)
-{
-    const struct spread *x = a, *y = b;
-
-    if (x->variance != y->variance)
-        return x->variance > y->variance ? -1 : 1;
-    return x->dim < y->dim ? -1 : 1;
-}
-
-/* The least multiple of 64 dimensions that bring such a share of all. */
-static size_t dims_for(const struct spread *spreads, size_t dim, double total, double share)
-{
-    double sum = 0;
-    size_t d = 0;
-
-    while (d < dim && (sum < share * total || d % 64))
-        sum += (double)spreads[d++].variance;
-    return align_up(d, 64);
-}
-
-/* How codes differ by dimension, times the square of their number. */
+/* How codes differ by dimension, times the square of their number; whole numbers, which doubles keep. */
 static void find_spreads(const struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
                          float *x, uint8_t *code, uint32_t *sums, uint32_t *squares, struct spread *spreads)
 {
@@ -405,7 +381,7 @@ static void find_spreads(const struct graph_codec *codec, const struct vectors *
         }
     }
     for (size_t d = 0; d < codec->dim; d++)
-        spreads[d] = (struct spread){(uint64_t)n * squares[d] - (uint64_t)sums[d] * sums[d], (uint32_t)d};
+        spreads[d] = (struct spread){(double)((uint64_t)n * squares[d] - (uint64_t)sums[d] * sums[d]), (uint32_t)d};
 }
 
 /* Put the dimensions that differ most first, where that pays. */
@@ -417,15 +393,13 @@ static vecdb_status choose_order(struct graph_codec *codec, const struct vectors
     uint32_t *sums = mem_array_zalloc(dim, 2 * sizeof *sums);
     struct spread *spreads = mem_array_alloc(dim, sizeof *spreads);
     bool enough = x && code && sums && spreads;
-    double total = 0;
+    double total;
 
     if (enough) {
         find_spreads(codec, vectors, rows, n, x, code, sums, sums + dim, spreads);
-        qsort(spreads, dim, sizeof *spreads, compare_spreads);
-        for (size_t d = 0; d < dim; d++)
-            total += (double)spreads[d].variance;
-        codec->head = dims_for(spreads, dim, total, HEAD_SHARE);
-        codec->middle = dims_for(spreads, dim, total, MIDDLE_SHARE);
+        total = spread_sort(spreads, dim);
+        codec->head = spread_reach(spreads, dim, total, HEAD_SHARE);
+        codec->middle = spread_reach(spreads, dim, total, MIDDLE_SHARE);
         if (total > 0 && (double)codec->head <= HEAD_MOST * (double)codec->stride) {
             enough = (codec->order = mem_array_alloc(dim, sizeof *codec->order)) != NULL;
             for (size_t d = 0; enough && d < dim; d++) {

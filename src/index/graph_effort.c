@@ -30,11 +30,12 @@ static float interpolate(const struct graph_step *steps, bool by_recall, float x
 }
 
 /* What to ask of the calibration for a recall to be held on other queries, nineteen times in twenty: its own rows are few, so it
- * knows recall only to a standard error, of which so many are added. The ten neighbours of a row count as six, as they are found
- * and missed together. But no more than half of what may be missed: far up recall costs too much. */
-static float with_margin(float recall, uint32_t query_count)
+ * knows recall only to a standard error, of which so many are added. The ten neighbours of a row are found and missed together:
+ * they count as many as was measured, or as six. But no more than half of what may be missed: far up recall costs too much. */
+static float with_margin(float recall, const struct graph_calibration *calibration)
 {
-    float margin = 1.64f * sqrtf(recall * (1 - recall) / (6 * (float)query_count));
+    float answers = calibration->independent ? (float)calibration->independent : 6 * (float)calibration->query_count;
+    float margin = 1.64f * sqrtf(recall * (1 - recall) / answers);
 
     return recall + (margin < (1 - recall) / 2 ? margin : (1 - recall) / 2);
 }
@@ -62,7 +63,7 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
         return;
     }
     if (!effort->ef)
-        recall = with_margin(recall, calibration->query_count);
+        recall = with_margin(recall, calibration);
     else /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
         task->recall = recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
     ef = interpolate(calibration->ef, true, recall);

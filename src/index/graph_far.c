@@ -34,11 +34,6 @@ static void unmark(uint64_t *marks, uint32_t node)
     marks[node / 64] &= ~(1ull << (node % 64));
 }
 
-static void prefetch_links(const struct graph_layer *layer, uint32_t node)
-{
-    simd_prefetch(layer->links + (size_t)node * layer->degree, layer->degree * sizeof *layer->links);
-}
-
 /* Those of a list that are not within two steps of the node: they alone are marked, and what is come upon loses its mark. */
 static size_t beyond_two_steps(struct graph_scratch *scratch, const struct graph_layer *layer, uint32_t node, const uint64_t *list,
                                size_t count, uint64_t *out)
@@ -52,11 +47,11 @@ static size_t beyond_two_steps(struct graph_scratch *scratch, const struct graph
     for (size_t i = 0; i < n; i++)
         unmark(marks, near[i]);
     for (size_t i = 0; i < n && i < AHEAD; i++)
-        prefetch_links(layer, near[i]);
+        graph_prefetch_whole_list(layer, near[i]);
     for (size_t i = 0; i < n; i++) {
         const uint32_t *links = layer->links + (size_t)near[i] * layer->degree;
         if (i + AHEAD < n)
-            prefetch_links(layer, near[i + AHEAD]);
+            graph_prefetch_whole_list(layer, near[i + AHEAD]);
         for (uint32_t l = 0; l < layer->degree && links[l] != GRAPH_NONE; l++)
             unmark(marks, links[l]);
     }

@@ -11,7 +11,8 @@
  *   240 8 bytes: XXH3 of bytes 0..239 and 248..511      248 12 x {f32 gamma, f32 recall}
  *   344 u32 entry beam      348 u32 lists               352 u32 rows below are in lists     356 u32 rows in lists
  *   360 u32 entry dims, 0 for none                      364 u32 entry layer                 368 f32 entry scale
- *   372 u32 head            376 u32 middle              380 zeros
+ *   372 u32 head            376 u32 middle              380 u32 independent answers of the calibration; 0: taken for 6 a query
+ *   384 zeros
  *   512 mean: f32 x code dim (byte codes)    signs: code dim / 2 bytes (rotated ones)    order: u32 x dim (ordered ones)
  *       of each layer: codes, nodes x stride; links, nodes x degree x u32; lower, nodes x u32 (not of the base)
  *       chains: u32 per row, when there are equal codes
@@ -110,6 +111,7 @@ static void fill_header(const struct graph *graph, const struct graph_state *sta
     }
     store_u32(h + 372, (uint32_t)codec->head);
     store_u32(h + 376, (uint32_t)codec->middle);
+    store_u32(h + 380, graph->calibration.independent);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
         store_f32(h + 96 + 8 * i, graph->calibration.ef[i].effort);
         store_f32(h + 100 + 8 * i, graph->calibration.ef[i].recall);
@@ -220,7 +222,7 @@ static vecdb_status check_header(const uint8_t *h, size_t size, const struct vec
         return CORRUPT("%u layers, expected %d", load_u32(h + 84), GRAPH_LAYERS);
     if (load_u32(h + 344) > GRAPH_ENTRY_BEAM_MAX)
         return CORRUPT("entry beam %u, at most %d", load_u32(h + 344), GRAPH_ENTRY_BEAM_MAX);
-    for (size_t i = load_u32(h + 348) ? 380 : 352; i < HEADER_SIZE; i = i == 359 ? 380 : i + 1)
+    for (size_t i = load_u32(h + 348) ? 384 : 352; i < HEADER_SIZE; i = i == 359 ? 384 : i + 1)
         if (h[i])
             return CORRUPT("header: byte %zu is %u, not zero", i, (unsigned)h[i]);
     return VECDB_OK;
@@ -311,7 +313,11 @@ static vecdb_status check_steps(const struct graph_step *steps, float least, flo
 
 static vecdb_status check_calibration(const struct graph_calibration *calibration)
 {
-    if (!calibration->query_count)
+    uint32_t queries = calibration->query_count, independent = calibration->independent;
+
+    if (independent && (independent < queries || independent > (uint64_t)queries * 10))
+        return CORRUPT("calibration: %u independent answers of %u queries", independent, queries);
+    if (!queries)
         return VECDB_OK;
     TRY(check_steps(calibration->ef, 1, 1 << 20, "ef"));
     return check_steps(calibration->gamma, -1, 100, "gamma");
@@ -587,6 +593,7 @@ vecdb_status graph_open(const struct index_ops *ops, const void *data, size_t si
     graph->growing = load_u32(h + 56) & REFINE_GROWN;
     graph->first = load_u32(h + 36);
     graph->calibration.query_count = load_u32(h + 92);
+    graph->calibration.independent = load_u32(h + 380);
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
         graph->calibration.ef[i] = (struct graph_step){load_f32(h + 96 + 8 * i), load_f32(h + 100 + 8 * i)};
         graph->calibration.gamma[i] = (struct graph_step){load_f32(h + 248 + 8 * i), load_f32(h + 252 + 8 * i)};

@@ -22,6 +22,7 @@
 #define AHEAD 4            /* nodes whose lists are on their way from memory */
 #define STEPS 16           /* of progress in one pass */
 #define REVERSE_MAX 256    /* candidates looked at when a list overflows */
+#define REVERSE_AHEAD 32   /* incoming links asked for ahead of their turn: most nodes have no more */
 
 vecdb_status graph_progress(const struct index_build_context *context, const char *stage, uint64_t done, uint64_t total)
 {
@@ -66,11 +67,6 @@ static void block_range(const struct pass *pass, size_t i, size_t *at, size_t *e
     *end = *at + BLOCK < pass->linker->node_count ? *at + BLOCK : pass->linker->node_count;
 }
 
-static void prefetch_list(const struct knn_lists *lists, uint32_t node)
-{
-    simd_prefetch(lists->keys + node * lists->k, lists->k * sizeof *lists->keys);
-}
-
 static vecdb_status prune_task(void *context, size_t i, unsigned worker)
 {
     struct pass *pass = context;
@@ -82,7 +78,7 @@ static vecdb_status prune_task(void *context, size_t i, unsigned worker)
         uint32_t node = pass->order[at];
         size_t n;
         if (at + AHEAD < end)
-            prefetch_list(pass->lists, pass->order[at + AHEAD]);
+            knn_prefetch_list(pass->lists, pass->order[at + AHEAD]);
         n = graph_prune(pass->codec, layer->codes, pass->lists->keys + node * pass->lists->k, pass->lists->counts[node],
                         pass->alpha2, pass->keep, links);
         graph_set_links(layer, node, links, n);
@@ -113,11 +109,6 @@ static void sort_nodes(uint32_t *nodes, size_t n)
     }
 }
 
-static void prefetch_links(const struct graph_layer *layer, uint32_t node)
-{
-    simd_prefetch(layer->links + (size_t)node * layer->degree, layer->degree * sizeof *layer->links);
-}
-
 static vecdb_status count_task(void *context, size_t i, unsigned worker)
 {
     struct pass *pass = context;
@@ -127,7 +118,7 @@ static vecdb_status count_task(void *context, size_t i, unsigned worker)
     for (block_range(pass, i, &at, &end); at < end; at++) {
         const uint32_t *links = layer->links + (size_t)pass->order[at] * layer->degree;
         if (at + AHEAD < end)
-            prefetch_links(layer, pass->order[at + AHEAD]);
+            graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
         for (uint32_t l = 0; l < layer->degree && links[l] != GRAPH_NONE; l++)
             __atomic_fetch_add(&pass->in_offsets[links[l]], 1, __ATOMIC_RELAXED);
     }
@@ -144,7 +135,7 @@ static vecdb_status fill_task(void *context, size_t i, unsigned worker)
         uint32_t node = pass->order[at];
         const uint32_t *links = layer->links + (size_t)node * layer->degree;
         if (at + AHEAD < end)
-            prefetch_links(layer, pass->order[at + AHEAD]);
+            graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
         for (uint32_t l = 0; l < layer->degree && links[l] != GRAPH_NONE; l++)
             pass->in[__atomic_sub_fetch(&pass->in_offsets[links[l]], 1, __ATOMIC_RELAXED)] = node;
     }
@@ -171,8 +162,8 @@ static vecdb_status join_task(void *context, size_t i, unsigned worker)
         if (at + 2 * AHEAD < end)
             simd_prefetch_line(&pass->in_offsets[pass->order[at + 2 * AHEAD]]);
         if (at + AHEAD < end) {
-            prefetch_links(layer, pass->order[at + AHEAD]);
-            simd_prefetch(pass->in + pass->in_offsets[pass->order[at + AHEAD]], 128);
+            graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
+            simd_prefetch(pass->in + pass->in_offsets[pass->order[at + AHEAD]], REVERSE_AHEAD * sizeof *pass->in);
         }
         sort_nodes(in, incoming);
         for (size_t j = 0; j < incoming; j++) {
@@ -292,7 +283,7 @@ static vecdb_status refine_task(void *context, size_t i, unsigned worker)
         uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
         size_t n;
         if (at + AHEAD < end)
-            prefetch_links(layer, pass->order[at + AHEAD]);
+            graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
         n = refine_one(pass, scratch, pass->order[at], keys, links);
         for (size_t l = 0; l < layer->degree; l++)
             out[l] = l < n ? links[l] : GRAPH_NONE;
@@ -379,8 +370,8 @@ static vecdb_status merge_task(void *context, size_t i, unsigned worker)
         uint32_t *out = pass->out + (size_t)pass->order[at] * layer->degree;
         size_t n;
         if (at + AHEAD < end) {
-            prefetch_links(layer, pass->order[at + AHEAD]);
-            prefetch_list(pass->lists, pass->order[at + AHEAD]);
+            graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
+            knn_prefetch_list(pass->lists, pass->order[at + AHEAD]);
         }
         n = merge_one(pass, scratch, pass->order[at], keys, links);
         for (size_t l = 0; l < layer->degree; l++)

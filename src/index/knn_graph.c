@@ -88,12 +88,6 @@ static void add_candidates(struct knn_work *work, struct leaf_memory *memory, ui
     atomic_flag_clear_explicit(flag, memory_order_release);
 }
 
-static void prefetch_list(const struct knn_lists *lists, uint32_t node)
-{
-    simd_prefetch_line(&lists->counts[node]);
-    simd_prefetch(lists->keys + node * lists->k, lists->k * sizeof *lists->keys);
-}
-
 static void all_pairs(struct knn_work *work, struct leaf_memory *memory, const uint32_t *members, size_t m)
 {
     const struct distance_kernels *kernels = simd_distance();
@@ -110,7 +104,7 @@ static void all_pairs(struct knn_work *work, struct leaf_memory *memory, const u
         kernels->u8_l2sq(memory->rows + at * dim, dim, n, memory->panel, m, dim, memory->tile, width);
         for (size_t i = 0; i < n; i++) {
             if (i + AHEAD < n)
-                prefetch_list(work->lists, members[at + i + AHEAD]);
+                knn_prefetch_list(work->lists, members[at + i + AHEAD]);
             memory->tile[i * width + at + i] = INT32_MAX; /* itself */
             add_candidates(work, memory, members[at + i], members, memory->tile + i * width, m);
         }

@@ -3,6 +3,7 @@
 #define VECDB_INDEX_KNN_GRAPH_H
 
 #include "index/cluster.h"
+#include "simd/kernels.h"
 
 /** Lists of at most k candidates, as graph_key has them, sorted. */
 struct knn_lists {
@@ -21,5 +22,12 @@ struct knn_input {
 vecdb_status knn_lists_create(const struct knn_input *input, const struct cluster *cluster, size_t k,
                               const struct index_build_context *context, struct knn_lists *out);
 void knn_lists_deinit(struct knn_lists *lists);
+
+/** Ask memory for a node's list. */
+static inline void knn_prefetch_list(const struct knn_lists *lists, uint32_t node)
+{
+    simd_prefetch_line(&lists->counts[node]);
+    simd_prefetch(lists->keys + node * lists->k, lists->k * sizeof *lists->keys);
+}
 
 #endif

@@ -1,6 +1,7 @@
 #include "index/params.h"
 
 #include "base/mem.h"
+#include "base/nearest.h"
 
 #include <math.h>
 #include <string.h>
@@ -98,60 +99,20 @@ static size_t spec_index(const struct param_spec *specs, struct span name)
     return i;
 }
 
-/* Levenshtein distance without regard to capitals, for words of at most 31 letters; more than that is "far". */
-static unsigned word_distance(struct span a, const char *b)
-{
-    size_t n = strlen(b);
-    unsigned row[32];
-
-    if (a.length > 31 || n > 31)
-        return 32;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= a.length; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= n; j++) {
-            unsigned change = diagonal + (strncasecmp(a.at + i - 1, b + j - 1, 1) != 0), best = change;
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
-/* The name in either table that is nearest, NULL when none is near. */
-static const char *nearest_name(struct span name, const struct param_spec *specs, const struct param_spec *other)
-{
-    const char *nearest = NULL;
-    unsigned limit = (unsigned)(name.length + 2) / 3 + 1;
-
-    for (int table = 0; table < 2; table++) {
-        for (const struct param_spec *spec = table ? other : specs; spec && spec->name; spec++) {
-            unsigned distance = word_distance(name, spec->name);
-            if (distance < limit) {
-                limit = distance;
-                nearest = spec->name;
-            }
-        }
-    }
-    return nearest;
-}
-
 static vecdb_status unknown_name(const char *owner, struct span name, const struct param_spec *specs,
                                  const struct param_spec *other)
 {
-    const char *nearest = nearest_name(name, specs, other);
+    struct nearest nearest = nearest_to(name.at, name.length);
     struct buf names = {0};
     vecdb_status status;
 
-    if (nearest)
-        return error_set(VECDB_ERR_INVALID, "%s: no parameter \"%.*s\"; did you mean %s?", owner, SPAN(name), nearest);
     for (const struct param_spec *spec = specs; spec->name; spec++)
+        nearest_offer(&nearest, spec->name);
+    for (const struct param_spec *spec = other; spec && spec->name; spec++)
+        nearest_offer(&nearest, spec->name);
+    if (nearest.best)
+        return error_set(VECDB_ERR_INVALID, "%s: no parameter \"%.*s\"; did you mean %s?", owner, SPAN(name), nearest.best);
+    for (const struct param_spec *spec = specs->name || !other ? specs : other; spec->name; spec++)
         if (buf_printf(&names, "%s%s", names.size ? ", " : "", spec->name) != VECDB_OK)
             break;
     status = error_set(VECDB_ERR_INVALID, "%s: no parameter \"%.*s\"; there %s%.*s", owner, SPAN(name),

@@ -28,7 +28,8 @@ struct row_codes {
     struct code_scratch *scratch;     /* the same */
     struct code_chunk *last;          /* the same */
     struct code_chunk *_Atomic chunks; /* oldest first */
-    pthread_rwlock_t searching;       /* held by searches; to give chunks back nobody may be */
+    /* Held by searches; to give chunks back nobody may be. Apart, since taking it writes. */
+    _Alignas(CACHE_LINE) pthread_rwlock_t searching;
 };
 
 bool row_codes_take(vecdb_type type)
@@ -62,7 +63,7 @@ void row_codes_free(struct row_codes *codes)
 
 vecdb_status row_codes_create(vecdb_type type, vecdb_metric metric, uint32_t dim, size_t first_row, struct row_codes **out)
 {
-    struct row_codes *codes = mem_zalloc(sizeof *codes);
+    struct row_codes *codes = mem_aligned_zalloc(CACHE_LINE, sizeof *codes);
 
     *out = NULL;
     if (!codes)

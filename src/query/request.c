@@ -8,14 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-static vecdb_status no_field(const struct schema *schema, const char *name)
-{
-    const char *nearest = schema_nearest(schema, name, strlen(name));
-
-    return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", name, nearest ? "; did you mean " : "",
-                     nearest ? nearest : "", nearest ? "?" : "");
-}
-
 vecdb_status request_find_field(const struct schema *schema, const char *name, size_t *out)
 {
     size_t vectors = 0;
@@ -23,7 +15,7 @@ vecdb_status request_find_field(const struct schema *schema, const char *name, s
     if (name) {
         *out = schema_find(schema, name, strlen(name));
         if (*out == SCHEMA_NONE)
-            return no_field(schema, name);
+            return schema_no_field(schema, name);
         if (!type_is_vector(schema->fields[*out].type))
             return error_set(VECDB_ERR_TYPE, "field %s is %s, not a vector", name, type_name(schema->fields[*out].type));
         return VECDB_OK;
@@ -199,7 +191,7 @@ static vecdb_status take_group(struct request *request, const struct schema *sch
         return VECDB_OK;
     request->group_field = schema_find(schema, from->group_by, strlen(from->group_by));
     if (request->group_field == SCHEMA_NONE)
-        return no_field(schema, from->group_by);
+        return schema_no_field(schema, from->group_by);
     if (type_is_vector(schema->fields[request->group_field].type) ||
         schema->fields[request->group_field].type == VECDB_TYPE_JSON ||
         schema->fields[request->group_field].type == VECDB_TYPE_ARRAY ||
@@ -333,7 +325,7 @@ vecdb_status output_init(struct output *output, const struct schema *schema, con
             output->dynamic[output->dynamic_count++] = names[i];
         } else {
             output_deinit(output);
-            return no_field(schema, names[i]);
+            return schema_no_field(schema, names[i]);
         }
     }
     return VECDB_OK;

@@ -1,11 +1,11 @@
 #include "schema/schema.h"
 
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "base/utf8.h"
 #include "schema/json.h"
 #include "schema/value.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -415,43 +415,21 @@ size_t schema_find(const struct schema *schema, const char *name, size_t length)
     return SCHEMA_NONE;
 }
 
-/* Edit distance without regard to capitals, given up (as `most` + 1) once it is beyond `most`. */
-static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length, size_t most)
-{
-    size_t row[VECDB_MAX_NAME + 1];
-
-    if (a_length > VECDB_MAX_NAME || b_length > VECDB_MAX_NAME)
-        return most + 1;
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t same = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-            diagonal = row[j];
-            row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            if (same < row[j])
-                row[j] = same;
-        }
-    }
-    return row[b_length];
-}
-
 const char *schema_nearest(const struct schema *schema, const char *name, size_t length)
 {
-    size_t best = length / 3 + 2;
-    const char *nearest = NULL;
+    struct nearest nearest = nearest_to(name, length);
 
-    for (size_t i = 0; i < schema->field_count; i++) {
-        const char *candidate = schema->fields[i].name;
-        size_t distance = edit_distance(name, length, candidate, strlen(candidate), best);
-        if (!schema_hides(schema, i) && distance < best) {
-            best = distance;
-            nearest = candidate;
-        }
-    }
-    return nearest;
+    for (size_t i = 0; i < schema->field_count; i++)
+        if (!schema_hides(schema, i))
+            nearest_offer(&nearest, schema->fields[i].name);
+    return nearest.best;
+}
+
+vecdb_status schema_no_field(const struct schema *schema, const char *name)
+{
+    const char *nearest = schema_nearest(schema, name, strlen(name));
+
+    return error_set(VECDB_ERR_NO_SUCH, "field %s is not in the schema%s%s%s", name, DID_YOU_MEAN(nearest));
 }
 
 /* Encoded: u32 version 1 to 4, u8 dynamic, text name, text description, u32 count, then for each field: text name, text

@@ -55,6 +55,8 @@ vecdb_status schema_copy(const struct schema *schema, const char *new_name, stru
 size_t schema_find(const struct schema *schema, const char *name, size_t length);
 /** The field whose name is nearest to a misspelt one, for error messages; NULL when none is near. */
 const char *schema_nearest(const struct schema *schema, const char *name, size_t length);
+/** VECDB_ERR_NO_SUCH, with a message that names the nearest field. */
+vecdb_status schema_no_field(const struct schema *schema, const char *name);
 /** The public form; its strings point into `schema`. `fields` has room for schema->field_count. */
 void schema_publish(const struct schema *schema, vecdb_field *fields, vecdb_schema *out);
 /** Names of collections, fields, indexes, partitions, aliases: 1..255 bytes, UTF-8, no control characters. */

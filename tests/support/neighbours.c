@@ -120,10 +120,26 @@ void test_rows_free(struct test_rows *rows)
     mem_free(rows->present);
 }
 
+/* The case of the largest tests. */
+static double float_l2(uint32_t dim, const uint8_t *a, const uint8_t *b)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < dim; i++) {
+        float x, y;
+        memcpy(&x, a + 4 * i, 4);
+        memcpy(&y, b + 4 * i, 4);
+        sum += ((double)x - y) * ((double)x - y);
+    }
+    return sum;
+}
+
 double test_distance(vecdb_metric metric, vecdb_type type, uint32_t dim, const void *a, const void *b)
 {
     double dot = 0, l2 = 0, aa = 0, bb = 0, both = 0, either = 0, differ = 0;
 
+    if (type == VECDB_TYPE_FLOAT_VECTOR && metric == VECDB_METRIC_L2)
+        return float_l2(dim, a, b);
     for (uint32_t i = 0; i < dim; i++) {
         double x = get_element(type, a, i), y = get_element(type, b, i);
         dot += x * y;
@@ -166,27 +182,27 @@ static bool row_allowed(const struct vectors *vectors, const struct index_search
            (!vectors->present || bitmap_get(vectors->present, row));
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Distances of all allowed rows within the radius, sorted; returns how many. */
+/* Distances of the k nearest of all allowed rows within the radius, sorted; returns how many are allowed and within. */
 static size_t true_distances(const struct vectors *vectors, vecdb_metric metric, const struct index_search *search,
                              size_t query, double *out)
 {
     const uint8_t *q = (const uint8_t *)search->queries + query * search->query_stride;
-    size_t count = 0;
+    size_t count = 0, kept = 0;
 
     for (size_t row = 0; row < vectors->row_count; row++) {
+        size_t at;
         if (!row_allowed(vectors, search, row))
             continue;
         double distance = test_distance(metric, vectors->type, vectors->dim, q, vectors_row(vectors, row));
-        if (!search->has_radius || distance < (double)search->radius)
-            out[count++] = distance;
+        if (search->has_radius && distance >= (double)search->radius)
+            continue;
+        count++;
+        if (kept == search->k && (!kept || distance >= out[kept - 1]))
+            continue;
+        for (at = kept < search->k ? kept++ : kept - 1; at && out[at - 1] > distance; at--)
+            out[at] = out[at - 1];
+        out[at] = distance;
     }
-    qsort(out, count, sizeof *out, compare_doubles);
     return count;
 }
 
@@ -235,7 +251,7 @@ void test_check_exact(const struct vectors *vectors, vecdb_metric metric, const 
                       size_t query, const struct hit *hits, size_t count)
 {
     const uint8_t *q = (const uint8_t *)search->queries + query * search->query_stride;
-    double *distances = mem_alloc((vectors->row_count + 1) * sizeof *distances);
+    double *distances = mem_alloc((search->k + 1) * sizeof *distances);
     size_t all = true_distances(vectors, metric, search, query, distances);
     size_t want = all < search->k ? all : search->k;
 
@@ -258,7 +274,7 @@ void test_check_exact(const struct vectors *vectors, vecdb_metric metric, const 
 double test_recall(const struct vectors *vectors, vecdb_metric metric, const struct index_search *search,
                    const struct hit *hits, const size_t *counts)
 {
-    double *distances = mem_alloc((vectors->row_count + 1) * sizeof *distances), found = 0, wanted = 0;
+    double *distances = mem_alloc((search->k + 1) * sizeof *distances), found = 0, wanted = 0;
 
     for (size_t query = 0; query < search->query_count; query++) {
         const uint8_t *q = (const uint8_t *)search->queries + query * search->query_stride;

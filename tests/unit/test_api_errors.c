@@ -201,7 +201,7 @@ static void test_searches(void **state)
     request.query_stride = 0, request.filter = "year >";
     assert_refused(vecdb_search(rows, &request, &result), VECDB_ERR_FILTER, "column");
     request.filter = NULL, request.params = "nonsense=5";
-    assert_refused(vecdb_search(rows, &request, &result), VECDB_ERR_INVALID, "nonsense");
+    assert_refused(vecdb_search(rows, &request, &result), VECDB_ERR_INVALID, "nonsense|there are|ef, |nprobe");
     request.params = NULL, request.output_fields = unknown, request.output_count = 1;
     assert_refused(vecdb_search(rows, &request, &result), VECDB_ERR_NO_SUCH, "nonsense");
     request.output_count = 0, request.has_range_filter = true;
@@ -275,6 +275,9 @@ static void test_schemas(void **state)
     assert_done(vecdb_collection_drop(db, "other"));
     assert_refused(vecdb_collection_drop(db, "other"), VECDB_ERR_NO_SUCH, "other");
     assert_refused(vecdb_collection_open(db, "nowhere", &collection), VECDB_ERR_NO_SUCH, "nowhere");
+    assert_refused(vecdb_collection_open(db, "rws", &collection), VECDB_ERR_NO_SUCH, "rws|did you mean rows?");
+    assert_refused(vecdb_collection_open(db, "r", &collection), VECDB_ERR_NO_SUCH, "no collection r");
+    assert_null(strstr(vecdb_last_error(), "did you mean"));
     assert_refused(vecdb_collection_open(db, NULL, &collection), VECDB_ERR_INVALID, "NULL");
 }
 

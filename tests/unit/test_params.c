@@ -106,6 +106,10 @@ static void says_what_is_wrong(void **state)
         assert_int_equal(parse(cases[i].text, &params), VECDB_ERR_INVALID);
         assert_string_equal(error_last()->message, cases[i].message);
     }
+    /* A table without names of its own says those that are passed over. */
+    assert_int_equal(params_parse("search", &(struct param_spec)PARAM_END, build_specs, "zzzzzzzzzz=9", &params), VECDB_ERR_INVALID);
+    assert_string_equal(error_last()->message,
+                        "search: no parameter \"zzzzzzzzzz\"; there are M, efConstruction, refine, refine_type, recall");
 }
 
 static void survives_any_bytes(void **state)

@@ -60,9 +60,9 @@ class Field:
         self.auto_id = bool(auto_id)
         self.nullable = bool(nullable)
         self.partition_key = bool(partition_key)
-        self.dim = _count("dim", name, dim)
-        self.max_length = _count("max_length", name, max_length)
-        self.max_capacity = _count("max_capacity", name, max_capacity)
+        self.dim = _count("dim", f"field {name!r}", dim)
+        self.max_length = _count("max_length", f"field {name!r}", max_length)
+        self.max_capacity = _count("max_capacity", f"field {name!r}", max_capacity)
         self.element_type = DataType.NONE if element_type is None else data_type(element_type)
         #: Value used when one is missing; None for none.
         self.default = default
@@ -127,13 +127,13 @@ class Field:
         )
 
 
-def _count(what: str, name: str, value: Any, room: int = 2**32) -> int:
+def _count(what: str, owner: str, value: Any, room: int = 2**32) -> int:
     try:
         number = int(value or 0)
     except (TypeError, ValueError):
-        raise InvalidError(f"field {name!r}: {what} must be a number, got {value!r}") from None
+        raise InvalidError(f"{owner}: {what} must be a number, got {value!r}") from None
     if isinstance(value, bool) or not 0 <= number < room:
-        raise InvalidError(f"field {name!r}: {what} is {value!r}")
+        raise InvalidError(f"{owner}: {what} is {value!r}")
     return number
 
 
@@ -221,8 +221,8 @@ class Schema:
         schema.field_count = len(self.fields)
         schema.dynamic = self.dynamic
         schema.ttl_field = c.text(self.ttl_field) if self.ttl_field else None
-        schema.num_partitions = _count("num_partitions", name, self.num_partitions)
-        schema.ttl_seconds = _count("ttl_seconds", name, self.ttl_seconds, 2**64)
+        schema.num_partitions = _count("num_partitions", f"collection {name!r}", self.num_partitions)
+        schema.ttl_seconds = _count("ttl_seconds", f"collection {name!r}", self.ttl_seconds, 2**64)
         return schema, fields
 
     @classmethod

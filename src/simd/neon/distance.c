@@ -432,6 +432,73 @@ DEFINE_BYTE_BLOCK(u8_l2sq, BYTES_U8, true)
 DEFINE_BYTE_BLOCK(i8_multiply, BYTES_I8, false)
 DEFINE_BYTE_BLOCK(i8_l2sq, BYTES_I8, true)
 
+/* ---- stored blocks of bytes ---- */
+
+/* Four bytes each of four rows, by four of an unsigned query: rows' sums in four lanes. */
+#ifdef __ARM_FEATURE_DOTPROD
+/* The query 128 lower has signed bytes; what is lacking is 128 times the rows' sum. */
+struct block_sums {
+    int32x4_t product, rows;
+};
+
+SCAN_INLINE struct block_sums block_sums_zero(void)
+{
+    return (struct block_sums){vdupq_n_s32(0), vdupq_n_s32(0)};
+}
+
+SCAN_INLINE struct block_sums block_sums_add(struct block_sums sum, int32x4_t query, int8x16_t rows)
+{
+    int8x16_t lower = veorq_s8(vreinterpretq_s8_s32(query), vdupq_n_s8(-128));
+
+    return (struct block_sums){vdotq_s32(sum.product, lower, rows), vdotq_s32(sum.rows, vdupq_n_s8(1), rows)};
+}
+
+SCAN_INLINE int32x4_t block_sums_total(struct block_sums sum)
+{
+    return vaddq_s32(sum.product, vshlq_n_s32(sum.rows, 7));
+}
+#else
+struct block_sums {
+    int32x4_t of[4]; /* a row each */
+};
+
+SCAN_INLINE struct block_sums block_sums_zero(void)
+{
+    return (struct block_sums){{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}};
+}
+
+SCAN_INLINE struct block_sums block_sums_add(struct block_sums sum, int32x4_t query, int8x16_t rows)
+{
+    int16x4_t four = vreinterpret_s16_u16(vget_low_u16(vmovl_u8(vget_low_u8(vreinterpretq_u8_s32(query)))));
+    int16x8_t low = vmovl_s8(vget_low_s8(rows)), high = vmovl_high_s8(rows);
+
+    return (struct block_sums){{vmlal_s16(sum.of[0], four, vget_low_s16(low)), vmlal_s16(sum.of[1], four, vget_high_s16(low)),
+                                vmlal_s16(sum.of[2], four, vget_low_s16(high)), vmlal_s16(sum.of[3], four, vget_high_s16(high))}};
+}
+
+SCAN_INLINE int32x4_t block_sums_total(struct block_sums sum)
+{
+    return vpaddq_s32(vpaddq_s32(sum.of[0], sum.of[1]), vpaddq_s32(sum.of[2], sum.of[3]));
+}
+#endif
+
+static void ip_u8i8_blocks(const void *query, const void *blocks, size_t n_blocks, size_t dim, int32_t *out)
+{
+    const int8_t *rows = blocks;
+
+    for (size_t b = 0; b < n_blocks; b++, out += SIMD_BLOCK_ROWS) {
+        struct block_sums sums[4] = {block_sums_zero(), block_sums_zero(), block_sums_zero(), block_sums_zero()};
+        for (size_t i = 0; i < dim; i += 4, rows += 4 * SIMD_BLOCK_ROWS) {
+            int32x4_t piece = query_piece((const char *)query + i);
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; v++)
+                sums[v] = block_sums_add(sums[v], piece, vld1q_s8(rows + 16 * v));
+        }
+        for (int v = 0; v < 4; v++)
+            vst1q_s32(out + 4 * v, block_sums_total(sums[v]));
+    }
+}
+
 const struct distance_kernels NEON(distance) = {
     .l2sq_f32 = SCAN(l2sq_f32),
     .ip_f32 = SCAN(ip_f32),
@@ -459,5 +526,5 @@ const struct distance_kernels NEON(distance) = {
     .i8_pack = i8_pack,
     .i8_multiply = i8_multiply,
     .i8_l2sq = i8_l2sq,
-    .ip_u8i8_blocks = scalar_ip_u8i8_blocks,
+    .ip_u8i8_blocks = ip_u8i8_blocks,
 };
