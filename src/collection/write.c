@@ -13,6 +13,8 @@
 #define GROWING_ROWS ((size_t)1 << 20)        /* room in one growing segment */
 #define DELETE_TRIES 8 /* to delete what a filter matches while segments are written anew */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
+#define CONVOY_ROWS 64   /* batches so small go with those of other threads: their sync takes longer than all else */
+#define CONVOY_FRAMES 32 /* that are logged at once */
 
 /* ---- keys ---- */
 
@@ -335,23 +337,19 @@ done:
 
 static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows);
 
-/* The frame is made first and the rows copied, so that what follows the log's append cannot fail. */
-static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
-                                  bool replace, int64_t next_auto_id, uint64_t *bad_row, struct snapshot **staged)
+/* The snapshot after a batch, and the frame that says so. Rows are copied by then, so that what follows the log's append cannot
+ * fail. */
+static vecdb_status make_insert(struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
+                                int64_t next_auto_id, uint64_t *bad_row, struct snapshot **next, struct buf *frame)
 {
-    struct snapshot *next = NULL;
-    struct buf frame = {0};
     vecdb_status status = VECDB_OK;
 
     if (PLANTED(13) && replace)
         TRY(plant_delete_first(collection, rows));
     if (collection->database->store)
-        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, &frame);
+        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, frame);
     if (status == VECDB_OK)
-        status = after_insert(collection, rows, partition, replace, bad_row, &next);
-    if (status == VECDB_OK)
-        status = collection_stage(collection, next, FRAME_INSERT, &frame, staged);
-    buf_deinit(&frame);
+        status = after_insert(collection, rows, partition, replace, bad_row, next);
     return status;
 }
 
@@ -387,21 +385,20 @@ static vecdb_status check_batch_size(const struct rows *rows)
     return VECDB_OK;
 }
 
-vecdb_status collection_insert(struct collection *collection, const vecdb_batch *batch, bool replace,
-                               vecdb_durability durability, struct write_result *result)
+/* Read a batch and make what comes of it: *next, which stays NULL when it has no rows, and its frame. With write_lock. */
+static vecdb_status take_batch(struct collection *collection, const vecdb_batch *batch, bool replace, struct write_result *result,
+                               struct snapshot **next, struct buf *frame)
 {
-    const struct schema *schema;
-    struct snapshot *staged = NULL;
+    const struct schema *schema = collection_schema(collection);
     struct rows rows;
     uint32_t partition;
     bool keep_keys = false;
     int64_t first = 0, next_auto_id;
     vecdb_status status;
 
+    *next = NULL;
     result->affected = 0;
     result->bad_row = UINT64_MAX;
-    pthread_mutex_lock(&collection->write_lock);
-    schema = collection_schema(collection);
     status = collection_writable(collection);
     partition = collection->partitions[0].id;
     if (status == VECDB_OK && batch->partition && schema->partition_key != SCHEMA_NONE)
@@ -418,7 +415,7 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
         status = check_batch_size(&rows);
         next_auto_id = schema->auto_id && !keep_keys ? first + (int64_t)rows.row_count : first;
         if (status == VECDB_OK && rows.row_count)
-            status = insert_locked(collection, &rows, partition, replace, next_auto_id, &result->bad_row, &staged);
+            status = make_insert(collection, &rows, partition, replace, next_auto_id, &result->bad_row, next, frame);
         if (status == VECDB_OK) {
             collection->next_auto_id = next_auto_id;
             result->affected = rows.row_count;
@@ -426,8 +423,135 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
         rows_deinit(&rows);
     }
     result->first_auto_id = first;
+    return status;
+}
+
+/* A batch by itself, up to its commit. */
+static vecdb_status stage_batch(struct collection *collection, const vecdb_batch *batch, bool replace,
+                                struct write_result *result, struct snapshot **staged)
+{
+    struct snapshot *next;
+    struct buf frame = {0};
+    int64_t auto_id;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    auto_id = collection->next_auto_id;
+    status = take_batch(collection, batch, replace, result, &next, &frame);
+    if (next && (status = collection_stage(collection, next, FRAME_INSERT, &frame, staged)) != VECDB_OK) {
+        collection->next_auto_id = auto_id;
+        result->affected = 0;
+    }
     pthread_mutex_unlock(&collection->write_lock);
-    if (staged && (status = collection_commit(collection, staged, durability)) == VECDB_OK)
+    buf_deinit(&frame);
+    return status;
+}
+
+/* An insert that goes with those of other threads. */
+struct insert_rider {
+    struct rider rider; /* first */
+    const vecdb_batch *batch;
+    bool replace;
+    struct write_result *result;
+    struct buf frame;   /* has bytes: its batch is in the latest snapshot, and to be in the log */
+};
+
+/* Log the batches of riders up to `end`, which are in the latest snapshot; if that fails, go back to the one before them. */
+static vecdb_status log_inserts(struct collection *collection, struct rider *riders, const struct rider *end,
+                                const struct iovec *frames, size_t count, struct snapshot *before, int64_t auto_id)
+{
+    uint64_t lsn = 0;
+    vecdb_status status = store_append_frames(collection->database->store, FRAME_INSERT, frames, count, &lsn);
+
+    if (status == VECDB_OK) {
+        collection->latest->lsn = lsn + count - 1;
+        return VECDB_OK;
+    }
+    snapshot_release(collection->latest);
+    collection->latest = snapshot_retain(before);
+    collection->next_auto_id = auto_id;
+    for (struct rider *rider = riders; rider != end; rider = rider->next) {
+        struct insert_rider *insert = (struct insert_rider *)rider;
+        if (insert->frame.size == 0)
+            continue;
+        insert->result->affected = 0;
+        rider_done(rider, status);
+    }
+    return status;
+}
+
+/* Take in the batches of some riders, with one write to the log; returns who is next. With write_lock. */
+static struct rider *stage_inserts(struct collection *collection, struct rider *riders, struct snapshot **staged)
+{
+    struct snapshot *before = snapshot_retain(collection->latest);
+    int64_t auto_id = collection->next_auto_id;
+    struct iovec frames[CONVOY_FRAMES];
+    struct rider *end = riders;
+    size_t count = 0;
+
+    for (; end && count < CONVOY_FRAMES; end = end->next) {
+        struct insert_rider *insert = (struct insert_rider *)end;
+        struct snapshot *next;
+        rider_done(end, take_batch(collection, insert->batch, insert->replace, insert->result, &next, &insert->frame));
+        if (!next) {
+            buf_deinit(&insert->frame);
+            continue;
+        }
+        collection_advance(collection, next);
+        frames[count++] = (struct iovec){insert->frame.data, insert->frame.size};
+    }
+    if (count && log_inserts(collection, riders, end, frames, count, before, auto_id) == VECDB_OK) {
+        snapshot_release(*staged);
+        *staged = snapshot_retain(collection->latest);
+    }
+    for (struct rider *rider = riders; rider != end; rider = rider->next)
+        buf_deinit(&((struct insert_rider *)rider)->frame);
+    snapshot_release(before);
+    return end;
+}
+
+/* Take in the batches of all, then wait for one sync, which makes all of them durable. */
+static void drive_inserts(void *context, struct rider *riders)
+{
+    struct collection *collection = context;
+    struct snapshot *staged = NULL;
+    vecdb_status status = VECDB_OK;
+
+    pthread_mutex_lock(&collection->write_lock);
+    for (struct rider *rider = riders; rider;)
+        rider = stage_inserts(collection, rider, &staged);
+    pthread_mutex_unlock(&collection->write_lock);
+    if (staged)
+        status = collection_commit(collection, staged, VECDB_DURABILITY_FULL);
+    for (struct rider *rider = riders; rider && status != VECDB_OK; rider = rider->next)
+        if (rider->status == VECDB_OK)
+            rider_done(rider, status);
+    error_clear(); /* each has its own */
+}
+
+/* Whether a batch goes with those of other threads. */
+static bool rides(const struct collection *collection, const vecdb_batch *batch, vecdb_durability durability)
+{
+    if (durability == VECDB_DURABILITY_DEFAULT)
+        durability = collection->database->durability;
+    return durability == VECDB_DURABILITY_FULL && batch->row_count <= CONVOY_ROWS && collection->database->store;
+}
+
+vecdb_status collection_insert(struct collection *collection, const vecdb_batch *batch, bool replace,
+                               vecdb_durability durability, struct write_result *result)
+{
+    struct snapshot *staged = NULL;
+    vecdb_status status;
+
+    if (rides(collection, batch, durability)) {
+        struct insert_rider insert = {.batch = batch, .replace = replace, .result = result};
+        status = convoy_ride(&collection->convoy, &insert.rider, drive_inserts, collection);
+    } else {
+        status = stage_batch(collection, batch, replace, result, &staged);
+        if (staged)
+            status = collection_commit(collection, staged, durability);
+    }
+    if (status == VECDB_OK)
         collection_keep_pace(collection, (size_t)result->affected);
     return status;
 }
