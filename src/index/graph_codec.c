@@ -3,13 +3,16 @@
 #include "base/bytes.h"
 #include "base/float16.h"
 #include "base/mem.h"
+#include "index/spread.h"
 #include "simd/graph.h"
 #include "simd/kernels.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define TRAIN_ROWS 4096
+#define CHECK_ROWS 256         /* looked at by one task */
 #define RETRAIN_FACTOR 4       /* codes are cut anew when there are so many times the rows they were cut for */
 #define RETRAIN_ROWS 65536     /* and no more beyond: enough to know the data by */
 #define CENTER_ROWS 127        /* whose medians say where a dimension lies, before any mean is taken */
@@ -187,6 +190,12 @@ bool graph_codec_fits(const struct graph_codec *codec, vecdb_type type, const vo
         return true;
     for (size_t i = 0; i < codec->dim; i += 256) {
         size_t n = codec->dim - i < 256 ? codec->dim - i : 256;
+        uint8_t bytes[256];
+        if (type == VECDB_TYPE_FLOAT_VECTOR && codec->mean[0] == 0) { /* the common case, at once */
+            if (!simd_codes()->u8_from_f32((const uint8_t *)row + i * width, n, bytes))
+                return false;
+            continue;
+        }
         load_floats(type, (const uint8_t *)row + i * width, n, x);
         if (!integer_range(x, n, &low, &high) || low < codec->mean[0] || high > codec->mean[0] + 255)
             return false;
@@ -215,6 +224,43 @@ static bool all_bytes(const struct vectors *vectors, float *scratch, float *base
     }
     *base = !seen ? 0 : low >= 0 && high <= 255 ? 0 : low >= -128 && high <= 127 ? -128 : low;
     return seen > 0;
+}
+
+struct check {
+    const struct vectors *vectors;
+    atomic_bool fails;
+};
+
+static vecdb_status check_task(void *context, size_t task, unsigned worker)
+{
+    struct check *check = context;
+    const struct vectors *vectors = check->vectors;
+    size_t row = task * CHECK_ROWS, end = row + CHECK_ROWS < vectors->row_count ? row + CHECK_ROWS : vectors->row_count;
+    uint8_t *bytes = mem_alloc((size_t)vectors->dim + 1);
+
+    if (!bytes)
+        return error_nomem("graph codes");
+    for (; row < end && !atomic_load_explicit(&check->fails, memory_order_relaxed); row++)
+        if (is_present(vectors, row) && !simd_codes()->u8_from_f32(vectors_row(vectors, row), vectors->dim, bytes))
+            atomic_store_explicit(&check->fails, true, memory_order_relaxed);
+    mem_free(bytes);
+    return VECDB_OK;
+}
+
+/* The same where it is seen at once: all rows are floats that are integers 0 .. 255. */
+static vecdb_status all_unsigned(const struct vectors *vectors, struct pool *pool, bool *out)
+{
+    struct check check = {.vectors = vectors};
+    bool any = false;
+    vecdb_status status;
+
+    for (size_t row = 0; row < vectors->row_count && !any; row++)
+        any = is_present(vectors, row);
+    atomic_init(&check.fails, !any || vectors->type != VECDB_TYPE_FLOAT_VECTOR);
+    status = atomic_load(&check.fails) ? VECDB_OK
+                                       : pool_run(pool, (vectors->row_count + CHECK_ROWS - 1) / CHECK_ROWS, check_task, &check);
+    *out = !atomic_load(&check.fails);
+    return status;
 }
 
 /* Where to clip, c: the one that loses least, rounding and clipping taken together. Returns the loss. */
@@ -368,32 +414,7 @@ static size_t sample_rows(const struct vectors *vectors, uint32_t *rows)
     return n;
 }
 
-struct spread {
-    uint64_t variance;
-    uint32_t dim;
-};
-
-static int compare_spreads(const void *a, const void *b)
-{
-    const struct spread *x = a, *y = b;
-
-    if (x->variance != y->variance)
-        return x->variance > y->variance ? -1 : 1;
-    return x->dim < y->dim ? -1 : 1;
-}
-
-/* The least multiple of 64 dimensions that bring such a share of all. */
-static size_t dims_for(const struct spread *spreads, size_t dim, double total, double share)
-{
-    double sum = 0;
-    size_t d = 0;
-
-    while (d < dim && (sum < share * total || d % 64))
-        sum += (double)spreads[d++].variance;
-    return align_up(d, 64);
-}
-
-/* How codes differ by dimension, times the square of their number. */
+/* How codes differ by dimension, times the square of their number; whole numbers, which doubles keep. */
 static void find_spreads(const struct graph_codec *codec, const struct vectors *vectors, const uint32_t *rows, size_t n,
                          float *x, uint8_t *code, uint32_t *sums, uint32_t *squares, struct spread *spreads)
 {
@@ -405,7 +426,7 @@ static void find_spreads(const struct graph_codec *codec, const struct vectors *
         }
     }
     for (size_t d = 0; d < codec->dim; d++)
-        spreads[d] = (struct spread){(uint64_t)n * squares[d] - (uint64_t)sums[d] * sums[d], (uint32_t)d};
+        spreads[d] = (struct spread){(double)((uint64_t)n * squares[d] - (uint64_t)sums[d] * sums[d]), (uint32_t)d};
 }
 
 /* Put the dimensions that differ most first, where that pays. */
@@ -417,15 +438,13 @@ static vecdb_status choose_order(struct graph_codec *codec, const struct vectors
     uint32_t *sums = mem_array_zalloc(dim, 2 * sizeof *sums);
     struct spread *spreads = mem_array_alloc(dim, sizeof *spreads);
     bool enough = x && code && sums && spreads;
-    double total = 0;
+    double total;
 
     if (enough) {
         find_spreads(codec, vectors, rows, n, x, code, sums, sums + dim, spreads);
-        qsort(spreads, dim, sizeof *spreads, compare_spreads);
-        for (size_t d = 0; d < dim; d++)
-            total += (double)spreads[d].variance;
-        codec->head = dims_for(spreads, dim, total, HEAD_SHARE);
-        codec->middle = dims_for(spreads, dim, total, MIDDLE_SHARE);
+        total = spread_sort(spreads, dim);
+        codec->head = spread_reach(spreads, dim, total, HEAD_SHARE);
+        codec->middle = spread_reach(spreads, dim, total, MIDDLE_SHARE);
         if (total > 0 && (double)codec->head <= HEAD_MOST * (double)codec->stride) {
             enough = (codec->order = mem_array_alloc(dim, sizeof *codec->order)) != NULL;
             for (size_t d = 0; enough && d < dim; d++) {
@@ -445,15 +464,18 @@ static vecdb_status choose_order(struct graph_codec *codec, const struct vectors
 }
 
 static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
-                                uint64_t seed, const uint32_t *rows, size_t n, float *x, float *lengths)
+                                uint64_t seed, struct pool *pool, const uint32_t *rows, size_t n, float *x, float *lengths)
 {
     struct graph_codec rotated;
     struct fit plain_fit, rotated_fit;
-    float low;
+    bool whole = false;
+    float low = 0;
 
     codec->kind = metric == VECDB_METRIC_L2 ? GRAPH_CODE_L2 : GRAPH_CODE_DOT;
+    if (metric == VECDB_METRIC_L2)
+        TRY(all_unsigned(vectors, pool, &whole));
     if (metric == VECDB_METRIC_L2 &&
-        (vectors->type == VECDB_TYPE_INT8_VECTOR ? (low = -128, true) : all_bytes(vectors, x, &low))) {
+        (whole || (vectors->type == VECDB_TYPE_INT8_VECTOR ? (low = -128, true) : all_bytes(vectors, x, &low)))) {
         codec->lossless = true;
         codec->code_dim = (uint32_t)align_up(codec->dim, 64);
         codec->step = 1;
@@ -491,7 +513,7 @@ static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors 
 }
 
 vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
-                               uint64_t seed)
+                               uint64_t seed, struct pool *pool)
 {
     uint32_t *rows;
     float *x, *lengths;
@@ -514,7 +536,7 @@ vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *
         status = error_nomem("graph codes");
     else {
         n = sample_rows(vectors, rows);
-        status = train_bytes(codec, vectors, metric, seed, rows, n, x, lengths);
+        status = train_bytes(codec, vectors, metric, seed, pool, rows, n, x, lengths);
         if (status == VECDB_OK && codec->kind == GRAPH_CODE_L2 && !codec->rotate && codec->stride >= ORDER_LEAST)
             status = choose_order(codec, vectors, rows, n);
     }

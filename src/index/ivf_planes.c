@@ -2,33 +2,18 @@
 
 #include "base/bitmap.h"
 #include "base/mem.h"
+#include "index/spread.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SAMPLE_ROWS 4096
-#define AHEAD_STEP 64     /* a line of memory, and what one step of the kernels takes */
 #define AHEAD_SHARE 0.75  /* of the variance: then few of the rows near a query are left over */
 #define AHEAD_MOST 0.5    /* of the dimensions: with more of them little is saved */
 #define ASK 512           /* bytes of the second plane worth asking for */
 
 /* -- choosing */
-
-struct spread {
-    double variance;
-    uint16_t dim;
-};
-
-static int wider_first(const void *a, const void *b)
-{
-    const struct spread *x = a, *y = b;
-
-    if (x->variance < y->variance || x->variance > y->variance)
-        return x->variance < y->variance ? 1 : -1;
-    return (x->dim > y->dim) - (x->dim < y->dim);
-}
 
 /* The variance of each dimension, of rows picked evenly. */
 static size_t measure(const struct vectors *vectors, struct spread *spreads, double *sums, float *row)
@@ -53,8 +38,8 @@ static size_t measure(const struct vectors *vectors, struct spread *spreads, dou
 
 vecdb_status planes_choose(struct coder *coder, const struct vectors *vectors, uint16_t **order)
 {
-    size_t dim = coder->dim, most = (size_t)(AHEAD_MOST * (double)dim), ahead = 0;
-    double total = 0, part = 0;
+    size_t dim = coder->dim, most = (size_t)(AHEAD_MOST * (double)dim), ahead;
+    double total;
     struct spread *spreads;
     double *sums;
     float *row;
@@ -62,7 +47,7 @@ vecdb_status planes_choose(struct coder *coder, const struct vectors *vectors, u
 
     *order = NULL;
     coder->ahead = 0;
-    if (coder->kind != CODE_BYTES || coder->metric != VECDB_METRIC_L2 || most < AHEAD_STEP || dim > UINT16_MAX)
+    if (coder->kind != CODE_BYTES || coder->metric != VECDB_METRIC_L2 || most < SPREAD_STEP || dim > UINT16_MAX)
         return VECDB_OK;
     spreads = mem_array_zalloc(dim, sizeof *spreads);
     sums = mem_array_zalloc(dim, sizeof *sums);
@@ -72,23 +57,19 @@ vecdb_status planes_choose(struct coder *coder, const struct vectors *vectors, u
         goto done;
     }
     for (size_t j = 0; j < dim; j++)
-        spreads[j].dim = (uint16_t)j;
+        spreads[j].dim = (uint32_t)j;
     if (!measure(vectors, spreads, sums, row))
         goto done;
-    qsort(spreads, dim, sizeof *spreads, wider_first);
-    for (size_t j = 0; j < dim; j++)
-        total += spreads[j].variance;
-    while (ahead + AHEAD_STEP <= most && part < AHEAD_SHARE * total)
-        for (size_t end = ahead + AHEAD_STEP; ahead < end; ahead++)
-            part += spreads[ahead].variance;
-    if (!(total > 0) || part < AHEAD_SHARE * total)
+    total = spread_sort(spreads, dim);
+    ahead = spread_reach(spreads, dim, total, AHEAD_SHARE);
+    if (!(total > 0) || ahead > most)
         goto done;
     if (!(*order = mem_array_alloc(dim, sizeof **order))) {
         status = error_nomem("planes of bytes");
         goto done;
     }
     for (size_t j = 0; j < dim; j++)
-        (*order)[j] = spreads[j].dim;
+        (*order)[j] = (uint16_t)spreads[j].dim;
     coder->ahead = (uint32_t)ahead;
 done:
     mem_free(spreads);

@@ -82,16 +82,6 @@ FLOAT_KERNELS(bf16, 2)
 
 /* ---- bytes ---- */
 
-SCAN_INLINE __m512i load64(const char *p, size_t i)
-{
-    return _mm512_loadu_si512(p + i);
-}
-
-SCAN_INLINE __m512i tail64(const char *p, size_t i, size_t dim)
-{
-    return _mm512_maskz_loadu_epi8(first64(dim - i), p + i);
-}
-
 SCAN_INLINE __m512i flip(__m512i a)
 {
     return _mm512_xor_si512(a, _mm512_set1_epi8((char)0x80));

@@ -22,6 +22,17 @@ SCAN_INLINE __mmask64 first64(size_t n)
     return _bzhi_u64(~0ull, (unsigned)n);
 }
 
+/* Bytes i .. i + 63, and of them those before dim. */
+SCAN_INLINE __m512i load64(const char *p, size_t i)
+{
+    return _mm512_loadu_si512(p + i);
+}
+
+SCAN_INLINE __m512i tail64(const char *p, size_t i, size_t dim)
+{
+    return _mm512_maskz_loadu_epi8(first64(dim - i), p + i);
+}
+
 SCAN_INLINE f32x16 f32x16_zero(void)
 {
     return _mm512_setzero_ps();
