@@ -77,7 +77,7 @@ static vecdb_status find_repeats(const struct rows *rows, bool replace, uint64_t
 
 /* Rows to delete, by view of the snapshot. */
 struct doomed {
-    uint32_t **rows; /* view_count lists */
+    uint32_t **rows; /* view_count lists; NULL while there are none, which is what most inserts find */
     size_t *counts, *capacities;
     size_t view_count;
 };
@@ -91,17 +91,20 @@ static void doomed_deinit(struct doomed *doomed)
     mem_free(doomed->capacities);
 }
 
-static vecdb_status doomed_init(struct doomed *doomed, size_t view_count)
+static vecdb_status doomed_make_lists(struct doomed *doomed)
 {
-    doomed->view_count = view_count;
-    doomed->rows = mem_array_zalloc(view_count + 1, sizeof *doomed->rows);
-    doomed->counts = mem_array_zalloc(view_count + 1, sizeof *doomed->counts);
-    doomed->capacities = mem_array_zalloc(view_count + 1, sizeof *doomed->capacities);
+    doomed->rows = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->rows);
+    doomed->counts = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->counts);
+    doomed->capacities = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->capacities);
     return doomed->rows && doomed->counts && doomed->capacities ? VECDB_OK : error_nomem("delete");
 }
 
+static size_t doomed_count(const struct doomed *doomed, size_t view) { return doomed->rows ? doomed->counts[view] : 0; }
+
 static vecdb_status doomed_add(struct doomed *doomed, size_t view, uint32_t row)
 {
+    if (!doomed->rows)
+        TRY(doomed_make_lists(doomed));
     if (doomed->counts[view] == doomed->capacities[view]) {
         size_t capacity = doomed->capacities[view] ? doomed->capacities[view] * 2 : 16;
         uint32_t *rows = mem_realloc(doomed->rows[view], capacity * sizeof *rows);
@@ -121,7 +124,7 @@ static vecdb_status doom(const struct doomed *doomed, struct snapshot *next, uin
         struct segment_view *view = &next->views[v];
         struct tombstones *tombstones;
         size_t before = tombstones_count(view->tombstones);
-        if (doomed->counts[v] == 0)
+        if (doomed_count(doomed, v) == 0)
             continue;
         TRY(tombstones_with(view->tombstones, view->segment->row_count, doomed->rows[v], doomed->counts[v],
                             &tombstones));
@@ -283,7 +286,9 @@ static vecdb_status append_by_key(struct collection *collection, struct snapshot
     }
     for (uint32_t p = PARTITION_FIRST; p < PARTITION_FIRST + rows->schema->num_partitions && status == VECDB_OK; p++) {
         bool any = false;
-        memcpy(others, superseded, bitmap_words(rows->row_count) * 8);
+        memset(others, 0, bitmap_words(rows->row_count) * 8);
+        if (superseded)
+            memcpy(others, superseded, bitmap_words(rows->row_count) * 8);
         for (size_t row = 0; row < rows->row_count; row++)
             if (partitions[row] != p)
                 bitmap_set(others, row);
@@ -302,18 +307,16 @@ static vecdb_status after_insert(struct collection *collection, const struct row
                                  bool replace, uint64_t *bad_row, struct snapshot **out)
 {
     struct snapshot *snapshot = collection->latest, *next = NULL;
-    struct doomed doomed = {0};
+    struct doomed doomed = {.view_count = snapshot->view_count};
     uint64_t *superseded = NULL;
     uint64_t replaced = 0;
     size_t repeats = 0;
     vecdb_status status;
 
     *out = NULL;
-    superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8);
-    if (!superseded)
+    if (rows->row_count > 1 && !(superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8)))
         return error_nomem("insert");
     if ((status = find_repeats(rows, replace, superseded, &repeats, bad_row)) != VECDB_OK ||
-        (status = doomed_init(&doomed, snapshot->view_count)) != VECDB_OK ||
         (status = check_cosine(collection, rows, bad_row)) != VECDB_OK ||
         (!(PLANTED(15) && !collection->database->account /* replaying */) &&
          (status = find_present(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK) ||
@@ -598,12 +601,10 @@ static vecdb_status plant_delete_first(struct collection *collection, const stru
 {
     struct write_result result = {0};
     struct snapshot *staged = NULL;
-    struct doomed doomed = {0};
+    struct doomed doomed = {.view_count = collection->latest->view_count};
     uint64_t bad_row;
-    vecdb_status status = doomed_init(&doomed, collection->latest->view_count);
+    vecdb_status status = find_present(collection->latest, rows, true, &doomed, &bad_row);
 
-    if (status == VECDB_OK)
-        status = find_present(collection->latest, rows, true, &doomed, &bad_row);
     if (status == VECDB_OK)
         status = delete_locked(collection, &doomed, &result, &staged);
     doomed_deinit(&doomed);
@@ -619,9 +620,8 @@ static vecdb_status doom_keys(struct collection *collection, const vecdb_column 
     vecdb_status status;
 
     TRY(rows_from_keys(collection_schema(collection), keys, key_count, &rows));
-    status = doomed_init(doomed, collection->latest->view_count);
-    if (status == VECDB_OK)
-        status = find_present(collection->latest, &rows, true, doomed, &bad_row);
+    doomed->view_count = collection->latest->view_count;
+    status = find_present(collection->latest, &rows, true, doomed, &bad_row);
     rows_deinit(&rows);
     return status;
 }
@@ -663,12 +663,10 @@ static vecdb_status redo_doom(struct collection *collection, const struct doomed
 /* What an upsert replaced is gone, even where what it wrote is too: rows of other partitions among it. */
 static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn)
 {
-    struct doomed doomed = {0};
+    struct doomed doomed = {.view_count = collection->latest->view_count};
     uint64_t bad_row;
-    vecdb_status status = doomed_init(&doomed, collection->latest->view_count);
+    vecdb_status status = find_present(collection->latest, rows, true, &doomed, &bad_row);
 
-    if (status == VECDB_OK)
-        status = find_present(collection->latest, rows, true, &doomed, &bad_row);
     if (status == VECDB_OK)
         status = redo_doom(collection, &doomed, lsn);
     doomed_deinit(&doomed);
@@ -692,7 +690,7 @@ static vecdb_status doom_matches(const struct snapshot *snapshot, const struct f
 {
     struct filter_counters counters = {0};
 
-    TRY(doomed_init(doomed, snapshot->view_count));
+    doomed->view_count = snapshot->view_count;
     for (size_t v = 0; v < snapshot->view_count; v++) {
         const struct segment_view *view = &snapshot->views[v];
         vecdb_status status = VECDB_OK;
@@ -714,7 +712,7 @@ static vecdb_status doom_matches(const struct snapshot *snapshot, const struct f
 static vecdb_status bring_forward(const struct snapshot *seen, const struct doomed *chosen, const struct snapshot *latest,
                                   struct doomed *out, bool *all)
 {
-    TRY(doomed_init(out, latest->view_count));
+    out->view_count = latest->view_count;
     *all = true;
     for (size_t w = 0; w < latest->view_count; w++) {
         const struct segment_view *view = &latest->views[w];
@@ -725,7 +723,7 @@ static vecdb_status bring_forward(const struct snapshot *seen, const struct doom
             *all = *all && view->segment->growing;
             continue;
         }
-        for (size_t i = 0; i < chosen->counts[v]; i++)
+        for (size_t i = 0; i < doomed_count(chosen, v); i++)
             if (chosen->rows[v][i] < view->row_count && !tombstones_get(view->tombstones, chosen->rows[v][i]))
                 TRY(doomed_add(out, w, chosen->rows[v][i]));
     }
@@ -798,7 +796,7 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
 /* Rows that have expired, as a filter has no word for them. */
 static vecdb_status doom_expired(const struct snapshot *snapshot, struct doomed *doomed)
 {
-    TRY(doomed_init(doomed, snapshot->view_count));
+    doomed->view_count = snapshot->view_count;
     for (size_t v = 0; v < snapshot->view_count; v++) {
         const struct segment_view *view = &snapshot->views[v];
         struct filter_counters counters = {0};
