@@ -25,7 +25,7 @@ tsan: deps-test ## the tests that use threads, under ThreadSanitizer
 	@$(MAKE) --no-print-directory BUILD=build-tsan OPT=-O1 SANITIZE='-fsanitize=thread' unit-threads
 
 # Tests of code that runs on several threads; the rest would only be slow there.
-THREAD_TESTS := $(filter %pool %threads %wal %store %freshness %row_codes %filter_rows %query_features,$(TEST_BINS))
+THREAD_TESTS := $(filter %pool %threads %convoy %group_insert %wal %store %freshness %row_codes %filter_rows %query_features,$(TEST_BINS))
 .PHONY: unit-threads
 unit-threads: $(THREAD_TESTS)
 	@scripts/run_tests $(THREAD_TESTS)

@@ -25,6 +25,7 @@ void collection_release(struct collection *collection)
     mem_free(collection->partitions);
     mem_free(collection->schemas);
     claim_deinit(&collection->upkeep);
+    convoy_deinit(&collection->convoy);
     compiled_filters_deinit(&collection->filters);
     pthread_mutex_destroy(&collection->write_lock);
     pthread_mutex_destroy(&collection->snapshot_lock);
@@ -55,6 +56,7 @@ vecdb_status collection_create(struct database *database, uint64_t id, struct sc
     }
     atomic_init(&collection->references, 1);
     claim_init(&collection->upkeep);
+    convoy_init(&collection->convoy);
     compiled_filters_init(&collection->filters);
     pthread_mutex_init(&collection->write_lock, NULL);
     pthread_mutex_init(&collection->snapshot_lock, NULL);
@@ -125,6 +127,13 @@ vecdb_status collection_settle(struct collection *collection)
     return VECDB_OK;
 }
 
+void collection_advance(struct collection *collection, struct snapshot *snapshot)
+{
+    snapshot_count(snapshot);
+    snapshot_release(collection->latest);
+    collection->latest = snapshot;
+}
+
 vecdb_status collection_stage(struct collection *collection, struct snapshot *snapshot, uint16_t type,
                               const struct iovec *parts, size_t part_count, struct snapshot **staged)
 {
@@ -138,9 +147,7 @@ vecdb_status collection_stage(struct collection *collection, struct snapshot *sn
         snapshot_release(snapshot);
         return status;
     }
-    snapshot_count(snapshot);
-    snapshot_release(collection->latest);
-    collection->latest = snapshot;
+    collection_advance(collection, snapshot);
     *staged = snapshot_retain(snapshot);
     return VECDB_OK;
 }

@@ -7,6 +7,7 @@
 #ifndef VECDB_COLLECTION_COLLECTION_H
 #define VECDB_COLLECTION_COLLECTION_H
 
+#include "base/convoy.h"
 #include "base/mem.h"
 #include "filter/compiled.h"
 #include "query/search.h"
@@ -63,6 +64,8 @@ struct collection {
     atomic_bool growth_failed;     /* taking rows into the indexes did, last */
     struct compiled_filters filters; /* of the searches of late */
 
+    struct convoy convoy;          /* of small inserts that are to be durable when they return */
+
     /* Written by every search, on a line of its own. */
     _Alignas(CACHE_LINE) pthread_mutex_t snapshot_lock; /* held only to take or set `published`, and to change (with
                                                            write_lock) or read (without) indexes and partitions */
@@ -96,6 +99,8 @@ struct snapshot *collection_snapshot(struct collection *collection);
 vecdb_status collection_settle(struct collection *collection);
 /** Replace the state, latest and published; takes over the reference. With write_lock, after collection_settle(). */
 void collection_publish(struct collection *collection, struct snapshot *snapshot);
+/** Make a snapshot the latest; takes over the reference. With write_lock, and with its frame in the log before that is let go. */
+void collection_advance(struct collection *collection, struct snapshot *snapshot);
 /** A write: make `snapshot` the latest state, with the log frame `parts` behind it, and return a reference in *staged for
  * collection_commit(). Takes over `snapshot`, also on failure. With write_lock. */
 vecdb_status collection_stage(struct collection *collection, struct snapshot *snapshot, uint16_t type,

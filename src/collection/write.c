@@ -15,6 +15,8 @@
 #define FRAME_PIECES_BYTES ((size_t)1 << 20)  /* values of one field that are not copied into a frame, at least */
 #define DELETE_TRIES 8 /* to delete what a filter matches while segments are written anew */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
+#define CONVOY_ROWS 64   /* batches so small go with those of other threads: their sync takes longer than all else */
+#define CONVOY_FRAMES 32 /* that are logged at once */
 
 /* ---- keys ---- */
 
@@ -77,7 +79,7 @@ static vecdb_status find_repeats(const struct rows *rows, bool replace, uint64_t
 
 /* Rows to delete, by view of the snapshot. */
 struct doomed {
-    uint32_t **rows; /* view_count lists */
+    uint32_t **rows; /* view_count lists; NULL while there are none, which is what most inserts find */
     size_t *counts, *capacities;
     size_t view_count;
 };
@@ -91,17 +93,20 @@ static void doomed_deinit(struct doomed *doomed)
     mem_free(doomed->capacities);
 }
 
-static vecdb_status doomed_init(struct doomed *doomed, size_t view_count)
+static vecdb_status doomed_make_lists(struct doomed *doomed)
 {
-    doomed->view_count = view_count;
-    doomed->rows = mem_array_zalloc(view_count + 1, sizeof *doomed->rows);
-    doomed->counts = mem_array_zalloc(view_count + 1, sizeof *doomed->counts);
-    doomed->capacities = mem_array_zalloc(view_count + 1, sizeof *doomed->capacities);
+    doomed->rows = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->rows);
+    doomed->counts = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->counts);
+    doomed->capacities = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->capacities);
     return doomed->rows && doomed->counts && doomed->capacities ? VECDB_OK : error_nomem("delete");
 }
 
+static size_t doomed_count(const struct doomed *doomed, size_t view) { return doomed->rows ? doomed->counts[view] : 0; }
+
 static vecdb_status doomed_add(struct doomed *doomed, size_t view, uint32_t row)
 {
+    if (!doomed->rows)
+        TRY(doomed_make_lists(doomed));
     if (doomed->counts[view] == doomed->capacities[view]) {
         size_t capacity = doomed->capacities[view] ? doomed->capacities[view] * 2 : 16;
         uint32_t *rows = mem_realloc(doomed->rows[view], capacity * sizeof *rows);
@@ -121,7 +126,7 @@ static vecdb_status doom(const struct doomed *doomed, struct snapshot *next, uin
         struct segment_view *view = &next->views[v];
         struct tombstones *tombstones;
         size_t before = tombstones_count(view->tombstones);
-        if (doomed->counts[v] == 0)
+        if (doomed_count(doomed, v) == 0)
             continue;
         TRY(tombstones_with(view->tombstones, view->segment->row_count, doomed->rows[v], doomed->counts[v],
                             &tombstones));
@@ -291,7 +296,9 @@ static vecdb_status append_by_key(struct collection *collection, struct snapshot
     }
     for (uint32_t p = PARTITION_FIRST; p < PARTITION_FIRST + rows->schema->num_partitions && status == VECDB_OK; p++) {
         bool any = false;
-        memcpy(others, superseded, bitmap_words(rows->row_count) * 8);
+        memset(others, 0, bitmap_words(rows->row_count) * 8);
+        if (superseded)
+            memcpy(others, superseded, bitmap_words(rows->row_count) * 8);
         for (size_t row = 0; row < rows->row_count; row++)
             if (partitions[row] != p)
                 bitmap_set(others, row);
@@ -310,7 +317,7 @@ static vecdb_status after_insert(struct collection *collection, const struct row
                                  bool replace, uint64_t *bad_row, struct placed *placed, struct snapshot **out)
 {
     struct snapshot *snapshot = collection->latest, *next = NULL;
-    struct doomed doomed = {0};
+    struct doomed doomed = {.view_count = snapshot->view_count};
     uint64_t *superseded = NULL;
     uint64_t replaced = 0;
     size_t repeats = 0;
@@ -318,11 +325,9 @@ static vecdb_status after_insert(struct collection *collection, const struct row
 
     *out = NULL;
     *placed = (struct placed){0};
-    superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8);
-    if (!superseded)
+    if (rows->row_count > 1 && !(superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8)))
         return error_nomem("insert");
     if ((status = find_repeats(rows, replace, superseded, &repeats, bad_row)) != VECDB_OK ||
-        (status = doomed_init(&doomed, snapshot->view_count)) != VECDB_OK ||
         (status = check_cosine(collection, rows, bad_row)) != VECDB_OK ||
         (!(PLANTED(15) && !collection->database->account /* replaying */) &&
          (status = find_present(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK) ||
@@ -359,43 +364,51 @@ static size_t widest_field(const struct rows *rows)
     return widest;
 }
 
-/* To the log, with the values of the widest field from where they have been copied to: nobody else can change them there, as a
- * caller could change the batch while it is written. */
-static vecdb_status stage_insert(struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
-                                 int64_t next_auto_id, const struct placed *placed, struct snapshot *next,
-                                 struct snapshot **staged)
-{
-    size_t widest = placed->segment ? widest_field(rows) : SCHEMA_NONE, hole = 0, count = 0;
-    struct iovec parts[WAL_MAX_PARTS];
-    struct buf frame = {0};
-    vecdb_status status = VECDB_OK;
+/* What the log is to have of a batch. */
+struct insert_frame {
+    struct buf bytes;
+    struct iovec *parts; /* room for WAL_MAX_PARTS: `bytes`, and between them what need not be copied. NULL: all is in `bytes` */
+    size_t part_count;
+};
 
+/* With room for parts, the values of the widest field are left where they have been copied to: nobody else can change them there, as a
+ * caller could change the batch while it is written. */
+static vecdb_status put_frame(const struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
+                              int64_t next_auto_id, const struct placed *placed, struct insert_frame *frame)
+{
+    size_t widest = frame->parts && placed->segment ? widest_field(rows) : SCHEMA_NONE, hole = 0, count = 0;
+
+    if (!collection->database->store)
+        return VECDB_OK;
     if (widest != SCHEMA_NONE)
-        count = growing_pieces(placed->segment, widest, placed->first, rows->row_count, parts + 1, WAL_MAX_PARTS - 2);
-    if (collection->database->store)
-        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, count ? widest : SCHEMA_NONE, &frame, &hole);
-    if (status == VECDB_OK) {
-        parts[0] = (struct iovec){frame.data, count ? hole : frame.size};
+        count = growing_pieces(placed->segment, widest, placed->first, rows->row_count, frame->parts + 1, WAL_MAX_PARTS - 2);
+    TRY(frame_put_insert(collection, partition, replace, next_auto_id, rows, count ? widest : SCHEMA_NONE, &frame->bytes, &hole));
+    if (frame->parts) {
+        frame->parts[0] = (struct iovec){frame->bytes.data, count ? hole : frame->bytes.size};
         if (count)
-            parts[++count] = (struct iovec){frame.data + hole, frame.size - hole};
-        status = collection_stage(collection, next, FRAME_INSERT, parts, count + 1, staged);
-    } else
-        snapshot_release(next);
-    buf_deinit(&frame);
-    return status;
+            frame->parts[++count] = (struct iovec){frame->bytes.data + hole, frame->bytes.size - hole};
+        frame->part_count = count + 1;
+    }
+    return VECDB_OK;
 }
 
-/* The rows are copied and the frame is made first, so that what follows the log's append cannot fail. */
-static vecdb_status insert_locked(struct collection *collection, const struct rows *rows, uint32_t partition,
-                                  bool replace, int64_t next_auto_id, uint64_t *bad_row, struct snapshot **staged)
+/* The snapshot after a batch, and the frame that says so. Both are made, and the rows copied, before the log is appended to: what
+ * follows that cannot fail. */
+static vecdb_status make_insert(struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
+                                int64_t next_auto_id, uint64_t *bad_row, struct snapshot **next, struct insert_frame *frame)
 {
-    struct snapshot *next = NULL;
     struct placed placed;
+    vecdb_status status;
 
     if (PLANTED(13) && replace)
         TRY(plant_delete_first(collection, rows));
-    TRY(after_insert(collection, rows, partition, replace, bad_row, &placed, &next));
-    return stage_insert(collection, rows, partition, replace, next_auto_id, &placed, next, staged);
+    TRY(after_insert(collection, rows, partition, replace, bad_row, &placed, next));
+    status = put_frame(collection, rows, partition, replace, next_auto_id, &placed, frame);
+    if (status != VECDB_OK) {
+        snapshot_release(*next);
+        *next = NULL;
+    }
+    return status;
 }
 
 static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn);
@@ -431,21 +444,20 @@ static vecdb_status check_batch_size(const struct rows *rows)
     return VECDB_OK;
 }
 
-vecdb_status collection_insert(struct collection *collection, const vecdb_batch *batch, bool replace,
-                               vecdb_durability durability, struct write_result *result)
+/* Read a batch and make what comes of it: *next, which stays NULL when it has no rows, and its frame. With write_lock. */
+static vecdb_status take_batch(struct collection *collection, const vecdb_batch *batch, bool replace, struct write_result *result,
+                               struct snapshot **next, struct insert_frame *frame)
 {
-    const struct schema *schema;
-    struct snapshot *staged = NULL;
+    const struct schema *schema = collection_schema(collection);
     struct rows rows;
     uint32_t partition;
     bool keep_keys = false;
     int64_t first = 0, next_auto_id;
     vecdb_status status;
 
+    *next = NULL;
     result->affected = 0;
     result->bad_row = UINT64_MAX;
-    pthread_mutex_lock(&collection->write_lock);
-    schema = collection_schema(collection);
     status = collection_writable(collection);
     partition = collection->partitions[0].id;
     if (status == VECDB_OK && batch->partition && schema->partition_key != SCHEMA_NONE)
@@ -462,7 +474,7 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
         status = check_batch_size(&rows);
         next_auto_id = schema->auto_id && !keep_keys ? first + (int64_t)rows.row_count : first;
         if (status == VECDB_OK && rows.row_count)
-            status = insert_locked(collection, &rows, partition, replace, next_auto_id, &result->bad_row, &staged);
+            status = make_insert(collection, &rows, partition, replace, next_auto_id, &result->bad_row, next, frame);
         if (status == VECDB_OK) {
             collection->next_auto_id = next_auto_id;
             result->affected = rows.row_count;
@@ -470,8 +482,136 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
         rows_deinit(&rows);
     }
     result->first_auto_id = first;
+    return status;
+}
+
+/* A batch by itself, up to its commit. */
+static vecdb_status stage_batch(struct collection *collection, const vecdb_batch *batch, bool replace,
+                                struct write_result *result, struct snapshot **staged)
+{
+    struct iovec parts[WAL_MAX_PARTS];
+    struct insert_frame frame = {.parts = parts};
+    struct snapshot *next;
+    int64_t auto_id;
+    vecdb_status status;
+
+    pthread_mutex_lock(&collection->write_lock);
+    auto_id = collection->next_auto_id;
+    status = take_batch(collection, batch, replace, result, &next, &frame);
+    if (next && (status = collection_stage(collection, next, FRAME_INSERT, parts, frame.part_count, staged)) != VECDB_OK) {
+        collection->next_auto_id = auto_id;
+        result->affected = 0;
+    }
     pthread_mutex_unlock(&collection->write_lock);
-    if (staged && (status = collection_commit(collection, staged, durability)) == VECDB_OK)
+    buf_deinit(&frame.bytes);
+    return status;
+}
+
+/* An insert that goes with those of other threads. */
+struct insert_rider {
+    struct rider rider; /* first */
+    const vecdb_batch *batch;
+    bool replace;
+    struct write_result *result;
+    struct insert_frame frame; /* has bytes: its batch is in the latest snapshot, and to be in the log */
+};
+
+/* Log the batches of riders up to `end`, which are in the latest snapshot; if that fails, go back to the one before them. */
+static vecdb_status log_inserts(struct collection *collection, struct rider *riders, const struct rider *end,
+                                const struct iovec *frames, size_t count, struct snapshot *before, int64_t auto_id)
+{
+    uint64_t lsn = 0;
+    vecdb_status status = store_append_frames(collection->database->store, FRAME_INSERT, frames, count, &lsn);
+
+    if (status == VECDB_OK) {
+        collection->latest->lsn = lsn + count - 1;
+        return VECDB_OK;
+    }
+    snapshot_release(collection->latest);
+    collection->latest = snapshot_retain(before);
+    collection->next_auto_id = auto_id;
+    for (struct rider *rider = riders; rider != end; rider = rider->next) {
+        struct insert_rider *insert = (struct insert_rider *)rider;
+        if (insert->frame.bytes.size == 0)
+            continue;
+        insert->result->affected = 0;
+        rider_done(rider, status);
+    }
+    return status;
+}
+
+/* Take in the batches of some riders, with one write to the log; returns who is next. With write_lock. */
+static struct rider *stage_inserts(struct collection *collection, struct rider *riders, struct snapshot **staged)
+{
+    struct snapshot *before = snapshot_retain(collection->latest);
+    int64_t auto_id = collection->next_auto_id;
+    struct iovec frames[CONVOY_FRAMES];
+    struct rider *end = riders;
+    size_t count = 0;
+
+    for (; end && count < CONVOY_FRAMES; end = end->next) {
+        struct insert_rider *insert = (struct insert_rider *)end;
+        struct snapshot *next;
+        rider_done(end, take_batch(collection, insert->batch, insert->replace, insert->result, &next, &insert->frame));
+        if (!next) {
+            buf_deinit(&insert->frame.bytes);
+            continue;
+        }
+        collection_advance(collection, next);
+        frames[count++] = (struct iovec){insert->frame.bytes.data, insert->frame.bytes.size};
+    }
+    if (count && log_inserts(collection, riders, end, frames, count, before, auto_id) == VECDB_OK) {
+        snapshot_release(*staged);
+        *staged = snapshot_retain(collection->latest);
+    }
+    for (struct rider *rider = riders; rider != end; rider = rider->next)
+        buf_deinit(&((struct insert_rider *)rider)->frame.bytes);
+    snapshot_release(before);
+    return end;
+}
+
+/* Take in the batches of all, then wait for one sync, which makes all of them durable. */
+static void drive_inserts(void *context, struct rider *riders)
+{
+    struct collection *collection = context;
+    struct snapshot *staged = NULL;
+    vecdb_status status = VECDB_OK;
+
+    pthread_mutex_lock(&collection->write_lock);
+    for (struct rider *rider = riders; rider;)
+        rider = stage_inserts(collection, rider, &staged);
+    pthread_mutex_unlock(&collection->write_lock);
+    if (staged)
+        status = collection_commit(collection, staged, VECDB_DURABILITY_FULL);
+    for (struct rider *rider = riders; rider && status != VECDB_OK; rider = rider->next)
+        if (rider->status == VECDB_OK)
+            rider_done(rider, status);
+    error_clear(); /* each has its own */
+}
+
+/* Whether a batch goes with those of other threads. */
+static bool rides(const struct collection *collection, const vecdb_batch *batch, vecdb_durability durability)
+{
+    if (durability == VECDB_DURABILITY_DEFAULT)
+        durability = collection->database->durability;
+    return durability == VECDB_DURABILITY_FULL && batch->row_count <= CONVOY_ROWS && collection->database->store;
+}
+
+vecdb_status collection_insert(struct collection *collection, const vecdb_batch *batch, bool replace,
+                               vecdb_durability durability, struct write_result *result)
+{
+    struct snapshot *staged = NULL;
+    vecdb_status status;
+
+    if (rides(collection, batch, durability)) {
+        struct insert_rider insert = {.batch = batch, .replace = replace, .result = result};
+        status = convoy_ride(&collection->convoy, &insert.rider, drive_inserts, collection);
+    } else {
+        status = stage_batch(collection, batch, replace, result, &staged);
+        if (staged)
+            status = collection_commit(collection, staged, durability);
+    }
+    if (status == VECDB_OK)
         collection_keep_pace(collection, (size_t)result->affected);
     return status;
 }
@@ -518,12 +658,10 @@ static vecdb_status plant_delete_first(struct collection *collection, const stru
 {
     struct write_result result = {0};
     struct snapshot *staged = NULL;
-    struct doomed doomed = {0};
+    struct doomed doomed = {.view_count = collection->latest->view_count};
     uint64_t bad_row;
-    vecdb_status status = doomed_init(&doomed, collection->latest->view_count);
+    vecdb_status status = find_present(collection->latest, rows, true, &doomed, &bad_row);
 
-    if (status == VECDB_OK)
-        status = find_present(collection->latest, rows, true, &doomed, &bad_row);
     if (status == VECDB_OK)
         status = delete_locked(collection, &doomed, &result, &staged);
     doomed_deinit(&doomed);
@@ -539,9 +677,8 @@ static vecdb_status doom_keys(struct collection *collection, const vecdb_column 
     vecdb_status status;
 
     TRY(rows_from_keys(collection_schema(collection), keys, key_count, &rows));
-    status = doomed_init(doomed, collection->latest->view_count);
-    if (status == VECDB_OK)
-        status = find_present(collection->latest, &rows, true, doomed, &bad_row);
+    doomed->view_count = collection->latest->view_count;
+    status = find_present(collection->latest, &rows, true, doomed, &bad_row);
     rows_deinit(&rows);
     return status;
 }
@@ -583,12 +720,10 @@ static vecdb_status redo_doom(struct collection *collection, const struct doomed
 /* What an upsert replaced is gone, even where what it wrote is too: rows of other partitions among it. */
 static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn)
 {
-    struct doomed doomed = {0};
+    struct doomed doomed = {.view_count = collection->latest->view_count};
     uint64_t bad_row;
-    vecdb_status status = doomed_init(&doomed, collection->latest->view_count);
+    vecdb_status status = find_present(collection->latest, rows, true, &doomed, &bad_row);
 
-    if (status == VECDB_OK)
-        status = find_present(collection->latest, rows, true, &doomed, &bad_row);
     if (status == VECDB_OK)
         status = redo_doom(collection, &doomed, lsn);
     doomed_deinit(&doomed);
@@ -612,7 +747,7 @@ static vecdb_status doom_matches(const struct snapshot *snapshot, const struct f
 {
     struct filter_counters counters = {0};
 
-    TRY(doomed_init(doomed, snapshot->view_count));
+    doomed->view_count = snapshot->view_count;
     for (size_t v = 0; v < snapshot->view_count; v++) {
         const struct segment_view *view = &snapshot->views[v];
         vecdb_status status = VECDB_OK;
@@ -634,7 +769,7 @@ static vecdb_status doom_matches(const struct snapshot *snapshot, const struct f
 static vecdb_status bring_forward(const struct snapshot *seen, const struct doomed *chosen, const struct snapshot *latest,
                                   struct doomed *out, bool *all)
 {
-    TRY(doomed_init(out, latest->view_count));
+    out->view_count = latest->view_count;
     *all = true;
     for (size_t w = 0; w < latest->view_count; w++) {
         const struct segment_view *view = &latest->views[w];
@@ -645,7 +780,7 @@ static vecdb_status bring_forward(const struct snapshot *seen, const struct doom
             *all = *all && view->segment->growing;
             continue;
         }
-        for (size_t i = 0; i < chosen->counts[v]; i++)
+        for (size_t i = 0; i < doomed_count(chosen, v); i++)
             if (chosen->rows[v][i] < view->row_count && !tombstones_get(view->tombstones, chosen->rows[v][i]))
                 TRY(doomed_add(out, w, chosen->rows[v][i]));
     }
@@ -718,7 +853,7 @@ vecdb_status collection_delete_where(struct collection *collection, const char *
 /* Rows that have expired, as a filter has no word for them. */
 static vecdb_status doom_expired(const struct snapshot *snapshot, struct doomed *doomed)
 {
-    TRY(doomed_init(doomed, snapshot->view_count));
+    doomed->view_count = snapshot->view_count;
     for (size_t v = 0; v < snapshot->view_count; v++) {
         const struct segment_view *view = &snapshot->views[v];
         struct filter_counters counters = {0};

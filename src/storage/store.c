@@ -55,20 +55,19 @@ vecdb_status store_next_log(struct store *store)
     return VECDB_OK;
 }
 
-vecdb_status store_append(struct store *store, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn)
+/* Have a log to append to, and go on in a new file when this one is long. */
+static vecdb_status ready_log(struct store *store)
 {
+    vecdb_status status = VECDB_OK;
     uint64_t size;
 
-    assert(type != 0);
     TRY(store_check(store));
     size = wal_size(store->wal);
     if (size == 0) {
-        vecdb_status status = VECDB_OK;
         pthread_mutex_lock(&store->publishing);
         if (wal_size(store->wal) == 0)
             status = store_next_log(store);
         pthread_mutex_unlock(&store->publishing);
-        TRY(status);
     } else if (size >= atomic_load(&store->roll_at) && pthread_mutex_trylock(&store->publishing) == 0) {
         /* The log can go on where it is, so failing to change files is no failure of this write; but the next write need
          * not try again. */
@@ -76,7 +75,22 @@ vecdb_status store_append(struct store *store, uint16_t type, const struct iovec
             atomic_fetch_add(&store->roll_at, store->options.wal_roll_size / 4 + 1);
         pthread_mutex_unlock(&store->publishing);
     }
+    return status;
+}
+
+vecdb_status store_append(struct store *store, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn)
+{
+    assert(type != 0);
+    TRY(ready_log(store));
     return wal_append(store->wal, type, parts, part_count, lsn);
+}
+
+vecdb_status store_append_frames(struct store *store, uint16_t type, const struct iovec *frames, size_t frame_count,
+                                 uint64_t *lsn)
+{
+    assert(type != 0);
+    TRY(ready_log(store));
+    return wal_append_frames(store->wal, type, frames, frame_count, lsn);
 }
 
 vecdb_status store_commit(struct store *store, uint64_t lsn, vecdb_durability mode)

@@ -73,6 +73,9 @@ bool store_is_read_only(const struct store *store);
 /** As wal_append(). Rows may be applied, but not shown, before store_commit(). Not between the calling thread's own
  * store_begin() and its end: the first write publishes a manifest that names the log. */
 vecdb_status store_append(struct store *store, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn);
+/** As wal_append_frames(); as above. */
+vecdb_status store_append_frames(struct store *store, uint16_t type, const struct iovec *frames, size_t frame_count,
+                                 uint64_t *lsn);
 /** As wal_commit(). */
 vecdb_status store_commit(struct store *store, uint64_t lsn, vecdb_durability mode);
 /** Make everything appended durable. */

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define MIB ((uint64_t)1 << 20)
+#define GATHER_NS_MIN 50000   /* what is known before the first sync has ended */
 #define GATHER_NS_MAX 1000000 /* a slow disk must not make waiting long */
 
 /* Those who wait for the same sync. */
@@ -221,7 +222,8 @@ static vecdb_status commit_and_unlock(struct wal *wal, uint64_t lsn)
     wal->awaited = true;
     while (durable(wal) < lsn && status == VECDB_OK) {
         struct group *group = &wal->groups[wal->round % 2];
-        uint64_t patience = 2 * wal->sync_ns < GATHER_NS_MAX ? 2 * wal->sync_ns : GATHER_NS_MAX;
+        uint64_t patience = 2 * wal->sync_ns;
+        patience = patience < GATHER_NS_MIN ? GATHER_NS_MIN : patience < GATHER_NS_MAX ? patience : GATHER_NS_MAX;
 
         if (wal->poisoned) {
             status = poisoned(wal);
@@ -396,58 +398,110 @@ static vecdb_status undo_append(struct wal *wal)
     return error_adopt(&cause);
 }
 
-vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn)
+/* Frames that are written in one go: each has its header, `parts_each` parts and padding. */
+struct run {
+    struct iovec parts[FILE_MAX_PARTS];
+    uint8_t headers[FILE_MAX_PARTS / 3][WAL_FRAME_HEADER_SIZE];
+    size_t part_count, frame_count;
+    uint64_t size;
+};
+
+static bool run_has_room(const struct run *run, size_t parts_each)
 {
-    struct iovec all[FILE_MAX_PARTS];
-    uint8_t header[WAL_FRAME_HEADER_SIZE] = {0};
-    uint64_t size = 0, span, payload_checksum;
-    vecdb_status status;
+    return run->part_count + parts_each + 2 <= FILE_MAX_PARTS && run->frame_count < FILE_MAX_PARTS / 3;
+}
 
-    if (part_count > WAL_MAX_PARTS)
-        return error_set(VECDB_ERR_INVALID, "log frame of %zu parts: at most %d", part_count, WAL_MAX_PARTS);
+/* Lock held. */
+static void run_add(struct run *run, struct wal *wal, uint16_t type, uint64_t lsn, const struct iovec *parts, size_t part_count)
+{
+    uint8_t *header = run->headers[run->frame_count++];
+    struct iovec *all = run->parts + run->part_count;
+    uint64_t size = 0, span;
+
     for (size_t i = 0; i < part_count; i++)
-        if (parts[i].iov_len > WAL_MAX_PAYLOAD || (size += parts[i].iov_len) > WAL_MAX_PAYLOAD)
-            return error_set(VECDB_ERR_LIMIT, "batch is larger than %zu bytes in the log", WAL_MAX_PAYLOAD);
-
-    pthread_mutex_lock(&wal->lock);
-    while (wal->cutting)
-        pthread_cond_wait(&wal->changed, &wal->lock);
-    if (wal->poisoned) {
-        status = poisoned(wal);
-        goto out;
-    }
-    assert(wal->file.fd > 0);
-    payload_checksum = checksum_parts(parts, part_count, wal->salt);
+        size += parts[i].iov_len;
+    span = frame_span(&wal->options, size);
+    memset(header, 0, WAL_FRAME_HEADER_SIZE);
     store_u32(header, (uint32_t)size);
     store_u16(header + 4, type);
-    store_u64(header + 8, wal->next_lsn);
+    store_u64(header + 8, lsn);
     store_u64(header + 16, durable(wal));
-    store_u64(header + 24, payload_checksum);
-    store_u64(header + 32, wal_header_checksum(header, wal->salt));
-    span = frame_span(&wal->options, size);
-    all[0] = (struct iovec){header, sizeof header};
+    store_u64(header + 24, checksum_parts(parts, part_count, wal->salt));
+    all[0] = (struct iovec){header, WAL_FRAME_HEADER_SIZE};
     for (size_t i = 0; i < part_count; i++)
         all[i + 1] = parts[i];
     all[part_count + 1] = (struct iovec){(void *)(uintptr_t)zeros, span - WAL_FRAME_HEADER_SIZE - size};
-    if (PLANTED(6)) {
+    if (PLANTED(6))
         store_u64(header + 24, checksum_parts(all + 1, part_count + 1, wal->salt));
-        store_u64(header + 32, wal_header_checksum(header, wal->salt));
+    store_u64(header + 32, wal_header_checksum(header, wal->salt));
+    run->part_count += part_count + 2;
+    run->size += span;
+}
+
+/* Write frames behind the end, which stays where it is. Lock held. */
+static vecdb_status write_frames(struct wal *wal, uint16_t type, const struct iovec *parts, size_t frame_count, size_t parts_each)
+{
+    struct run run = {.part_count = 0};
+    uint64_t at = wal->end;
+
+    for (size_t i = 0; i < frame_count; i++) {
+        run_add(&run, wal, type, wal->next_lsn + i, parts + i * parts_each, parts_each);
+        if (i + 1 < frame_count && run_has_room(&run, parts_each))
+            continue;
+        TRY(file_write_parts(&wal->file, at, run.parts, run.part_count));
+        at += run.size;
+        run.part_count = run.frame_count = 0;
+        run.size = 0;
     }
-    if (!(type < 64 && wal->options.reserve_types >> type & 1) && (status = keep_reserve(wal, span)) != VECDB_OK)
-        goto out;
-    if (file_write_parts(&wal->file, wal->end, all, part_count + 2) != VECDB_OK) {
+    return VECDB_OK;
+}
+
+static vecdb_status append(struct wal *wal, uint16_t type, const struct iovec *parts, size_t frame_count, size_t parts_each,
+                           uint64_t *lsn)
+{
+    uint64_t span = 0;
+    vecdb_status status;
+
+    for (size_t i = 0; i < frame_count; i++) {
+        uint64_t size = 0;
+        for (size_t j = 0; j < parts_each; j++) {
+            size_t part = parts[i * parts_each + j].iov_len;
+            if (part > WAL_MAX_PAYLOAD || (size += part) > WAL_MAX_PAYLOAD)
+                return error_set(VECDB_ERR_LIMIT, "batch is larger than %zu bytes in the log", WAL_MAX_PAYLOAD);
+        }
+        span += frame_span(&wal->options, size);
+    }
+    pthread_mutex_lock(&wal->lock);
+    while (wal->cutting)
+        pthread_cond_wait(&wal->changed, &wal->lock);
+    status = wal->poisoned ? poisoned(wal) : VECDB_OK;
+    assert(status != VECDB_OK || wal->file.fd > 0);
+    if (status == VECDB_OK && !(type < 64 && wal->options.reserve_types >> type & 1))
+        status = keep_reserve(wal, span);
+    if (status == VECDB_OK && write_frames(wal, type, parts, frame_count, parts_each) != VECDB_OK)
         status = undo_append(wal);
-        goto out;
+    if (status == VECDB_OK) {
+        *lsn = wal->next_lsn;
+        wal->next_lsn += frame_count;
+        wal->end += span;
+        wal->unsynced += span;
+        if (wal->awaited && wal->end > wal->filled && span <= FILL_FRAME_MAX)
+            fill_ahead(wal);
     }
-    *lsn = wal->next_lsn++;
-    wal->end += span;
-    wal->unsynced += span;
-    if (wal->awaited && wal->end > wal->filled && span <= FILL_FRAME_MAX)
-        fill_ahead(wal);
-    status = VECDB_OK;
-out:
     pthread_mutex_unlock(&wal->lock);
     return status;
+}
+
+vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn)
+{
+    if (part_count > WAL_MAX_PARTS)
+        return error_set(VECDB_ERR_INVALID, "log frame of %zu parts: at most %d", part_count, WAL_MAX_PARTS);
+    return append(wal, type, parts, 1, part_count, lsn);
+}
+
+vecdb_status wal_append_frames(struct wal *wal, uint16_t type, const struct iovec *frames, size_t frame_count, uint64_t *lsn)
+{
+    return append(wal, type, frames, frame_count, 1, lsn);
 }
 
 /* -- files */

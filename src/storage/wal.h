@@ -70,6 +70,8 @@ vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void
  * VECDB_ERR_POISONED with "durability unknown".
  */
 vecdb_status wal_append(struct wal *wal, uint16_t type, const struct iovec *parts, size_t part_count, uint64_t *lsn);
+/** Append frames of one part each, all or none of them. The first one's number goes to *lsn, the next ones' follow. */
+vecdb_status wal_append_frames(struct wal *wal, uint16_t type, const struct iovec *frames, size_t frame_count, uint64_t *lsn);
 /**
  * Wait until the frame is as durable as the mode asks. One sync serves all that wait.
  * VECDB_ERR_POISONED ("durability unknown") when a sync failed: the frame may or may not be there after a crash.

@@ -40,15 +40,16 @@ void counters_add(struct counters *to, const struct counters *from)
         memcpy(to->first, from->first, sizeof to->first);
 }
 
-/* -- the log: which program wrote it, then a line for each task that is done */
+/* -- the log: which program wrote it and what for, then a line for each task that is done: its stage, a tab, numbers */
 
-static bool identify(char *out, size_t size)
+static bool identify(const struct task *tasks, size_t count, char *out, size_t size)
 {
     struct stat file;
 
-    if (stat("/proc/self/exe", &file) != 0)
+    if (stat("/proc/self/exe", &file) != 0 || !count)
         return false;
-    snprintf(out, size, "%lld %lld.%09ld\n", (long long)file.st_size, (long long)file.st_mtim.tv_sec, file.st_mtim.tv_nsec);
+    snprintf(out, size, "%lld %lld.%09ld %zu %llu\n", (long long)file.st_size, (long long)file.st_mtim.tv_sec,
+             file.st_mtim.tv_nsec, count, (unsigned long long)tasks[0].seed);
     return true;
 }
 
@@ -61,7 +62,7 @@ static void read_log(FILE *log, const struct task *tasks, size_t count, struct o
 
     for (;;) {
         memset(&o, 0, sizeof o);
-        if (fscanf(log, " %63s %zu %lf", stage, &number, &o.seconds) != 3)
+        if (fscanf(log, " %63[^\t] %zu %lf", stage, &number, &o.seconds) != 3)
             return;
 #define READ(name)                                                                                                     \
     {                                                                                                                  \
@@ -79,36 +80,38 @@ static void read_log(FILE *log, const struct task *tasks, size_t count, struct o
     }
 }
 
-/* Open the log, and begin it anew when another program wrote it. */
+static void write_log(FILE *log, const struct task *task, const struct outcome *outcome)
+{
+    if (!log)
+        return;
+    fprintf(log, "%s\t%zu %.3f", task->stage, task->number, outcome->seconds);
+#define WRITE(name) fprintf(log, " %llu", (unsigned long long)outcome->counters.name);
+    FOR_EACH_COUNTER(WRITE)
+    fputc('\n', log);
+    fflush(log);
+}
+
+/* Open the log, anew, with the lines that still count: none when another program wrote it, and no half of a last one. */
 static FILE *open_log(const struct crew *crew, const struct task *tasks, size_t count, struct outcome *outcomes, bool *done)
 {
     char mine[100], theirs[100];
     FILE *log;
 
-    if (!crew->log || !identify(mine, sizeof mine))
+    if (!crew->log || !identify(tasks, count, mine, sizeof mine))
         return NULL;
     if ((log = fopen(crew->log, "r")) != NULL) {
-        bool same = fgets(theirs, sizeof theirs, log) && strcmp(mine, theirs) == 0;
-        if (same)
+        if (fgets(theirs, sizeof theirs, log) && strcmp(mine, theirs) == 0)
             read_log(log, tasks, count, outcomes, done);
         fclose(log);
-        if (same)
-            return fopen(crew->log, "a");
     }
-    if ((log = fopen(crew->log, "w")) != NULL)
-        fputs(mine, log);
-    return log;
-}
-
-static void write_log(FILE *log, const struct task *task, const struct outcome *outcome)
-{
-    if (!log)
-        return;
-    fprintf(log, "%s %zu %.3f", task->stage, task->number, outcome->seconds);
-#define WRITE(name) fprintf(log, " %llu", (unsigned long long)outcome->counters.name);
-    FOR_EACH_COUNTER(WRITE)
-    fputc('\n', log);
+    if ((log = fopen(crew->log, "w")) == NULL)
+        return NULL;
+    fputs(mine, log);
+    for (size_t i = 0; i < count; i++)
+        if (done[i])
+            write_log(log, &tasks[i], &outcomes[i]);
     fflush(log);
+    return log;
 }
 
 /* -- tasks */
