@@ -218,3 +218,10 @@ uint64_t mem_account_peak(const struct mem_account *account)
 }
 
 uint64_t mem_account_limit(const struct mem_account *account) { return account->limit; }
+
+bool mem_may_keep(size_t bytes)
+{
+    const struct mem_account *account = current_account;
+
+    return !account || !account->limit || mem_account_used(account) + bytes <= account->limit / 2;
+}

@@ -51,5 +51,8 @@ struct mem_account *mem_account_enter(struct mem_account *account);
 uint64_t mem_account_used(const struct mem_account *account);
 uint64_t mem_account_peak(const struct mem_account *account);
 uint64_t mem_account_limit(const struct mem_account *account);
+/** Whether memory is plentiful enough for so many bytes that are only kept to save time: half of the limit of the calling thread's account
+ * is for what has to be. */
+bool mem_may_keep(size_t bytes);
 
 #endif

@@ -14,7 +14,9 @@ struct nearest {
 
 static inline struct nearest nearest_to(const char *word, size_t length)
 {
-    return (struct nearest){.word = word, .length = length, .limit = (length + 2) / 3 + 1};
+    size_t limit = (length + 2) / 3 + 1; /* but not each of its letters: every letter is as near to every other */
+
+    return (struct nearest){.word = word, .length = length, .limit = limit < length ? limit : length};
 }
 
 /** One of the words there are; it becomes `best` when no earlier one is as near. */

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "collection/database.h"
 #include "query/deferred.h"
+#include "query/filter_rows.h"
 #include "storage/growing.h"
 #include "storage/segment_file.h"
 
@@ -208,7 +209,7 @@ vecdb_status collection_load(struct collection *collection, bool load, vecdb_pro
 vecdb_status collection_print_stats(struct collection *collection, struct buf *out)
 {
     struct snapshot *snapshot = collection_snapshot(collection);
-    uint64_t rows = 0, deleted = 0, growing_rows = 0, disk = 0, memory = 0, index_memory = 0, indexed = 0;
+    uint64_t rows = 0, deleted = 0, growing_rows = 0, disk = 0, memory = 0, index_memory = 0, filter_memory = 0, indexed = 0;
     size_t growing = 0;
     const char *name = snapshot->schema->name;
     vecdb_status status;
@@ -222,6 +223,7 @@ vecdb_status collection_print_stats(struct collection *collection, struct buf *o
             if (view->indexes[i]->index && !deferred_is_broken(view->indexes[i]->index))
                 indexed += atomic_load(&view->indexes[i]->covered);
         }
+        filter_memory += filter_rows_memory(view->segment);
         if (view->segment->growing) {
             growing++;
             growing_rows += view->row_count;
@@ -237,11 +239,11 @@ vecdb_status collection_print_stats(struct collection *collection, struct buf *o
         status = buf_printf(out,
                             ",\"rows\":%llu,\"deleted\":%llu,\"segments\":%zu,\"growing_segments\":%zu,"
                             "\"growing_rows\":%llu,\"indexed_rows\":%llu,\"segment_bytes\":%llu,"
-                            "\"segment_memory\":%llu,\"index_memory\":%llu}",
+                            "\"segment_memory\":%llu,\"index_memory\":%llu,\"filter_memory\":%llu}",
                             (unsigned long long)(rows - deleted), (unsigned long long)deleted,
                             snapshot->view_count - growing, growing, (unsigned long long)growing_rows,
                             (unsigned long long)indexed, (unsigned long long)disk, (unsigned long long)memory,
-                            (unsigned long long)index_memory);
+                            (unsigned long long)index_memory, (unsigned long long)filter_memory);
     snapshot_release(snapshot);
     return status;
 }

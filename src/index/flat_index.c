@@ -324,6 +324,8 @@ static vecdb_status coded_task(void *context, size_t i, unsigned worker)
                      ? multiply_lists(job, queries, count, first, last)
                      : scan_lists(job, queries, count, first, last);
     for (size_t q = 0; q < count && status == VECDB_OK; q++) {
+        if (q + 1 < count)
+            code_query_ask(&queries[q + 1], job->vectors, false);
         job->counts[slot + q] = code_query_finish(&queries[q], coder, job->vectors, search, false, NULL, &reranked);
         atomic_fetch_add_explicit(&job->scored, queries[q].scored, memory_order_relaxed);
     }

@@ -22,6 +22,7 @@
 #define AHEAD 4            /* nodes whose lists are on their way from memory */
 #define STEPS 16           /* of progress in one pass */
 #define REVERSE_MAX 256    /* candidates looked at when a list overflows */
+#define REVERSE_AHEAD 32   /* incoming links asked for ahead of their turn: most nodes have no more */
 
 vecdb_status graph_progress(const struct index_build_context *context, const char *stage, uint64_t done, uint64_t total)
 {
@@ -162,7 +163,7 @@ static vecdb_status join_task(void *context, size_t i, unsigned worker)
             simd_prefetch_line(&pass->in_offsets[pass->order[at + 2 * AHEAD]]);
         if (at + AHEAD < end) {
             graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
-            simd_prefetch(pass->in + pass->in_offsets[pass->order[at + AHEAD]], 128);
+            simd_prefetch(pass->in + pass->in_offsets[pass->order[at + AHEAD]], REVERSE_AHEAD * sizeof *pass->in);
         }
         sort_nodes(in, incoming);
         for (size_t j = 0; j < incoming; j++) {
@@ -451,7 +452,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;
     const struct graph_settings *settings = &linker->graph->settings;
-    size_t k = NEIGHBOURS > layer->degree + layer->degree / 4 ? NEIGHBOURS : layer->degree + layer->degree / 4;
+    size_t k = NEIGHBOURS > layer->degree ? NEIGHBOURS : layer->degree;
     vecdb_status status;
 
     if (linker->node_count < 2)

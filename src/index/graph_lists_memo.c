@@ -15,6 +15,7 @@
 #define CAUTION GRAPH_MEMO_RATIO
 #define WORTH 1.5        /* times what may be missed without knowing the filter */
 #define DOUBT 1.0        /* standard errors that the mean may be out by */
+#define UNSEEN 0.005     /* variance of searches not noted: a few that lost nothing tell little of those that will */
 
 static void memo_free(struct index_memo *kept)
 {
@@ -26,6 +27,11 @@ static void memo_free(struct index_memo *kept)
     mem_free(memo);
 }
 
+static size_t memo_bytes(const struct graph_lists *lists)
+{
+    return sizeof(struct graph_lists_memo) + (bitmap_words(lists->row_count) + 1) * sizeof(uint64_t) + lists->count * sizeof(uint32_t);
+}
+
 static struct graph_lists_memo *make(const struct index_search *search, const struct graph_lists *lists)
 {
     struct graph_lists_memo *memo = mem_zalloc(sizeof *memo);
@@ -35,6 +41,7 @@ static struct graph_lists_memo *make(const struct index_search *search, const st
     pthread_mutex_init(&memo->lock, NULL);
     memo->base.free = memo_free;
     memo->base.mark = lists->mark;
+    memo->base.bytes = memo_bytes(lists);
     memo->places = mem_array_zalloc(bitmap_words(lists->row_count) + 1, sizeof *memo->places);
     memo->counts = mem_array_alloc(lists->count, sizeof *memo->counts);
     if (!memo->places || !memo->counts) {
@@ -55,22 +62,17 @@ static struct graph_lists_memo *make(const struct index_search *search, const st
 
 static struct graph_lists_memo *find(const struct index_search *search, const struct graph_lists *lists)
 {
-    struct index_memo *memo = search->memos ? atomic_load_explicit(&search->memos->first, memory_order_acquire) : NULL;
-
-    while (memo && memo->mark != lists->mark)
-        memo = memo->next;
-    return (struct graph_lists_memo *)memo;
+    return search->memos ? (struct graph_lists_memo *)index_memos_find(search->memos, lists->mark) : NULL;
 }
 
 struct graph_lists_memo *graph_lists_memo_take(const struct index_search *search, const struct graph_lists *lists)
 {
-    struct index_memos *memos = search->memos;
     struct graph_lists_memo *memo = find(search, lists);
 
-    if (memo || !memos || atomic_fetch_add_explicit(&memos->asked, 1, memory_order_relaxed) != MADE_AFTER)
-        return memo; /* and one thread makes it */
-    if ((memo = make(search, lists)))
-        index_memos_put(memos, &memo->base);
+    if (memo || !search->memos || !index_memos_begin(search->memos, lists->mark, MADE_AFTER, memo_bytes(lists)))
+        return memo;
+    memo = make(search, lists);
+    index_memos_end(search->memos, memo ? &memo->base : NULL);
     return memo;
 }
 
@@ -96,7 +98,7 @@ double graph_lists_memo_miss(struct graph_lists_memo *memo, size_t k, double mis
     *usual = (size_t)learnt->usual;
     for (size_t step = GRAPH_MEMO_STEPS; step-- > 0 && learnt->noted >= NOTED_LEAST;) {
         double mean = learnt->sum[step] / learnt->noted, variance = learnt->squares[step] / learnt->noted - mean * mean;
-        if (mean - DOUBT * sqrt(variance > 0 ? variance / learnt->noted : 0) < least)
+        if (mean - DOUBT * sqrt(((variance > 0 ? variance : 0) + UNSEEN) / learnt->noted) < least)
             continue;
         chosen = step_at(step);
         break;

@@ -8,6 +8,7 @@
 #define VECDB_INDEX_GRAPH_LISTS_MEMO_H
 
 #include "index/graph_lists.h"
+#include "index/memo.h"
 
 #define GRAPH_MEMO_STEPS 24   /* of what is expected, from least to most: */
 #define GRAPH_MEMO_LEAST 0.01 /* this of k, */

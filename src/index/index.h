@@ -54,31 +54,7 @@ struct index_build_context {
     void *progress_context;
 };
 
-/** What indexes work out about a set of allowed rows, for the next search that has the same. Kept with the rows and freed with them. */
-struct index_memo {
-    struct index_memo *next;
-    uint64_t mark; /* of what it is about */
-    void (*free)(struct index_memo *memo);
-};
-struct index_memos {
-    _Atomic(struct index_memo *) first;
-    atomic_uint asked; /* how often one was wanted */
-};
-static inline void index_memos_put(struct index_memos *memos, struct index_memo *memo)
-{
-    memo->next = atomic_load_explicit(&memos->first, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&memos->first, &memo->next, memo, memory_order_release, memory_order_relaxed))
-        ;
-}
-static inline void index_memos_free(struct index_memos *memos)
-{
-    struct index_memo *memo = atomic_load_explicit(&memos->first, memory_order_acquire), *next;
-
-    for (; memo; memo = next) {
-        next = memo->next;
-        memo->free(memo);
-    }
-}
+struct index_memos; /* index/memo.h */
 
 /** One search. */
 struct index_search {

@@ -183,6 +183,8 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
  * overwritten. */
 void part_scan_slots(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, uint32_t *offsets,
                      size_t n, const struct code_target *target);
+/** Ask for the rows that code_query_finish() will read first: before another query is finished, so that they arrive meanwhile. */
+void code_query_ask(struct code_query *query, const struct vectors *vectors, bool rerank);
 /** The best k, sorted, to hits; estimates are reranked with the vectors when `rerank`. Returns how many. */
 size_t code_query_finish(struct code_query *query, const struct coder *coder, const struct vectors *vectors,
                          const struct index_search *search, bool rerank, struct hit *hits, uint64_t *reranked);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define REACH 3.0
+#define ASK_ROWS 128 /* to be reranked, and asked for before the first of them is */
 
 /* -- making ready */
 
@@ -268,6 +269,23 @@ static size_t rerank(struct code_query *query, const struct coder *coder, const 
     *reranked += count;
     topk_finish(&exact);
     return exact.count;
+}
+
+void code_query_ask(struct code_query *query, const struct vectors *vectors, bool rerank_best)
+{
+    uint32_t rows[SCAN_CHUNK];
+    size_t n = 0;
+
+    if (query->sieving) {
+        sieve_ask(&query->sieve);
+        return;
+    }
+    if (!rerank_best)
+        return;
+    shortlist_squeeze(&query->best);
+    for (; n < query->best.count && n < ASK_ROWS; n++)
+        rows[n] = shortlist_hit(query->best.keys[n]).row;
+    scan_ask(vectors, rows, n);
 }
 
 size_t code_query_finish(struct code_query *query, const struct coder *coder, const struct vectors *vectors,

@@ -328,8 +328,11 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
         for (size_t q = 0; q < count; q++)
             TRY(walk_alone(job, &group->queries[q], group->lists + q * job->probes));
     }
+    code_query_ask(&group->queries[0], ivf_exact(job->view), job->mode.rerank);
     for (size_t q = 0; q < count; q++) {
         TRY(probe_further(job, &group->queries[q], job->probes));
+        if (q + 1 < count)
+            code_query_ask(&group->queries[q + 1], ivf_exact(job->view), job->mode.rerank);
         job->counts[first_query + q] =
             code_query_finish(&group->queries[q], &ivf->coder, ivf_exact(job->view), search, job->mode.rerank,
                               job->hits + (first_query + q) * search->k, &reranked);
@@ -438,6 +441,7 @@ static vecdb_status search_shared(struct search_job *job, size_t shares)
         status = probe_further(job, &shared.queries[0], job->probes);
     }
     if (status == VECDB_OK) {
+        code_query_ask(&shared.queries[0], ivf_exact(job->view), job->mode.rerank);
         job->counts[0] = code_query_finish(&shared.queries[0], &ivf->coder, ivf_exact(job->view), search,
                                            job->mode.rerank, shared.hits, &reranked);
         memcpy(job->hits, shared.hits, job->counts[0] * sizeof *job->hits);

@@ -8,6 +8,7 @@
 
 #define PIECE 512         /* elements converted at a time */
 #define READ_TWICE 131072 /* bytes */
+#define ASK_BYTES 1024    /* of a row; the rest comes by itself once it is read */
 
 size_t scan_scratch_size(vecdb_type type, uint32_t dim)
 {
@@ -314,6 +315,14 @@ void scan_gather(const struct scan_query *query, const struct vectors *vectors, 
         out += count;
         n -= count;
     }
+}
+
+void scan_ask(const struct vectors *vectors, const uint32_t *ids, size_t n)
+{
+    size_t bytes = vectors->width < ASK_BYTES ? vectors->width : ASK_BYTES;
+
+    for (size_t i = 0; i < n; i++)
+        simd_prefetch(vectors_row(vectors, ids[i]), bytes);
 }
 
 bool vectors_are_bytes(const struct vectors *vectors)

@@ -48,6 +48,8 @@ void scan_rows(const struct scan_query *query, const uint8_t *rows, size_t strid
 /** Distances to n rows by number. norms[row], or NULL. */
 void scan_gather(const struct scan_query *query, const struct vectors *vectors, const uint32_t *ids, size_t n,
                  const float *norms, float *out);
+/** Ask for the beginnings of rows that will be scored next: rows in blocks are scored one by one, and each would wait for memory. */
+void scan_ask(const struct vectors *vectors, const uint32_t *ids, size_t n);
 /** Length of a dense row; infinite or 0 when its square is beyond float's range. */
 float scan_norm(vecdb_type type, uint32_t dim, const void *row);
 /** A dense or binary row as dim floats (bits as 0 and 1). */

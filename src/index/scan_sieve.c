@@ -64,6 +64,7 @@ static void squeeze(struct sieve *sieve)
 
 void sieve_push(struct sieve *sieve, float lower, float upper, uint32_t row)
 {
+    sieve->asked = 0;
     sieve->pending[sieve->pending_count++] = (struct hit){lower, row};
     if (upper < sieve->upper.threshold) {
         topk_push(&sieve->upper, upper, row);
@@ -85,17 +86,36 @@ static int by_distance(const void *a, const void *b)
     return hit_before(x, y) ? -1 : 1;
 }
 
+/* Ask for pending rows up to `end`. */
+static void ask(struct sieve *sieve, size_t end)
+{
+    uint32_t rows[GATHER];
+    size_t n = 0;
+
+    for (; sieve->asked < end && sieve->asked < sieve->pending_count && n < GATHER; sieve->asked++)
+        rows[n++] = sieve->pending[sieve->asked].row;
+    scan_ask(sieve->vectors, rows, n);
+}
+
+void sieve_ask(struct sieve *sieve)
+{
+    squeeze(sieve);
+    qsort(sieve->pending, sieve->pending_count, sizeof *sieve->pending, by_distance);
+    ask(sieve, GATHER);
+}
+
 size_t sieve_finish(struct sieve *sieve)
 {
     size_t done = 0, step = sieve->exact.k < GATHER ? sieve->exact.k : GATHER;
 
-    squeeze(sieve);
-    qsort(sieve->pending, sieve->pending_count, sizeof *sieve->pending, by_distance);
+    if (!sieve->asked)
+        sieve_ask(sieve);
     while (done < sieve->pending_count && sieve->pending[done].distance <= sieve->limit) {
         size_t end = done + step < sieve->pending_count ? done + step : sieve->pending_count;
+        step = 8;
+        ask(sieve, end + step);
         rerank(sieve, done, end);
         done = end;
-        step = 8;
     }
     topk_finish(&sieve->exact);
     return sieve->exact.count;

@@ -12,6 +12,7 @@ struct sieve {
     struct topk upper;   /* the k smallest upper bounds */
     struct hit *pending; /* lower bounds of rows not yet scored */
     size_t pending_count, pending_capacity;
+    size_t asked;        /* of those, in the order of their bounds, have been asked for; 0: they may be in any order */
     float limit;         /* a row whose lower bound is beyond it is no hit */
     float radius;        /* INFINITY: none */
     bool has_radius;
@@ -29,6 +30,8 @@ void sieve_init(struct sieve *sieve, const struct scan_query *query, const struc
 void sieve_push(struct sieve *sieve, float lower, float upper, uint32_t row);
 /** Offer a row by its exact distance. */
 void sieve_push_exact(struct sieve *sieve, float distance, uint32_t row);
+/** Nothing more will be offered, or little: put what has to be scored in order, and ask for the first of it. */
+void sieve_ask(struct sieve *sieve);
 /** Score what has to be scored, and sort. Returns how many hits there are. */
 size_t sieve_finish(struct sieve *sieve);
 

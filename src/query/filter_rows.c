@@ -11,7 +11,8 @@
 
 #define REMEMBERED 16        /* filters of a segment; a bit a row each */
 #define ROWS_LEAST 64        /* of a segment worth remembering about */
-#define MEMORY_SHARE 2       /* of the database's limit, so much has to be free */
+#define MEMOS_MOST 4         /* what indexes may keep with a filter: so many times its rows' bits */
+#define MEMOS_MORE 65536     /* and so many bytes */
 
 struct remembered {
     const struct schema *schema;
@@ -34,7 +35,7 @@ struct filter_cache {
 void filter_rows_release(struct filter_rows *rows)
 {
     if (rows && atomic_fetch_sub_explicit(&rows->references, 1, memory_order_acq_rel) == 1) {
-        index_memos_free(&rows->memos);
+        index_memos_deinit(&rows->memos);
         mem_free(rows);
     }
 }
@@ -134,14 +135,28 @@ static void remember(struct filter_cache *cache, const struct remembered *wanted
     forget(&replaced);
 }
 
+size_t filter_rows_memory(struct segment *segment)
+{
+    struct filter_cache *cache = (struct filter_cache *)atomic_load_explicit(&segment->kept, memory_order_acquire);
+    size_t bytes = cache ? sizeof *cache : 0;
+
+    if (!cache)
+        return 0;
+    pthread_mutex_lock(&cache->lock);
+    for (size_t i = 0; i < cache->count; i++)
+        bytes += cache->entries[i].key_size + cache->entries[i].rows->bytes + index_memos_memory(&cache->entries[i].rows->memos);
+    pthread_mutex_unlock(&cache->lock);
+    return bytes;
+}
+
 static vecdb_status rows_alloc(size_t row_count, struct filter_rows **out)
 {
     *out = mem_alloc(sizeof **out + (bitmap_words(row_count) + 1) * 8);
     if (!*out)
         return error_nomem("filter");
     atomic_init(&(*out)->references, 1);
-    atomic_init(&(*out)->memos.first, NULL);
-    atomic_init(&(*out)->memos.asked, 0);
+    (*out)->bytes = sizeof **out + (bitmap_words(row_count) + 1) * 8;
+    index_memos_init(&(*out)->memos, MEMOS_MOST * bitmap_words(row_count) * 8 + MEMOS_MORE);
     (*out)->words[bitmap_words(row_count)] = 0;
     return VECDB_OK;
 }
@@ -159,16 +174,6 @@ static vecdb_status bring_up_to_date(const struct segment_view *view, struct fil
     }
     filter_rows_release(older);
     return status;
-}
-
-static bool memory_is_scarce(size_t bytes)
-{
-    struct mem_account *account = mem_account_enter(NULL);
-    uint64_t limit = account ? mem_account_limit(account) : 0;
-    bool scarce = limit && (mem_account_used(account) + bytes) > limit / MEMORY_SHARE;
-
-    mem_account_enter(account);
-    return scarce;
 }
 
 vecdb_status filter_rows_take(const struct snapshot *snapshot, size_t view_at, const struct filter *filter,
@@ -201,7 +206,7 @@ vecdb_status filter_rows_take(const struct snapshot *snapshot, size_t view_at, c
     if (status != VECDB_OK) {
         filter_rows_release(*out);
         *out = NULL;
-    } else if (cache && stale && !memory_is_scarce(bitmap_words(view->row_count) * 8))
+    } else if (cache && stale && mem_may_keep((*out)->bytes))
         remember(cache, &wanted, *out);
     return status;
 }

@@ -536,7 +536,7 @@ static void test_readers_beside_a_writer(void **state)
     assert_done(vecdb_open(directory, NULL, &db));
     writer = api_create(db, "rows", false);
     assert_done(api_insert(writer, 0, 100));
-    assert_refused(vecdb_open(directory, NULL, &second), VECDB_ERR_BUSY, "process");
+    assert_refused(vecdb_open(directory, NULL, &second), VECDB_ERR_BUSY, "this process already");
     assert_done(vecdb_open(directory, &read_only, &readers));
     assert_done(vecdb_collection_open(readers, "rows", &reader));
     assert_int_equal(count_rows(reader), 100);

@@ -276,6 +276,8 @@ static void test_schemas(void **state)
     assert_refused(vecdb_collection_drop(db, "other"), VECDB_ERR_NO_SUCH, "other");
     assert_refused(vecdb_collection_open(db, "nowhere", &collection), VECDB_ERR_NO_SUCH, "nowhere");
     assert_refused(vecdb_collection_open(db, "rws", &collection), VECDB_ERR_NO_SUCH, "rws|did you mean rows?");
+    assert_refused(vecdb_collection_open(db, "r", &collection), VECDB_ERR_NO_SUCH, "no collection r");
+    assert_null(strstr(vecdb_last_error(), "did you mean"));
     assert_refused(vecdb_collection_open(db, NULL, &collection), VECDB_ERR_INVALID, "NULL");
 }
 

@@ -290,11 +290,118 @@ static void test_threads(void **state)
     assert_done(vecdb_close(&db));
 }
 
+static long filter_memory(vecdb_collection *rows)
+{
+    static const char name[] = "\"filter_memory\":";
+    char *text, *at;
+    long value;
+
+    assert_done(vecdb_collection_stats(rows, &text));
+    assert_non_null(at = strstr(text, name));
+    value = atol(at + strlen(name));
+    vecdb_free(text);
+    return value;
+}
+
+enum { MANY = 9000, WIDE = 8 };
+
+static float wide_at(size_t field, size_t row, size_t d) { return (float)((row * (37 + 20 * field) + d * 1009 + row * row % 613 * (d + 1)) % 997) / 997; }
+
+static void *search_both(void *context)
+{
+    vecdb_search_request request = VECDB_SEARCH_REQUEST_INIT;
+    vecdb_collection *rows = context;
+    float query[WIDE];
+    int64_t keys[5];
+    size_t count;
+
+    request.queries = query, request.dim = WIDE, request.query_count = 1, request.limit = 5, request.metric = VECDB_METRIC_L2;
+    request.filter = "id % 3 == 0";
+    for (size_t i = 0; i < 60; i++) {
+        request.field = i % 2 ? "v" : "w";
+        for (size_t d = 0; d < WIDE; d++)
+            query[d] = wide_at(i % 2, i * 11, d);
+        if (vecdb_search_into(rows, &request, keys, NULL, &count) < 0)
+            return "search";
+        if (count != 5)
+            return "fewer than there are";
+        for (size_t k = 0; k < count; k++)
+            if (keys[k] % 3)
+                return "a row that does not match";
+    }
+    return NULL;
+}
+
+/* What indexes keep with a filter counts, and there is none of it where memory is scarce. */
+static void test_memory(void **state)
+{
+    static float values[2][MANY][WIDE];
+    static int64_t ids[MANY];
+    const vecdb_field fields[] = {{.name = "id", .type = VECDB_TYPE_INT64, .flags = VECDB_PRIMARY_KEY},
+                                  {.name = "w", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = WIDE},
+                                  {.name = "v", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = WIDE}};
+    const vecdb_column columns[] = {{.field = "id", .type = VECDB_TYPE_INT64, .data = ids},
+                                    {.field = "w", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = WIDE, .data = values[0]},
+                                    {.field = "v", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = WIDE, .data = values[1]}};
+    vecdb_schema schema = VECDB_SCHEMA_INIT;
+    vecdb_batch batch = VECDB_BATCH_INIT;
+    vecdb_open_options options = VECDB_OPEN_OPTIONS_INIT;
+    const long bitmap = MANY / 8;
+
+    for (size_t i = 0; i < MANY; i++) {
+        ids[i] = (int64_t)i;
+        for (size_t d = 0; d < WIDE; d++)
+            for (size_t f = 0; f < 2; f++)
+                values[f][i][d] = wide_at(f, i, d);
+    }
+    schema.name = "rows", schema.fields = fields, schema.field_count = 3;
+    batch.columns = columns, batch.column_count = 3, batch.row_count = MANY;
+    for (int scarce = 0; scarce < 2; scarce++) {
+        char directory[] = "/tmp/vecdb-memory-XXXXXX", command[64];
+        vecdb_collection *rows;
+        pthread_t threads[4];
+        vecdb_db *db;
+        assert_non_null(mkdtemp(directory));
+        options.memory_limit = 0;
+        assert_done(vecdb_open(directory, &options, &db));
+        assert_done(vecdb_collection_create(db, &schema, &rows));
+        assert_done(vecdb_insert(rows, &batch, NULL));
+        for (size_t f = 1; f < 3; f++) {
+            vecdb_index_options index = VECDB_INDEX_OPTIONS_INIT;
+            index.field = fields[f].name, index.type = "HNSW", index.metric = VECDB_METRIC_L2, index.params = "{\"M\": 6, \"efConstruction\": 40}";
+            assert_done(vecdb_index_create(rows, &index));
+        }
+        assert_done(vecdb_collection_close(&rows));
+        assert_done(vecdb_close(&db));
+        options.memory_limit = scarce ? 5 << 20 : 0;
+        assert_done(vecdb_open(directory, &options, &db));
+        assert_done(vecdb_collection_open(db, "rows", &rows));
+        assert_int_equal(filter_memory(rows), 0);
+        for (size_t t = 0; t < 4; t++)
+            assert_int_equal(pthread_create(&threads[t], NULL, search_both, rows), 0);
+        for (size_t t = 0; t < 4; t++) {
+            void *complaint;
+            assert_int_equal(pthread_join(threads[t], &complaint), 0);
+            if (complaint)
+                fail_msg("scarce %d: %s", scarce, (const char *)complaint);
+        }
+        if (scarce)
+            assert_true(filter_memory(rows) < 2 * bitmap + 4096);
+        else
+            assert_in_range(filter_memory(rows), 3 * bitmap, 3 * bitmap + 20000); /* the rows, and a memo of each index */
+        assert_done(vecdb_collection_close(&rows));
+        assert_done(vecdb_close(&db));
+        snprintf(command, sizeof command, "rm -rf %s", directory);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asked_again), cmocka_unit_test(test_older_snapshot), cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_meaning),     cmocka_unit_test(test_parameters),     cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,6 +232,38 @@ static void test_lists(void **state)
     run(db, "IVF_FLAT", false);
 }
 
+/* An index on vectors joins sealed segments that have none with the growing rows, deleted rows left out; those that have one, and
+ * a scalar index, leave segments alone. */
+static void test_sealed_are_joined(void **state)
+{
+    char directory[] = "/tmp/vecdb-joined-XXXXXX";
+    vecdb_db *db = open_on_disk(directory);
+    vecdb_collection *rows = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+    vecdb_index_options scalar = VECDB_INDEX_OPTIONS_INIT;
+
+    for (int i = 0; i < 3; i++) {
+        assert_done(insert(rows, i * 3000, 3000));
+        assert_done(vecdb_flush(rows));
+    }
+    assert_done(insert(rows, 9000, 1000)); /* fewer than are sealed for their own sake */
+    delete_some(rows, 0, 3, 3000);
+    scalar.field = "id", scalar.type = "INVERTED";
+    assert_done(vecdb_index_create(rows, &scalar));
+    assert_int_equal(stat_of(rows, "segments"), 3); /* and growing rows */
+    create_index(rows, "HNSW");
+    assert_int_equal(stat_of(rows, "segments"), 1);
+    assert_int_equal(stat_of(rows, "growing_rows"), 0);
+    assert_int_equal(stat_of(rows, "rows"), 7000);
+    assert_int_equal(stat_of(rows, "indexed_rows"), 7000);
+    assert_true(recall(rows, "ef=200") > 0.95);
+    assert_done(insert(rows, 20000, 5000));
+    assert_done(vecdb_flush(rows));
+    wait_until_indexed(rows, 12000);
+    assert_done(vecdb_collection_close(&rows));
+    assert_done(vecdb_close(&db));
+    remove_directory(directory);
+}
+
 /* ---- all at once ---- */
 
 static vecdb_collection *shared;
@@ -423,7 +455,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_on_disk),
-        cmocka_unit_test(test_lists),          cmocka_unit_test(test_together_in_memory),
+        cmocka_unit_test(test_lists),          cmocka_unit_test(test_sealed_are_joined),
+        cmocka_unit_test(test_together_in_memory),
         cmocka_unit_test(test_together_on_disk), cmocka_unit_test(test_pace),
         cmocka_unit_test(test_searches_are_counted),
     };

@@ -47,13 +47,22 @@ static void fix_hash(uint8_t *h)
     store_u64(h + HASH_AT, XXH3_64bits(h, HEADER));
 }
 
+static void build_and_save(struct fixture *f)
+{
+    struct index_build_context context = {.seed = 9};
+    struct params params;
+    struct index *index;
+
+    params_of_degree(16, &params);
+    assert_int_equal(kind->build(&f->rows.vectors, f->metric, &params, &context, &index), VECDB_OK);
+    assert_int_equal(kind->save(index, &f->saved), VECDB_OK);
+    kind->free(index);
+}
+
 /* float rows with a codec that rotates not, some rows equal, some missing. */
 static void make(struct fixture *f, vecdb_type type, vecdb_metric metric, size_t rows, bool equal, bool nulls)
 {
     struct rng rng = rng_seeded(test_seed());
-    struct index_build_context context = {.seed = 9};
-    struct params params;
-    struct index *index;
     size_t at;
 
     memset(f, 0, sizeof *f);
@@ -63,10 +72,7 @@ static void make(struct fixture *f, vecdb_type type, vecdb_metric metric, size_t
         if (!nulls || (i % 7 != 3 && (i + rows / 2) % 7 != 3))
             memcpy(f->rows.data + (i + rows / 2) * f->rows.vectors.stride, f->rows.data + i * f->rows.vectors.stride,
                    f->rows.vectors.stride);
-    params_of_degree(16, &params);
-    assert_int_equal(kind->build(&f->rows.vectors, metric, &params, &context, &index), VECDB_OK);
-    assert_int_equal(kind->save(index, &f->saved), VECDB_OK);
-    kind->free(index);
+    build_and_save(f);
     f->degree = load_u32(f->saved.data + 40);
     f->stride = load_u32(f->saved.data + 88);
     f->upper = load_u32(f->saved.data + 200);
@@ -99,6 +105,17 @@ static vecdb_status try_open(const struct fixture *f, const uint8_t *data, size_
     assert_true((status == VECDB_OK) == (index != NULL));
     kind->free(index);
     return status;
+}
+
+/* The saved bytes, to be broken. */
+static uint8_t *copy_that_opens(const struct fixture *f)
+{
+    uint8_t *data = mem_aligned_alloc(64, f->saved.size);
+
+    assert_non_null(data);
+    memcpy(data, f->saved.data, f->saved.size);
+    assert_int_equal(try_open(f, data, f->saved.size), VECDB_OK);
+    return data;
 }
 
 static size_t rejected;
@@ -139,9 +156,7 @@ static void test_each_field_broken(void **state)
 
     (void)state;
     make(&f, VECDB_TYPE_FLOAT_VECTOR, VECDB_METRIC_L2, 900, true, true);
-    data = mem_aligned_alloc(64, f.saved.size);
-    memcpy(data, f.saved.data, f.saved.size);
-    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    data = copy_that_opens(&f);
 
     BREAK32(0, 0x12345678, "begins with");
     BREAK32(4, 256, "header size");
@@ -263,9 +278,7 @@ static void test_calibration_broken(void **state)
         break_float(f.saved.data + 252 + 8 * i, (float)i / 12);
     }
     fix_hash(f.saved.data);
-    data = mem_aligned_alloc(64, f.saved.size);
-    memcpy(data, f.saved.data, f.saved.size);
-    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    data = copy_that_opens(&f);
     BREAKF(96, 0, "ef 0 in step 0");
     BREAKF(104, 10, "ef 10 in step 1");
     BREAKF(96 + 88, 1e9f, "in step 11");
@@ -306,9 +319,7 @@ static void test_entry_broken(void **state)
         entry += e ? align_up(nodes * 4, 64) : 0;
     }
     after = entry + 64 + 16 * load_u32(f.saved.data + 64);
-    data = mem_aligned_alloc(64, f.saved.size);
-    memcpy(data, f.saved.data, f.saved.size);
-    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    data = copy_that_opens(&f);
     BREAK32(360, 0, "but no dims");
     BREAK32(360, 15, "entry of 15 dims");
     BREAK32(360, 20, "entry of 20 dims");
@@ -335,22 +346,14 @@ static void test_entry_broken(void **state)
 static void test_order_broken(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
-    struct index_build_context context = {.seed = 9};
     struct fixture f = {.metric = VECDB_METRIC_L2};
-    struct params params;
-    struct index *index;
     uint8_t *data;
     size_t order = HEADER + 320 * 4;
 
     (void)state;
     f.rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, 300, 900, TEST_UNEVEN, 0, false);
-    params_of_degree(16, &params);
-    assert_int_equal(kind->build(&f.rows.vectors, f.metric, &params, &context, &index), VECDB_OK);
-    assert_int_equal(kind->save(index, &f.saved), VECDB_OK);
-    kind->free(index);
-    data = mem_aligned_alloc(64, f.saved.size);
-    memcpy(data, f.saved.data, f.saved.size);
-    assert_int_equal(try_open(&f, data, f.saved.size), VECDB_OK);
+    build_and_save(&f);
+    data = copy_that_opens(&f);
     assert_true(load_u32(data + 68) & 32);
     BREAK32(order, 300, "dimension 300 in place 0");
     BREAK32(order, UINT32_MAX, "in place 0");

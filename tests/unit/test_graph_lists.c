@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "index/graph_lists_memo.h"
 #include "index/hnsw.h"
 #include "support/neighbours.h"
 
@@ -106,7 +107,7 @@ static void search_it(const struct fixture *f, const struct index *index, uint64
 /* What is kept with a filter: searches that come again find what they must, of whatever partition of the rows. */
 static void test_again(void **state)
 {
-    enum { ROUNDS = 10 };
+    enum { ROUNDS = 10, ROOM = 1 << 20 };
     struct rng rng = rng_seeded(test_seed());
     struct index_build_context context = {.seed = 77};
     struct index *other;
@@ -118,10 +119,11 @@ static void test_again(void **state)
     params_default(hnsw_ops.build_params, &params);
     assert_int_equal(hnsw_ops.build(&f.rows.vectors, VECDB_METRIC_L2, &params, &context, &other), VECDB_OK);
     for (size_t kind = 0; kind < 4; kind++) {
-        struct index_memos memos = {.asked = 0};
+        struct index_memos memos;
         size_t count, counts[QUERIES], memo_count = 0, scored = 0, scored_before = 0;
         uint64_t *allowed = kind == 0 ? test_bitmap(&rng, ROWS, 0.3, &count) : by_distance(&f, kind == 1 ? 0.4 : 0.7, kind < 3, &count);
         double recalls = 0, recall;
+        index_memos_init(&memos, ROOM);
         for (size_t round = 0; round < ROUNDS; round++) {
             struct index_counters counters;
             struct hit hits[QUERIES * K];
@@ -139,11 +141,56 @@ static void test_again(void **state)
             fail_msg("filter %zu: %zu rows scored, %zu without what is kept", kind, scored, scored_before);
         for (struct index_memo *memo = atomic_load(&memos.first); memo; memo = memo->next)
             memo_count++;
-        assert_true(memo_count == 1 || (kind == 3 && memo_count == 0)); /* nearest to a row: walked, as a rule */
-        index_memos_free(&memos);
+        assert_true(memo_count == 2 || kind == 3); /* of each index; nearest to a row: walked, as a rule */
+        index_memos_deinit(&memos);
         mem_free(allowed);
     }
     hnsw_ops.free(other);
+    drop(&f);
+}
+
+/* Indexes that search in the same rows by turns, as those of a hybrid search do: each gets its memo, as long as there is room. */
+static void test_memos(void **state)
+{
+    struct rng rng = rng_seeded(test_seed());
+    struct index_build_context context = {.seed = 77};
+    size_t count, counts[QUERIES], one;
+    struct hit hits[QUERIES * K];
+    struct index_counters counters;
+    struct index *indexes[2];
+    struct params params;
+    struct fixture f;
+    uint64_t *allowed;
+    double recall;
+
+    (void)state;
+    make(&f, VECDB_METRIC_L2, TEST_CLUSTERS, false);
+    params_default(hnsw_ops.build_params, &params);
+    indexes[0] = f.index;
+    assert_int_equal(hnsw_ops.build(&f.rows.vectors, VECDB_METRIC_L2, &params, &context, &indexes[1]), VECDB_OK);
+    allowed = test_bitmap(&rng, ROWS, 0.2, &count);
+    for (size_t room = 0; room < 3; room++) { /* for none, one, both */
+        struct index_memos memos;
+        index_memos_init(&memos, room == 0 ? 100 : room == 1 ? one * 3 / 2 : 1 << 20);
+        for (size_t round = 0; round < 6; round++) {
+            search_again(&f, indexes[round % 2], allowed, count, &memos, f.rows.data, hits, counts, &counters, &recall);
+            assert_true(recall >= 0.9);
+        }
+        one = index_memos_memory(&memos);
+        if (room == 0) {
+            assert_null(atomic_load(&memos.first));
+            one = sizeof(struct graph_lists_memo) + ROWS / 8 + ROWS / 10;
+            continue;
+        }
+        assert_non_null(atomic_load(&memos.first));
+        assert_true((atomic_load(&memos.first)->next != NULL) == (room == 2));
+        assert_true(one >= room * ROWS / 8 && one <= memos.most);
+        assert_false(atomic_load(&memos.making));
+        one = atomic_load(&memos.first)->bytes;
+        index_memos_deinit(&memos);
+    }
+    mem_free(allowed);
+    hnsw_ops.free(indexes[1]);
     drop(&f);
 }
 
@@ -357,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_again),
+        cmocka_unit_test(test_memos),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_growing),
     };

@@ -521,19 +521,26 @@ static void end_slow_log(struct wal *wal, struct dir *dir, const char *path)
     assert_int_equal(system(command), 0);
 }
 
+/* As many threads as there are writers, from begin to end. */
+static void run_writers(void *(*write)(void *), void *argument)
+{
+    pthread_t threads[WRITERS];
+
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write, argument), 0);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_join(threads[i], NULL);
+}
+
 static void one_sync_serves_all_who_wait(void **state)
 {
     char path[] = "/tmp/vecdb-wal-XXXXXX";
     struct writers writers = {0};
-    pthread_t threads[WRITERS];
     struct vfs vfs;
     struct dir dir;
 
     writers.wal = slow_log(&vfs, path, &dir);
-    for (int i = 0; i < WRITERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, write_many, &writers), 0);
-    for (int i = 0; i < WRITERS; i++)
-        pthread_join(threads[i], NULL);
+    run_writers(write_many, &writers);
     assert_int_equal(writers.failures, 0);
     assert_true(syncs < WRITERS * WRITES / 3); /* eight of them at a time, when nothing else keeps the machine busy */
     syncs = 0;
@@ -576,16 +583,12 @@ static void a_failed_sync_reaches_all_who_wait(void **state)
     for (unsigned n = 1; n < 40; n += 3) {
         char path[] = "/tmp/vecdb-wal-XXXXXX";
         struct until_failure writers = {0};
-        pthread_t threads[WRITERS];
-        struct vfs vfs;
+            struct vfs vfs;
         struct dir dir;
 
         writers.wal = slow_log(&vfs, path, &dir);
         first_failure = n;
-        for (int i = 0; i < WRITERS; i++)
-            assert_int_equal(pthread_create(&threads[i], NULL, write_until_failure, &writers), 0);
-        for (int i = 0; i < WRITERS; i++)
-            pthread_join(threads[i], NULL);
+        run_writers(write_until_failure, &writers);
         assert_int_equal(writers.poisoned, WRITERS);
         assert_int_equal(writers.other, 0);
         assert_int_equal(syncs, n); /* it is never asked again */
