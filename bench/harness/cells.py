@@ -28,6 +28,11 @@ def tail(cell):
     return cell["p99_us"] / cell["median_us"]
 
 
+def tail_once(cell):
+    """The same with the machine's interrupts: of each single search, where p99_us is of queries' middle times of three."""
+    return cell["p99_once_us"] / cell["median_us"]
+
+
 def faults(cell):
     """What a cell is marked with; nothing is good."""
     return "".join([" !recall" if cell["recall"] < RECALL else "", " !rows" if cell["fewer"] else "",
@@ -55,15 +60,17 @@ def summary(rows):
     def missed(test):
         return sum(1 for r in rows if test(r))
     return "Of %d cells %d have a recall below %g (lowest %.4f), %d have queries with fewer hits than rows that pass, %d take more " \
-        "than %g times the better plan (most %.2f), %d have a 99th percentile above %g times the median (most %.1f)." % (
+        "than %g times the better plan (most %.2f), %d have a 99th percentile above %g times the median (most %.1f; %d and %.1f with " \
+        "every single search counted)." % (
             len(rows), missed(lambda r: r["recall"] < RECALL), RECALL, min(r["recall"] for r in rows),
             missed(lambda r: r["fewer"]), missed(lambda r: slower(r) > SLOWER), SLOWER, max(slower(r) for r in rows),
-            missed(lambda r: tail(r) > TAIL), TAIL, max(tail(r) for r in rows))
+            missed(lambda r: tail(r) > TAIL), TAIL, max(tail(r) for r in rows),
+            missed(lambda r: tail_once(r) > TAIL), max(tail_once(r) for r in rows))
 
 
 HOW = "Each cell: recall, QPS of the median search, its time over that of the better of the two plain plans (a scan of the rows that " \
       "pass; unfiltered search divided by the share), and the 99th percentile over the median. Default parameters, one thread, one " \
-      "query at a time, the filter as text."
+      "query at a time, the filter as text and asked for before. All queries are asked three times over; a query's time is the middle one."
 
 
 def parser():

@@ -201,7 +201,7 @@ static vecdb_status build_all(struct graph *graph, const struct index_build_cont
     vecdb_status status;
 
     TRY(graph_progress(context, "encoding", 0, 1));
-    TRY(graph_codec_train(&state->codec, &state->vectors, graph->base.metric, graph->settings.seed));
+    TRY(graph_codec_train(&state->codec, &state->vectors, graph->base.metric, graph->settings.seed, context->pool));
     if (!row_count)
         return VECDB_OK;
     if (state->codec.kind >= GRAPH_CODE_HAMMING) { /* no products of bits: one row after another */

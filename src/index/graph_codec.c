@@ -8,9 +8,11 @@
 #include "simd/kernels.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define TRAIN_ROWS 4096
+#define CHECK_ROWS 256         /* looked at by one task */
 #define RETRAIN_FACTOR 4       /* codes are cut anew when there are so many times the rows they were cut for */
 #define RETRAIN_ROWS 65536     /* and no more beyond: enough to know the data by */
 #define CENTER_ROWS 127        /* whose medians say where a dimension lies, before any mean is taken */
@@ -188,6 +190,12 @@ bool graph_codec_fits(const struct graph_codec *codec, vecdb_type type, const vo
         return true;
     for (size_t i = 0; i < codec->dim; i += 256) {
         size_t n = codec->dim - i < 256 ? codec->dim - i : 256;
+        uint8_t bytes[256];
+        if (type == VECDB_TYPE_FLOAT_VECTOR && codec->mean[0] == 0) { /* the common case, at once */
+            if (!simd_codes()->u8_from_f32((const uint8_t *)row + i * width, n, bytes))
+                return false;
+            continue;
+        }
         load_floats(type, (const uint8_t *)row + i * width, n, x);
         if (!integer_range(x, n, &low, &high) || low < codec->mean[0] || high > codec->mean[0] + 255)
             return false;
@@ -216,6 +224,43 @@ static bool all_bytes(const struct vectors *vectors, float *scratch, float *base
     }
     *base = !seen ? 0 : low >= 0 && high <= 255 ? 0 : low >= -128 && high <= 127 ? -128 : low;
     return seen > 0;
+}
+
+struct check {
+    const struct vectors *vectors;
+    atomic_bool fails;
+};
+
+static vecdb_status check_task(void *context, size_t task, unsigned worker)
+{
+    struct check *check = context;
+    const struct vectors *vectors = check->vectors;
+    size_t row = task * CHECK_ROWS, end = row + CHECK_ROWS < vectors->row_count ? row + CHECK_ROWS : vectors->row_count;
+    uint8_t *bytes = mem_alloc((size_t)vectors->dim + 1);
+
+    if (!bytes)
+        return error_nomem("graph codes");
+    for (; row < end && !atomic_load_explicit(&check->fails, memory_order_relaxed); row++)
+        if (is_present(vectors, row) && !simd_codes()->u8_from_f32(vectors_row(vectors, row), vectors->dim, bytes))
+            atomic_store_explicit(&check->fails, true, memory_order_relaxed);
+    mem_free(bytes);
+    return VECDB_OK;
+}
+
+/* The same where it is seen at once: all rows are floats that are integers 0 .. 255. */
+static vecdb_status all_unsigned(const struct vectors *vectors, struct pool *pool, bool *out)
+{
+    struct check check = {.vectors = vectors};
+    bool any = false;
+    vecdb_status status;
+
+    for (size_t row = 0; row < vectors->row_count && !any; row++)
+        any = is_present(vectors, row);
+    atomic_init(&check.fails, !any || vectors->type != VECDB_TYPE_FLOAT_VECTOR);
+    status = atomic_load(&check.fails) ? VECDB_OK
+                                       : pool_run(pool, (vectors->row_count + CHECK_ROWS - 1) / CHECK_ROWS, check_task, &check);
+    *out = !atomic_load(&check.fails);
+    return status;
 }
 
 /* Where to clip, c: the one that loses least, rounding and clipping taken together. Returns the loss. */
@@ -419,15 +464,18 @@ static vecdb_status choose_order(struct graph_codec *codec, const struct vectors
 }
 
 static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
-                                uint64_t seed, const uint32_t *rows, size_t n, float *x, float *lengths)
+                                uint64_t seed, struct pool *pool, const uint32_t *rows, size_t n, float *x, float *lengths)
 {
     struct graph_codec rotated;
     struct fit plain_fit, rotated_fit;
-    float low;
+    bool whole = false;
+    float low = 0;
 
     codec->kind = metric == VECDB_METRIC_L2 ? GRAPH_CODE_L2 : GRAPH_CODE_DOT;
+    if (metric == VECDB_METRIC_L2)
+        TRY(all_unsigned(vectors, pool, &whole));
     if (metric == VECDB_METRIC_L2 &&
-        (vectors->type == VECDB_TYPE_INT8_VECTOR ? (low = -128, true) : all_bytes(vectors, x, &low))) {
+        (whole || (vectors->type == VECDB_TYPE_INT8_VECTOR ? (low = -128, true) : all_bytes(vectors, x, &low)))) {
         codec->lossless = true;
         codec->code_dim = (uint32_t)align_up(codec->dim, 64);
         codec->step = 1;
@@ -465,7 +513,7 @@ static vecdb_status train_bytes(struct graph_codec *codec, const struct vectors 
 }
 
 vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
-                               uint64_t seed)
+                               uint64_t seed, struct pool *pool)
 {
     uint32_t *rows;
     float *x, *lengths;
@@ -488,7 +536,7 @@ vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *
         status = error_nomem("graph codes");
     else {
         n = sample_rows(vectors, rows);
-        status = train_bytes(codec, vectors, metric, seed, rows, n, x, lengths);
+        status = train_bytes(codec, vectors, metric, seed, pool, rows, n, x, lengths);
         if (status == VECDB_OK && codec->kind == GRAPH_CODE_L2 && !codec->rotate && codec->stride >= ORDER_LEAST)
             status = choose_order(codec, vectors, rows, n);
     }

@@ -18,6 +18,7 @@
 #ifndef VECDB_INDEX_GRAPH_CODEC_H
 #define VECDB_INDEX_GRAPH_CODEC_H
 
+#include "base/pool.h"
 #include "base/rng.h"
 #include "index/index.h"
 
@@ -55,7 +56,7 @@ struct graph_query {
 
 /** Learn from the rows; same rows and seed, same codec. On failure the codec is empty. */
 vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *vectors, vecdb_metric metric,
-                               uint64_t seed);
+                               uint64_t seed, struct pool *pool);
 /** stride, mean, signs and order for what kind, code_dim, rotate and head say. */
 vecdb_status graph_codec_alloc(struct graph_codec *codec);
 vecdb_status graph_codec_copy(const struct graph_codec *from, struct graph_codec *to);

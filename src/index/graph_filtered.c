@@ -20,6 +20,7 @@
 #define LISTS_LEAST 1000   /* passing rows from which on lists are scanned rather than all of them */
 #define LISTS_SHARE 0.5    /* share of passing rows from which on a plain walk is tried before lists */
 #define LISTS_NEAR 0.25    /* the same near the query, from which on it is cheaper */
+#define WALK_PATIENCE 3.0  /* times what a walk should cost, after which lists are taken instead */
 #define PROBE_FIRST 8      /* hops after which lists are taken where no row near the query passes */
 #define MISS_FACTOR 1.4    /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
 #define MISS_LEAST 0.002
@@ -197,7 +198,10 @@ static enum engine choose_engine(const struct search_task *task, const struct gr
     stepping = task->lists ? INFINITY : STEPPING_COST * plain;
     if (local < 0.5 * allowed / (double)(graph_layer_count(&task->state->layers[0]) + 1))
         stepping = INFINITY;
-    *budget = scored + (walk > scan || task->lists ? walk : scan);
+    if (task->lists) /* lists cost as much again, so they are for walks that have gone astray */
+        *budget = scored + WALK_PATIENCE * (walk > task->lists->count ? walk : task->lists->count);
+    else
+        *budget = scored + (walk > scan ? walk : scan);
     counters->probes++;
     counters->near_share += local;
     counters->plain_cost += walk;

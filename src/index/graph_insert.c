@@ -418,7 +418,7 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
     next->recoded += retrain;
     if (retrain)
         next->entry = NULL;
-    status = retrain ? graph_codec_train(&next->codec, vectors, graph->base.metric, graph->settings.seed)
+    status = retrain ? graph_codec_train(&next->codec, vectors, graph->base.metric, graph->settings.seed, pool)
                      : graph_codec_copy(&old->codec, &next->codec);
     if (status == VECDB_OK && (!room || retrain)) {
         size_t capacity = wanted > CAPACITY_MIN ? wanted : CAPACITY_MIN;

@@ -21,6 +21,8 @@
 #define CHECK_MORE 16
 #define CHECK_SHARE 5     /* each time a fifth more */
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
+#define AHEAD 128         /* rows of the next list that are asked for, */
+#define AHEAD_PART 8      /* and the sketches of so much of them: what follows comes by itself */
 #define LANES 32          /* sketches compared together */
 #define DEADLINE_LISTS 64
 #define LOCAL_LISTS 4     /* the nearest, whose share of passing rows says whether a walk is the better way, */
@@ -30,8 +32,9 @@
 
 /* A row to be looked at. */
 struct pending {
-    uint32_t row, list;
-    const uint8_t *sketch;
+    uint32_t row;
+    float apart, error;    /* of its list: how far the query is from the centroid, and how far the estimate may be out, in units of b */
+    const uint8_t *sketch; /* NULL: a row that came after the lists */
 };
 
 struct list_scan {
@@ -161,23 +164,21 @@ static size_t choose_rows(struct list_scan *work, uint32_t *out)
     const struct graph_codec *codec = work->scan->query->codec;
     size_t words = codec->code_dim / 64, n = 0;
     const struct graph_pool *pool = &work->scratch->pool;
-    uint32_t *centroids = work->scratch->list_scores, links[LANES], worst = graph_key_score(pool->keys[pool->count - 1]);
+    uint32_t links[LANES], worst = graph_key_score(pool->keys[pool->count - 1]);
     float a[LANES], b[LANES], room = (float)((int64_t)worst - work->zero) / work->scale;
 
     for (size_t at = 0; at < work->pending_count; at += LANES) {
         uint64_t *bits = work->scratch->list_bits;
         for (size_t i = 0; i < LANES; i++) {
             const struct pending *pending = &work->pending[at + i];
-            float beyond;
             links[i] = GRAPH_NONE;
             a[i] = b[i] = 0;
             if (at + i >= work->pending_count)
                 continue;
             links[i] = pending->row;
-            beyond = (float)((int64_t)centroids[pending->list] - work->zero) / work->scale;
             memcpy(&a[i], pending->sketch, sizeof *a);
             memcpy(&b[i], pending->sketch + sizeof *a, sizeof *b);
-            a[i] += beyond - b[i] * ERRORS * ERROR * sqrtf(beyond > 0 ? beyond : 0);
+            a[i] += pending->apart - b[i] * pending->error;
             for (size_t w = 0; w < words; w++)
                 memcpy(&bits[w * LANES + i], pending->sketch + 8 + 8 * w, 8);
         }
@@ -233,7 +234,7 @@ static vecdb_status scan_newer(struct list_scan *work, struct index_counters *co
     size_t count = __atomic_load_n(&work->scan->state->layers[0].count, __ATOMIC_ACQUIRE), row = work->scan->lists->row_limit;
 
     for (; (row = bitmap_next(search->allowed, count, row)) < count; row++) {
-        work->pending[work->pending_count++] = (struct pending){(uint32_t)row, 0, NULL};
+        work->pending[work->pending_count++] = (struct pending){.row = (uint32_t)row};
         if (work->pending_count == BATCH) {
             score_pending(work, counters);
             TRY(deadline_check(search->deadline));
@@ -243,16 +244,37 @@ static vecdb_status scan_newer(struct list_scan *work, struct index_counters *co
     return VECDB_OK;
 }
 
-/* A row at a place of a list, for the next batch. */
-static inline void look_at(struct list_scan *work, size_t list, size_t place, size_t size, struct index_counters *counters)
+/* A row at a place of the list that `of` says the rest of, for the next batch. */
+static inline void look_at(struct list_scan *work, struct pending of, size_t place, size_t size, struct index_counters *counters)
 {
     const struct graph_lists *lists = work->scan->lists;
-    const uint8_t *sketch = lists->sketches + place * size;
 
-    simd_prefetch(sketch, size);
-    work->pending[work->pending_count++] = (struct pending){lists->rows[place], (uint32_t)list, sketch};
+    of.row = lists->rows[place];
+    of.sketch = lists->sketches + place * size;
+    simd_prefetch(of.sketch, size);
+    work->pending[work->pending_count++] = of;
     if (work->pending_count == BATCH)
         score_pending(work, counters);
+}
+
+/* Ask for what the list that comes next begins with. */
+static void ask_ahead(const struct list_scan *work, size_t size)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    uint32_t list, from, to;
+
+    if (!work->heap_count)
+        return;
+    list = (uint32_t)work->heap[0];
+    from = lists->offsets[list];
+    to = lists->offsets[list + 1];
+    to = to - from < AHEAD ? to : from + AHEAD;
+    simd_prefetch(lists->rows + from, (to - from) * sizeof *lists->rows);
+    simd_prefetch(lists->sketches + from * size, (to - from) * size / AHEAD_PART);
+    if (work->memo)
+        simd_prefetch_line(work->memo->places + from / 64);
+    for (size_t i = 1; i < 3 && i < work->heap_count; i++) /* one of them is the one after */
+        simd_prefetch_line(lists->offsets + (uint32_t)work->heap[i]);
 }
 
 static void scan_list(struct list_scan *work, size_t list, struct index_counters *counters)
@@ -261,16 +283,19 @@ static void scan_list(struct list_scan *work, size_t list, struct index_counters
     const uint64_t *allowed = work->scan->search->allowed;
     size_t size = graph_sketch_size(work->scan->query->codec);
     size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
+    float apart = (float)((int64_t)work->scratch->list_scores[list] - work->zero) / work->scale;
+    struct pending of = {.apart = apart, .error = ERRORS * ERROR * sqrtf(apart > 0 ? apart : 0)};
 
+    ask_ahead(work, size);
     if (work->memo) {
         passed = work->memo->counts[list];
         for (size_t i = from; (i = bitmap_next(work->memo->places, to, i)) < to; i++)
-            look_at(work, list, i, size, counters);
+            look_at(work, of, i, size, counters);
     } else {
         for (size_t i = from; i < to; i++)
             if (bitmap_get(allowed, lists->rows[i])) {
                 passed++;
-                look_at(work, list, i, size, counters);
+                look_at(work, of, i, size, counters);
             }
     }
     work->ahead[list] = 0;

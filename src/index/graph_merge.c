@@ -144,7 +144,7 @@ static vecdb_status make_codes(struct merge *merge, const struct graph_codec *ma
 
     TRY(codec_suits(merge, main) ? graph_codec_copy(main, &state->codec)
                                  : graph_codec_train(&state->codec, &state->vectors, merge->graph->base.metric,
-                                                     merge->graph->settings.seed));
+                                                     merge->graph->settings.seed, context->pool));
     for (size_t i = 0; i < merge->part_count; i++) {
         const struct graph_codec *codec = &merge->parts[i]->codec;
         merge->same_codec[i] = graph_codec_equal(&state->codec, codec);

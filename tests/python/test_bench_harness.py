@@ -916,7 +916,7 @@ class Report(Scratch):
 
 class Cells(unittest.TestCase):
     GOOD = {"kind": "far", "share": 0.01, "k": 10, "recall": 0.97, "fewer": 0, "qps": 9000, "median_us": 100.0, "p99_us": 250.0,
-            "scan_us": 80.0, "unfiltered_us": 2500.0, "library": "vecdb", "index": "HNSW"}
+            "scan_us": 80.0, "unfiltered_us": 2500.0, "p99_once_us": 310.0, "library": "vecdb", "index": "HNSW"}
 
     def test_a_cell_is_held_to_its_bars(self):
         for changes, fault in (({}, ""), ({"recall": 0.9499}, " !recall"), ({"fewer": 1}, " !rows"), ({"scan_us": 60.0}, " !slow"),
@@ -932,7 +932,7 @@ class Cells(unittest.TestCase):
         self.assertIn("| far | 30 % | 0.970  10,000  1.25  4.2 !tail | - |", lines[3])
         self.assertEqual(cells.summary(rows), "Of 3 cells 1 have a recall below 0.95 (lowest 0.9000), 0 have queries with fewer hits than "
                          "rows that pass, 1 take more than 1.5 times the better plan (most 2.00), 1 have a 99th percentile above "
-                         "3 times the median (most 4.2).")
+                         "3 times the median (most 4.2; 3 and 3.1 with every single search counted).")
 
 
 class Suite(Scratch):
