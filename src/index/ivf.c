@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 
-#define COARSE_CODED_MIN 512 /* lists whose centroids are worth codes */
+#define COARSE_CODED_BYTES 131072 /* of centroids, which are worth codes from there on: each query reads them all */
 
 /* -- life */
 
@@ -126,7 +126,7 @@ vecdb_status ivf_derive(struct ivf *ivf)
     size_t dim = coder->code_dim;
     struct index_build_context context = {.seed = 1};
     struct params params;
-    const char *accel = ivf->list_count >= COARSE_CODED_MIN ? "accel=sq8" : "accel=none";
+    const char *accel = ivf->list_count * dim * sizeof(float) >= COARSE_CODED_BYTES ? "accel=sq8" : "accel=none";
 
     coder->mean = ivf->mean;
     coder->signs = ivf->signs;

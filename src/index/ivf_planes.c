@@ -164,48 +164,26 @@ void planes_finish(const struct ivf_part *part, const struct coder *coder, struc
     }
 }
 
-/* Products of the first bytes of some slots, whose blocks are scored whole. */
-static void gather_products(const struct ivf_part *part, const struct coder *coder, const uint8_t *query,
-                            const uint32_t *slots, size_t n, int32_t *out)
-{
-    int32_t block[SIMD_BLOCK_ROWS];
-
-    for (size_t i = 0; i < n; i++) {
-        uint32_t at = slots[i] / SIMD_BLOCK_ROWS;
-        if (i == 0 || slots[i - 1] / SIMD_BLOCK_ROWS != at)
-            simd_distance()->ip_u8i8_blocks(query, part->codes + (size_t)at * SIMD_BLOCK_ROWS * coder->code_size, 1,
-                                            coder->ahead, block);
-        out[i] = block[slots[i] % SIMD_BLOCK_ROWS];
-    }
-}
-
 void planes_scan(const struct ivf_part *part, const struct coder *coder, struct code_query *query, size_t first,
-                 const uint32_t *slots, size_t n, const uint64_t *mask, struct planes_held *held)
+                 size_t n, const uint64_t *mask, struct planes_held *held)
 {
-    const int32_t *squares = part_squares(part);
+    const int32_t *squares = part_squares(part) + first;
     size_t asked = coder->extra_size < ASK ? coder->extra_size : ASK, count;
     int32_t sums[SCAN_CHUNK], most;
     uint32_t found[SCAN_CHUNK], base = (uint32_t)query->byte_square;
     float limit;
 
     /* |q|^2 + |r|^2 - 2 <q, r>, with r 128 lower; sums may pass 2^31 on the way, as unsigned numbers may */
-    if (slots) {
-        gather_products(part, coder, query->bytes.data, slots, n, sums);
-        for (size_t i = 0; i < n; i++)
-            sums[i] = (int32_t)(base + (uint32_t)squares[slots[i]] - 2u * (uint32_t)sums[i]);
-    } else {
-        simd_distance()->ip_u8i8_blocks(query->bytes.data, part->codes + first * coder->code_size,
-                                        (n + SIMD_BLOCK_ROWS - 1) / SIMD_BLOCK_ROWS, coder->ahead, sums);
-        squares += first;
-        for (size_t i = 0; i < n; i++)
-            sums[i] = (int32_t)(base + (uint32_t)squares[i] - 2u * (uint32_t)sums[i]);
-    }
+    simd_distance()->ip_u8i8_blocks(query->bytes.data, part->codes + first * coder->code_size,
+                                    (n + SIMD_BLOCK_ROWS - 1) / SIMD_BLOCK_ROWS, coder->ahead, sums);
+    for (size_t i = 0; i < n; i++)
+        sums[i] = (int32_t)(base + (uint32_t)squares[i] - 2u * (uint32_t)sums[i]);
     planes_finish(part, coder, query, held);
     limit = beyond(query) * (1 + 2 * FLT_EPSILON); /* as a whole number; what is held is compared again */
     most = limit < 2147483000.0f ? (int32_t)limit + 1 : INT32_MAX;
     count = simd_compare()->below_i32(sums, n, most, 0, found);
     for (size_t i = 0; i < count; i++) {
-        uint32_t slot = slots ? slots[found[i]] : (uint32_t)(first + found[i]);
+        uint32_t slot = (uint32_t)(first + found[i]);
         if (mask && !bitmap_get(mask, found[i]))
             continue;
         simd_prefetch(part->extra + slot * coder->extra_size, asked);
@@ -215,10 +193,10 @@ void planes_scan(const struct ivf_part *part, const struct coder *coder, struct 
 }
 
 void planes_distances(const struct ivf_part *part, const struct coder *coder, const struct code_query *query, size_t first,
-                      const uint32_t *slots, size_t n, float *distances)
+                      size_t n, float *distances)
 {
     for (size_t i = 0; i < n; i++) {
-        planes_join(part, coder, slots ? slots[i] : first + i, query->joined);
+        planes_join(part, coder, first + i, query->joined);
         scan_rows(&query->bytes, query->joined, coder->dim, 1, NULL, distances + i);
     }
 }

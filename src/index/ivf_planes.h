@@ -23,15 +23,15 @@ struct planes_held {
     uint32_t slots[SCAN_CHUNK];
     int32_t sums[SCAN_CHUNK]; /* over the first plane */
 };
-/** Score some slots by their first bytes: first .. first + n - 1, or those named; mask: of positions, or NULL. What may be a
+/** Score slots first .. first + n - 1 by their first bytes; mask: of positions, or NULL. What may be a
  * hit stays in `held`, what was there before is finished. n <= SCAN_CHUNK, first is the start of a block. The query is bytes. */
 void planes_scan(const struct ivf_part *part, const struct coder *coder, struct code_query *query, size_t first,
-                 const uint32_t *slots, size_t n, const uint64_t *mask, struct planes_held *held);
+                 size_t n, const uint64_t *mask, struct planes_held *held);
 /** Finish what is held. */
 void planes_finish(const struct ivf_part *part, const struct coder *coder, struct code_query *query,
                    struct planes_held *held);
 /** Distances of such slots for a query that is not bytes. */
 void planes_distances(const struct ivf_part *part, const struct coder *coder, const struct code_query *query, size_t first,
-                      const uint32_t *slots, size_t n, float *distances);
+                      size_t n, float *distances);
 
 #endif

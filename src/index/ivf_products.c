@@ -2,7 +2,6 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
-#include "index/ivf_planes.h"
 
 #include <float.h>
 #include <math.h>
@@ -16,12 +15,12 @@ vecdb_status products_init(struct products *products, const struct coder *coder)
 
     *products = (struct products){0};
     products->panel = mem_aligned_alloc(64, align_up(simd_distance()->u8_panel_size(SCAN_CHUNK, dim) + 64, 64));
-    products->rows = coder->kind == CODE_SQ8 || coder->ahead ? mem_array_alloc(SCAN_CHUNK, dim) : NULL;
+    products->rows = coder->kind == CODE_SQ8 ? mem_array_alloc(SCAN_CHUNK, dim) : NULL;
     products->matrix = mem_array_alloc(TILE, dim);
     products->values = mem_aligned_alloc(64, TILE * SCAN_CHUNK * sizeof *products->values);
     products->errors = mem_array_alloc(TILE, sizeof *products->errors);
     products->sums = mem_array_alloc(TILE, sizeof *products->sums);
-    if (!products->panel || ((coder->kind == CODE_SQ8 || coder->ahead) && !products->rows) || !products->matrix || !products->values ||
+    if (!products->panel || (coder->kind == CODE_SQ8 && !products->rows) || !products->matrix || !products->values ||
         !products->errors || !products->sums)
         return error_nomem("search");
     return VECDB_OK;
@@ -119,10 +118,6 @@ void products_scan(struct products *products, const struct ivf_part *part, const
             for (size_t i = 0; i < n * dim; i++)
                 products->rows[i] = from[i] ^ 0x80;
             kernels->i8_pack(products->rows, dim, NULL, n, dim, products->panel);
-        } else if (coder->ahead) {
-            for (size_t i = 0; i < n; i++)
-                planes_join(part, coder, first + i, products->rows + i * dim);
-            kernels->u8_pack(products->rows, dim, NULL, n, dim, products->panel);
         } else {
             kernels->u8_pack(part->codes + first * dim, dim, NULL, n, dim, products->panel);
         }

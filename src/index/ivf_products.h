@@ -9,16 +9,16 @@
 
 struct products {
     uint8_t *panel, *matrix;
-    uint8_t *rows; /* of a panel: SQ8 as signed bytes, or bytes in two planes joined */
+    uint8_t *rows; /* of a panel, as signed bytes: SQ8 */
     int32_t *values;
     float *errors; /* of each query of a tile: what its high terms leave out */
     int32_t *sums;
 };
 
-/** Whether the coder's codes can be multiplied. */
+/** Whether the coder's codes are multiplied. Not bytes in two planes: of most rows a query then reads the first, and multiplies no more. */
 static inline bool products_apply(const struct coder *coder)
 {
-    return coder->kind == CODE_BYTES || coder->kind == CODE_SQ8;
+    return (coder->kind == CODE_BYTES && !coder->ahead) || coder->kind == CODE_SQ8;
 }
 /** VECDB_ERR_NOMEM; deinit it in any case. */
 vecdb_status products_init(struct products *products, const struct coder *coder);

@@ -175,16 +175,16 @@ static void scan_planes(const struct chunk *chunk)
 
     if (!chunk->query->bytes.integer) {
         float distances[SCAN_CHUNK];
-        planes_distances(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->slots, chunk->n, distances);
+        planes_distances(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, distances);
         offer_exact(chunk, distances);
         return;
     }
     if (chunk->held) {
-        planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->slots, chunk->n, chunk->mask, chunk->held);
+        planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, chunk->mask, chunk->held);
         return;
     }
     now.count = 0;
-    planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->slots, chunk->n, chunk->mask, &now);
+    planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, chunk->mask, &now);
     planes_finish(chunk->part, chunk->coder, chunk->query, &now);
 }
 

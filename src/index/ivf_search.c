@@ -15,6 +15,7 @@
 #define GROUP_MAX 1024       /* queries that walk together */
 #define GROUP_BYTES 8388608 /* what they may need together; it stays with the process */
 #define TOGETHER_MIN 4       /* fewer go one by one */
+#define CODED_DIM 256        /* centroids of more dimensions are multiplied as floats in batches: their codes leave too many over */
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
 #define FILTER_FEW 1024      /* passing rows that are scanned, whatever list they are in */
 #define FILTER_SHARE 0.9     /* of the rows that a search without a filter scans, so many have to pass */
@@ -68,7 +69,10 @@ vecdb_status ivf_coarse(const struct ivf *ivf, const float *floats, size_t query
     counts = mem_array_alloc(query_count, sizeof *counts);
     if (!counts)
         return error_nomem("search");
-    status = ivf->coarse->ops->search(ivf->coarse, &coarse, lists, counts, NULL);
+    if (query_count >= TOGETHER_MIN && ivf->coder.code_dim > CODED_DIM)
+        status = flat_search(&ivf->centroid_vectors, ivf->coarse->metric, &coarse, lists, counts, NULL);
+    else
+        status = ivf->coarse->ops->search(ivf->coarse, &coarse, lists, counts, NULL);
     mem_free(counts);
     return status;
 }
@@ -101,6 +105,7 @@ static size_t scan_list(const struct ivf *ivf, const struct ivf_view *view, cons
 {
     const float *centroid = ivf->centroids + (size_t)list * ivf->coder.code_dim;
     float distances[TARGETS] = {0};
+    bool apart = ivf->coder.ahead && !search->allowed; /* the second plane of one query's rows comes while the first is scanned on */
     size_t scanned = 0;
 
     for (size_t i = 0; i < count && ivf->coder.kind == CODE_RABITQ; i++) {
@@ -120,9 +125,12 @@ static size_t scan_list(const struct ivf *ivf, const struct ivf_view *view, cons
                 targets[n++] = (struct code_target){queries[i], terms[i], distances[i]};
         if (products && n >= PRODUCTS_MIN)
             products_scan(products, part, &ivf->coder, list, &view->vectors, search, targets, n);
-        else if (n)
+        else if (n && !apart)
             part_scan(part, &ivf->coder, list, part->starts[list], part->starts[list + 1], &view->vectors, search,
                       targets, n);
+        for (size_t i = 0; apart && i < n; i++)
+            part_scan(part, &ivf->coder, list, part->starts[list], part->starts[list + 1], &view->vectors, search,
+                      &targets[i], 1);
         if (n > scanned)
             scanned = n;
     }
