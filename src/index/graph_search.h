@@ -70,20 +70,17 @@ static inline bool graph_visit(struct graph_scratch *scratch, uint32_t node)
 /** Returns where it went; the capacity when it did not fit in. */
 static inline size_t graph_pool_insert(struct graph_pool *pool, uint64_t key)
 {
-    size_t low = 0, high = pool->count;
+    const uint64_t *at = pool->keys;
+    size_t low, left;
 
     if (pool->count == pool->capacity) {
         if (key >= pool->keys[pool->count - 1])
             return pool->capacity;
-        high = --pool->count;
+        pool->count--;
     }
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (pool->keys[middle] < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
+    for (left = pool->count; left > 1; left -= left / 2) /* by halves, without a branch: none could be foretold */
+        at += left / 2 & -(size_t)(at[left / 2 - 1] < key);
+    low = (size_t)(at - pool->keys) + (left && *at < key);
     memmove(pool->keys + low + 1, pool->keys + low, (pool->count - low) * sizeof *pool->keys);
     pool->keys[low] = key;
     pool->count++;

@@ -51,21 +51,33 @@ static inline size_t graph_take_links(struct graph_scratch *scratch, const struc
                                       struct index_counters *counters)
 {
     struct graph_pool *pool = &scratch->pool;
-    size_t n = 0;
-    uint32_t *ids = scratch->ids;
-    const uint32_t *links = layer->links + (size_t)graph_key_node(pool->keys[pool->cursor]) * layer->degree;
+    size_t n = 0, log_count = scratch->log_count;
+    uint32_t *ids = scratch->ids, *log = scratch->log, degree = layer->degree;
+    uint64_t *visited = scratch->visited;
+    const uint32_t *links = layer->links + (size_t)graph_key_node(pool->keys[pool->cursor]) * degree;
+    const uint8_t *codes = layer->codes;
 
     pool->keys[pool->cursor++] |= 1;
     counters->hops++;
-    for (uint32_t i = 0; i < layer->degree; i++) {
+    for (uint32_t i = 0; i < degree; i++) { /* one in three is new, whereof no branch can know beforehand */
         uint32_t node = __atomic_load_n(&links[i], __ATOMIC_ACQUIRE);
+        uint64_t *word = &visited[node / 64], bits;
         if (node == GRAPH_NONE)
             break;
-        if (graph_visit(scratch, node)) {
-            simd_prefetch(layer->codes + (size_t)node * stride, bytes);
-            ids[n++] = node;
-        }
+        bits = *word;
+        *word = bits | 1ull << (node % 64);
+        ids[n] = node;
+        n += ~bits >> (node % 64) & 1;
     }
+    if (log_count + n <= scratch->log_capacity) /* else all will be cleared */
+        for (size_t i = 0; i < n; i++) {
+            log[log_count + i] = ids[i];
+            simd_prefetch(codes + (size_t)ids[i] * stride, bytes);
+        }
+    else
+        for (size_t i = 0; i < n; i++)
+            simd_prefetch(codes + (size_t)ids[i] * stride, bytes);
+    scratch->log_count = log_count + n;
     if (pool->cursor < pool->count)
         graph_prefetch_links(layer, graph_key_node(pool->keys[pool->cursor]));
     counters->rows_scored += n;
