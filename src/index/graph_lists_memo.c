@@ -5,7 +5,7 @@
 #include <math.h>
 
 #define MADE_AFTER 1     /* scans under a filter, before it pays: it costs about half of one */
-#define NOTED_FIRST 8    /* searches, then every so many-th: */
+#define NOTED_FIRST 16   /* searches, for fewer conclude nothing (UNSEEN); then every so many-th: */
 #define NOTED_LATER 24
 #define NOTED_LEAST 6    /* of fewer nothing is concluded */
 #define NOTED_MOST 128.0 /* then they count half */
