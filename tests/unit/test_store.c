@@ -207,8 +207,9 @@ static void one_writer(void **state)
     assert_null(second);
     snprintf(pid, sizeof pid, "process %ld", (long)getpid());
     options.lock_timeout_ms = 0;
+    fflush(NULL);
     if ((child = fork()) == 0)
-        _exit(store_open(vfs, "db", &options, &second) != VECDB_ERR_BUSY || !strstr(error_last()->message, pid));
+        exit(store_open(vfs, "db", &options, &second) != VECDB_ERR_BUSY || !strstr(error_last()->message, pid));
     assert_int_equal(waitpid(child, &result, 0), child);
     assert_int_equal(result, 0);
     store_close(store);
