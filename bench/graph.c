@@ -1,9 +1,11 @@
 /* Graph kinds by themselves: build over .fvecs files, sweep the search effort, print recall@10, speed, distances and bytes.
  *
  *   graph BASE.fvecs QUERIES.fvecs TRUTH.ivecs [metric=L2] [kind=HNSW] [build=...] [search=...] [threads=2] [nq=1000]
- *         [rounds=3] [mode=one|batch] [save=FILE] [load=FILE] [rows=N] [add=1] [merge=1] [ef=16,32,64]
+ *         [rounds=3] [mode=one|batch|scale] [save=FILE] [load=FILE] [rows=N] [add=1] [merge=1] [ef=16,32,64]
  *
- * `search` is put in front of each ef of the sweep; with search=recall=... and ef=0 the calibrated effort is used. */
+ * `search` is put in front of each ef of the sweep; with search=recall=... and ef=0 the calibrated effort is used. mode=one asks
+ * one query at a time, mode=batch all at once on all threads. mode=scale asks one at a time on one thread and then on each of
+ * all, and in batches on one and on all, by turns, and prints what the threads are worth: medians over the rounds. */
 #include "driver.h"
 
 #include "base/mem.h"
@@ -13,6 +15,7 @@
 #include "simd/kernels.h"
 
 #include <err.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +54,97 @@ static struct index *open_file(const struct index_ops *ops, const char *path, st
     return index;
 }
 
+/* All queries, one at a time, by one thread. */
+struct asker {
+    const struct index *index;
+    struct index_search search; /* of all */
+    struct hit *hits;
+    pthread_t thread;
+};
+
+static void *ask_each(void *context)
+{
+    struct asker *asker = context;
+    struct index_search search = asker->search;
+    struct index_counters counters = {0};
+    size_t count;
+
+    search.query_count = 1;
+    for (size_t q = 0; q < asker->search.query_count; q++) {
+        need(asker->index->ops->search(asker->index, &search, asker->hits + q * search.k, &count, &counters));
+        search.queries = (const uint8_t *)search.queries + search.query_stride;
+    }
+    return NULL;
+}
+
+/* Queries a second of so many threads. */
+static double rate_of_each(struct asker *askers, size_t count)
+{
+    double start = now();
+
+    for (size_t t = 1; t < count; t++)
+        if (pthread_create(&askers[t].thread, NULL, ask_each, &askers[t]))
+            errx(1, "no thread");
+    ask_each(&askers[0]);
+    for (size_t t = 1; t < count; t++)
+        pthread_join(askers[t].thread, NULL);
+    return (double)(count * askers[0].search.query_count) / (now() - start);
+}
+
+static double rate_of_batch(const struct asker *asker, size_t *counts, struct pool *pool)
+{
+    struct index_search search = asker->search;
+    struct index_counters counters = {0};
+    double start = now();
+
+    search.pool = pool;
+    need(asker->index->ops->search(asker->index, &search, asker->hits, counts, &counters));
+    return (double)search.query_count / (now() - start);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, compare_doubles);
+    return values[n / 2];
+}
+
+static void show_scale(const struct index *index, const struct index_search *search, struct pool *pool, size_t rounds,
+                       const char *text)
+{
+    size_t threads = pool_threads(pool), hits = search->query_count * search->k;
+    struct asker *askers = mem_array_zalloc(threads, sizeof *askers);
+    double *rates = mem_array_alloc(rounds * 6, sizeof *rates);
+    size_t *counts = mem_array_alloc(search->query_count, sizeof *counts);
+
+    for (size_t t = 0; t < threads; t++)
+        askers[t] = (struct asker){.index = index, .search = *search, .hits = mem_array_alloc(hits, sizeof(struct hit))};
+    for (size_t r = 0; r < rounds; r++) {
+        rates[r] = rate_of_each(askers, 1);
+        rates[rounds + r] = rate_of_each(askers, threads);
+        rates[2 * rounds + r] = rates[rounds + r] / rates[r];
+        rates[3 * rounds + r] = rate_of_batch(&askers[0], counts, NULL);
+        rates[4 * rounds + r] = rate_of_batch(&askers[0], counts, pool);
+        rates[5 * rounds + r] = rates[4 * rounds + r] / rates[3 * rounds + r];
+    }
+    for (size_t b = 0; b < 2; b++) {
+        double *of = rates + 3 * b * rounds;
+        printf("%-24s %s: %8.0f q/s on one thread, %8.0f on %zu, %.2f times\n", text, b ? "in a batch   " : "one at a time",
+               median(of, rounds), median(of + rounds, rounds), threads, median(of + 2 * rounds, rounds));
+    }
+    fflush(stdout);
+    for (size_t t = 0; t < threads; t++)
+        mem_free(askers[t].hits);
+    mem_free(askers);
+    mem_free(rates);
+    mem_free(counts);
+}
+
 int main(int argc, char **argv)
 {
     struct matrix base, queries, truth;
@@ -64,7 +158,7 @@ int main(int argc, char **argv)
     size_t nq, k = 10, rounds, counts[1];
     double start, start_cpu;
     char efs[256];
-    bool batch;
+    bool batch, scale;
 
     if (argc < 4)
         return fprintf(stderr, "usage: graph BASE QUERIES TRUTH [name=value]...\n"), 2;
@@ -75,6 +169,7 @@ int main(int argc, char **argv)
     metric = metric_from_name(option(argc, argv, "metric", "L2"));
     rounds = number_option(argc, argv, "rounds", 3);
     batch = !strcmp(option(argc, argv, "mode", "one"), "batch");
+    scale = !strcmp(option(argc, argv, "mode", "one"), "scale");
     nq = number_option(argc, argv, "nq", 1000);
     if (nq > truth.rows)
         nq = truth.rows;
@@ -156,6 +251,11 @@ int main(int argc, char **argv)
             }
             best = now() - start < best ? now() - start : best;
             best_cpu = processor_time() - start_cpu < best_cpu ? processor_time() - start_cpu : best_cpu;
+        }
+        if (scale) {
+            struct index_search search = {.queries = queries.data, .query_count = nq, .query_stride = base.dim * 4, .k = k,
+                                          .params = &search_params};
+            show_scale(index, &search, context.pool, rounds, text);
         }
         for (size_t q = 0; q < nq; q++)
             for (size_t i = 0; i < k; i++)

@@ -54,7 +54,7 @@ vecdb_status file_read(const struct file *file, uint64_t offset, void *data, siz
 /** Read at most `size` bytes, fewer only at the end of the file. */
 vecdb_status file_read_some(const struct file *file, uint64_t offset, void *data, size_t size, size_t *got);
 vecdb_status file_write(const struct file *file, uint64_t offset, const void *data, size_t size);
-#define FILE_MAX_PARTS 48
+#define FILE_MAX_PARTS 128
 /** Write parts one after the other, in one call where the system lets us. At most FILE_MAX_PARTS. */
 vecdb_status file_write_parts(const struct file *file, uint64_t offset, const struct iovec *parts, size_t part_count);
 vecdb_status file_truncate(const struct file *file, uint64_t size);

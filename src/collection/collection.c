@@ -135,15 +135,14 @@ void collection_advance(struct collection *collection, struct snapshot *snapshot
 }
 
 vecdb_status collection_stage(struct collection *collection, struct snapshot *snapshot, uint16_t type,
-                              const struct buf *frame, struct snapshot **staged)
+                              const struct iovec *parts, size_t part_count, struct snapshot **staged)
 {
-    struct iovec part = {frame->data, frame->size};
     vecdb_status status = VECDB_OK;
 
     *staged = NULL;
     snapshot->lsn = collection->latest->lsn + 1;
     if (collection->database->store)
-        status = store_append(collection->database->store, type, &part, 1, &snapshot->lsn);
+        status = store_append(collection->database->store, type, parts, part_count, &snapshot->lsn);
     if (status != VECDB_OK) {
         snapshot_release(snapshot);
         return status;

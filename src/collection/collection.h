@@ -104,7 +104,7 @@ void collection_advance(struct collection *collection, struct snapshot *snapshot
 /** A write: make `snapshot` the latest state, with the log frame `parts` behind it, and return a reference in *staged for
  * collection_commit(). Takes over `snapshot`, also on failure. With write_lock. */
 vecdb_status collection_stage(struct collection *collection, struct snapshot *snapshot, uint16_t type,
-                              const struct buf *frame, struct snapshot **staged);
+                              const struct iovec *parts, size_t part_count, struct snapshot **staged);
 /** Wait for a staged write's durability and publish it. Without write_lock. Releases `staged`. */
 vecdb_status collection_commit(struct collection *collection, struct snapshot *staged, vecdb_durability durability);
 /** VECDB_ERR_NO_SUCH when the collection has been dropped. */
@@ -167,8 +167,9 @@ enum { /* types of frames; stored, never reused */
     FRAME_DELETE = 2,
     FRAME_TRUNCATE = 3,
 };
+/** But for the values of the field `around` (SCHEMA_NONE: none), which belong at out->data + *hole. */
 vecdb_status frame_put_insert(const struct collection *collection, uint32_t partition, bool replace,
-                              int64_t next_auto_id, const struct rows *rows, struct buf *out);
+                              int64_t next_auto_id, const struct rows *rows, size_t around, struct buf *out, size_t *hole);
 /** Keys of rows, by view of the snapshot. */
 vecdb_status frame_put_delete(const struct collection *collection, const struct snapshot *snapshot,
                               uint32_t *const *rows, const size_t *counts, struct buf *out);

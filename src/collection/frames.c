@@ -15,14 +15,14 @@
 #define FRAME_DELETE_HEAD 16
 
 vecdb_status frame_put_insert(const struct collection *collection, uint32_t partition, bool replace,
-                              int64_t next_auto_id, const struct rows *rows, struct buf *out)
+                              int64_t next_auto_id, const struct rows *rows, size_t around, struct buf *out, size_t *hole)
 {
     uint32_t numbers[2] = {partition, replace};
 
     TRY(buf_append(out, &collection->id, 8));
     TRY(buf_append(out, numbers, sizeof numbers));
     TRY(buf_append(out, &next_auto_id, 8));
-    return rows_encode(rows, out);
+    return rows_encode_around(rows, around, out, hole);
 }
 
 vecdb_status frame_put_delete(const struct collection *collection, const struct snapshot *snapshot,

@@ -6,11 +6,13 @@
 #include "query/fresh.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
+#include "storage/wal.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define GROWING_ROWS ((size_t)1 << 20)        /* room in one growing segment */
+#define FRAME_PIECES_BYTES ((size_t)1 << 20)  /* values of one field that are not copied into a frame, at least */
 #define DELETE_TRIES 8 /* to delete what a filter matches while segments are written anew */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
 #define CONVOY_ROWS 64   /* batches so small go with those of other threads: their sync takes longer than all else */
@@ -238,9 +240,15 @@ static void code_vectors(const struct collection *collection, struct segment_vie
     }
 }
 
+/* Where the rows of a batch went, if all went to one place. */
+struct placed {
+    const struct segment *segment; /* or NULL */
+    size_t first;
+};
+
 /* Runs of rows that are not superseded go to growing segments. */
 static vecdb_status append_rows(struct collection *collection, struct snapshot **next, uint32_t partition,
-                                const struct rows *rows, const uint64_t *superseded)
+                                const struct rows *rows, const uint64_t *superseded, struct placed *placed)
 {
     size_t row = 0;
 
@@ -261,7 +269,9 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
         room = growing_room(view->segment, rows, row, count);
         if (room < count)
             count = room;
-        TRY(growing_append(view->segment, rows, row, count));
+        if (count == rows->row_count)
+            *placed = (struct placed){view->segment, growing_row_count(view->segment)};
+        TRY(growing_append(view->segment, rows, row, count, database_pool(collection->database)));
         view->row_count += count;
         view->keys_ascend = view->segment->keys_ascend;
         code_vectors(collection, view);
@@ -272,7 +282,7 @@ static vecdb_status append_rows(struct collection *collection, struct snapshot *
 
 /* Each row to the partition of its partition key. */
 static vecdb_status append_by_key(struct collection *collection, struct snapshot **next, const struct rows *rows,
-                                  const uint64_t *superseded)
+                                  const uint64_t *superseded, struct placed *placed)
 {
     const struct column *keys = &rows->columns[rows->schema->partition_key];
     uint32_t *partitions = mem_array_alloc(rows->row_count, sizeof *partitions);
@@ -295,7 +305,7 @@ static vecdb_status append_by_key(struct collection *collection, struct snapshot
             else
                 any = true;
         if (any)
-            status = append_rows(collection, next, p, rows, others);
+            status = append_rows(collection, next, p, rows, others, placed);
     }
     mem_free(partitions);
     mem_free(others);
@@ -304,7 +314,7 @@ static vecdb_status append_by_key(struct collection *collection, struct snapshot
 
 /* The snapshot after an insert or upsert. */
 static vecdb_status after_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
-                                 bool replace, uint64_t *bad_row, struct snapshot **out)
+                                 bool replace, uint64_t *bad_row, struct placed *placed, struct snapshot **out)
 {
     struct snapshot *snapshot = collection->latest, *next = NULL;
     struct doomed doomed = {.view_count = snapshot->view_count};
@@ -314,6 +324,7 @@ static vecdb_status after_insert(struct collection *collection, const struct row
     vecdb_status status;
 
     *out = NULL;
+    *placed = (struct placed){0};
     if (rows->row_count > 1 && !(superseded = mem_array_zalloc(bitmap_words(rows->row_count) + 1, 8)))
         return error_nomem("insert");
     if ((status = find_repeats(rows, replace, superseded, &repeats, bad_row)) != VECDB_OK ||
@@ -324,8 +335,8 @@ static vecdb_status after_insert(struct collection *collection, const struct row
         (status = doom(&doomed, next, &replaced)) != VECDB_OK)
         goto done;
     status = rows->schema->partition_key == SCHEMA_NONE
-                 ? append_rows(collection, &next, partition, rows, repeats ? superseded : NULL)
-                 : append_by_key(collection, &next, rows, superseded);
+                 ? append_rows(collection, &next, partition, rows, repeats ? superseded : NULL, placed)
+                 : append_by_key(collection, &next, rows, superseded, placed);
 done:
     if (status == VECDB_OK)
         *out = next;
@@ -340,19 +351,63 @@ done:
 
 static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows);
 
-/* The snapshot after a batch, and the frame that says so. Rows are copied by then, so that what follows the log's append cannot
- * fail. */
-static vecdb_status make_insert(struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
-                                int64_t next_auto_id, uint64_t *bad_row, struct snapshot **next, struct buf *frame)
+/* The field with most bytes, if they are many and of fixed width; SCHEMA_NONE otherwise. */
+static size_t widest_field(const struct rows *rows)
 {
-    vecdb_status status = VECDB_OK;
+    size_t widest = SCHEMA_NONE, most = FRAME_PIECES_BYTES - 1;
+
+    for (size_t f = 0; f < rows->schema->field_count; f++)
+        if (rows->columns[f].width * rows->row_count > most && rows->columns[f].width * rows->row_count % 8 == 0) {
+            most = rows->columns[f].width * rows->row_count;
+            widest = f;
+        }
+    return widest;
+}
+
+/* What the log is to have of a batch. */
+struct insert_frame {
+    struct buf bytes;
+    struct iovec *parts; /* room for WAL_MAX_PARTS: `bytes`, and between them what need not be copied. NULL: all is in `bytes` */
+    size_t part_count;
+};
+
+/* With room for parts, the values of the widest field are left where they have been copied to: nobody else can change them there, as a
+ * caller could change the batch while it is written. */
+static vecdb_status put_frame(const struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
+                              int64_t next_auto_id, const struct placed *placed, struct insert_frame *frame)
+{
+    size_t widest = frame->parts && placed->segment ? widest_field(rows) : SCHEMA_NONE, hole = 0, count = 0;
+
+    if (!collection->database->store)
+        return VECDB_OK;
+    if (widest != SCHEMA_NONE)
+        count = growing_pieces(placed->segment, widest, placed->first, rows->row_count, frame->parts + 1, WAL_MAX_PARTS - 2);
+    TRY(frame_put_insert(collection, partition, replace, next_auto_id, rows, count ? widest : SCHEMA_NONE, &frame->bytes, &hole));
+    if (frame->parts) {
+        frame->parts[0] = (struct iovec){frame->bytes.data, count ? hole : frame->bytes.size};
+        if (count)
+            frame->parts[++count] = (struct iovec){frame->bytes.data + hole, frame->bytes.size - hole};
+        frame->part_count = count + 1;
+    }
+    return VECDB_OK;
+}
+
+/* The snapshot after a batch, and the frame that says so. Both are made, and the rows copied, before the log is appended to: what
+ * follows that cannot fail. */
+static vecdb_status make_insert(struct collection *collection, const struct rows *rows, uint32_t partition, bool replace,
+                                int64_t next_auto_id, uint64_t *bad_row, struct snapshot **next, struct insert_frame *frame)
+{
+    struct placed placed;
+    vecdb_status status;
 
     if (PLANTED(13) && replace)
         TRY(plant_delete_first(collection, rows));
-    if (collection->database->store)
-        status = frame_put_insert(collection, partition, replace, next_auto_id, rows, frame);
-    if (status == VECDB_OK)
-        status = after_insert(collection, rows, partition, replace, bad_row, next);
+    TRY(after_insert(collection, rows, partition, replace, bad_row, &placed, next));
+    status = put_frame(collection, rows, partition, replace, next_auto_id, &placed, frame);
+    if (status != VECDB_OK) {
+        snapshot_release(*next);
+        *next = NULL;
+    }
     return status;
 }
 
@@ -362,11 +417,12 @@ vecdb_status collection_redo_insert(struct collection *collection, const struct 
                                     uint64_t lsn)
 {
     struct snapshot *next;
+    struct placed placed;
     uint64_t bad_row;
 
     for (size_t i = 0; i < collection->partition_count; i++)
         if (collection->partitions[i].id == partition) {
-            TRY(after_insert(collection, rows, partition, true, &bad_row, &next));
+            TRY(after_insert(collection, rows, partition, true, &bad_row, &placed, &next));
             next->lsn = lsn;
             collection_publish(collection, next);
             return VECDB_OK;
@@ -390,7 +446,7 @@ static vecdb_status check_batch_size(const struct rows *rows)
 
 /* Read a batch and make what comes of it: *next, which stays NULL when it has no rows, and its frame. With write_lock. */
 static vecdb_status take_batch(struct collection *collection, const vecdb_batch *batch, bool replace, struct write_result *result,
-                               struct snapshot **next, struct buf *frame)
+                               struct snapshot **next, struct insert_frame *frame)
 {
     const struct schema *schema = collection_schema(collection);
     struct rows rows;
@@ -433,20 +489,21 @@ static vecdb_status take_batch(struct collection *collection, const vecdb_batch 
 static vecdb_status stage_batch(struct collection *collection, const vecdb_batch *batch, bool replace,
                                 struct write_result *result, struct snapshot **staged)
 {
+    struct iovec parts[WAL_MAX_PARTS];
+    struct insert_frame frame = {.parts = parts};
     struct snapshot *next;
-    struct buf frame = {0};
     int64_t auto_id;
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
     auto_id = collection->next_auto_id;
     status = take_batch(collection, batch, replace, result, &next, &frame);
-    if (next && (status = collection_stage(collection, next, FRAME_INSERT, &frame, staged)) != VECDB_OK) {
+    if (next && (status = collection_stage(collection, next, FRAME_INSERT, parts, frame.part_count, staged)) != VECDB_OK) {
         collection->next_auto_id = auto_id;
         result->affected = 0;
     }
     pthread_mutex_unlock(&collection->write_lock);
-    buf_deinit(&frame);
+    buf_deinit(&frame.bytes);
     return status;
 }
 
@@ -456,7 +513,7 @@ struct insert_rider {
     const vecdb_batch *batch;
     bool replace;
     struct write_result *result;
-    struct buf frame;   /* has bytes: its batch is in the latest snapshot, and to be in the log */
+    struct insert_frame frame; /* has bytes: its batch is in the latest snapshot, and to be in the log */
 };
 
 /* Log the batches of riders up to `end`, which are in the latest snapshot; if that fails, go back to the one before them. */
@@ -475,7 +532,7 @@ static vecdb_status log_inserts(struct collection *collection, struct rider *rid
     collection->next_auto_id = auto_id;
     for (struct rider *rider = riders; rider != end; rider = rider->next) {
         struct insert_rider *insert = (struct insert_rider *)rider;
-        if (insert->frame.size == 0)
+        if (insert->frame.bytes.size == 0)
             continue;
         insert->result->affected = 0;
         rider_done(rider, status);
@@ -497,18 +554,18 @@ static struct rider *stage_inserts(struct collection *collection, struct rider *
         struct snapshot *next;
         rider_done(end, take_batch(collection, insert->batch, insert->replace, insert->result, &next, &insert->frame));
         if (!next) {
-            buf_deinit(&insert->frame);
+            buf_deinit(&insert->frame.bytes);
             continue;
         }
         collection_advance(collection, next);
-        frames[count++] = (struct iovec){insert->frame.data, insert->frame.size};
+        frames[count++] = (struct iovec){insert->frame.bytes.data, insert->frame.bytes.size};
     }
     if (count && log_inserts(collection, riders, end, frames, count, before, auto_id) == VECDB_OK) {
         snapshot_release(*staged);
         *staged = snapshot_retain(collection->latest);
     }
     for (struct rider *rider = riders; rider != end; rider = rider->next)
-        buf_deinit(&((struct insert_rider *)rider)->frame);
+        buf_deinit(&((struct insert_rider *)rider)->frame.bytes);
     snapshot_release(before);
     return end;
 }
@@ -589,7 +646,7 @@ static vecdb_status delete_locked(struct collection *collection, const struct do
     if (status == VECDB_OK && next && collection->database->store)
         status = frame_put_delete(collection, collection->latest, doomed->rows, doomed->counts, &frame);
     if (status == VECDB_OK && next)
-        status = collection_stage(collection, next, FRAME_DELETE, &frame, staged);
+        status = collection_stage(collection, next, FRAME_DELETE, &(struct iovec){frame.data, frame.size}, 1, staged);
     else
         snapshot_release(next);
     buf_deinit(&frame);
@@ -862,7 +919,7 @@ vecdb_status collection_truncate(struct collection *collection)
     if (status == VECDB_OK)
         status = snapshot_copy(NULL, collection->latest->schema, 0, &next);
     if (status == VECDB_OK)
-        status = collection_stage(collection, next, FRAME_TRUNCATE, &frame, &staged);
+        status = collection_stage(collection, next, FRAME_TRUNCATE, &(struct iovec){frame.data, frame.size}, 1, &staged);
     pthread_mutex_unlock(&collection->write_lock);
     buf_deinit(&frame);
     return staged ? collection_commit(collection, staged, VECDB_DURABILITY_DEFAULT) : status;

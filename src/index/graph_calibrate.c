@@ -34,7 +34,9 @@ static const float ladder[STEPS] = {
     -0.2f, -0.15f, -0.1f, -0.07f, -0.05f, -0.035f, -0.02f, -0.01f, 0.01f, 0.02f, 0.03f, 0.04f, 0.05f, 0.06f, 0.07f, 0.08f,
     0.09f, 0.1f, 0.11f, 0.12f, 0.13f, 0.14f, 0.15f, 0.16f, 0.17f, 0.18f, 0.2f, 0.22f, 0.24f, 0.26f, 0.28f, 0.3f,
     0.32f, 0.34f, 0.37f, 0.4f, 0.43f, 0.46f, 0.5f, 0.55f};
-static const float wishes[] = {0.8f, 0.9f, 0.95f, 0.97f, 0.98f, 0.985f, 0.99f, 0.993f, 0.996f, 0.999f};
+/* By how much one would miss their steps. */
+static const float wishes[] = {0.99f, 0.95f, 0.999f, 0.98f, 0.9f, 0.8f, 0.996f, 0.97f, 0.985f, 0.993f};
+#define WISHED_LEAST 0.8
 
 struct truth {
     const struct graph_state *state;
@@ -261,17 +263,27 @@ static vecdb_status trace_task(void *context, size_t task, unsigned worker)
 
 /* ---- the steps to keep ---- */
 
-/* The first and the last, those that first reach a recall one may wish for, and others in the widest gaps. */
+static size_t first_step(const float *recalls, size_t count, float recall)
+{
+    size_t i = 0;
+
+    while (i < count - 1 && recalls[i] < recall)
+        i++;
+    return i;
+}
+
+/* The first and the last, the one from which on more brings no more, those that first reach a recall one may wish for, and others
+ * in the widest gaps. */
 static void choose_steps(const float *efforts, const float *recalls, size_t count, struct graph_step *out)
 {
     bool chosen[STEPS] = {false};
-    size_t n = 2;
+    size_t n = 0;
 
-    chosen[0] = chosen[count - 1] = true;
+    chosen[0] = chosen[count - 1] = chosen[first_step(recalls, count, recalls[count - 1])] = true;
+    for (size_t i = 0; i < count; i++)
+        n += chosen[i];
     for (size_t w = 0; w < sizeof wishes / sizeof *wishes && n < GRAPH_CALIBRATION_STEPS; w++) {
-        size_t i = 0;
-        while (i < count - 1 && recalls[i] < wishes[w])
-            i++;
+        size_t i = first_step(recalls, count, wishes[w]);
         n += !chosen[i];
         chosen[i] = true;
     }
@@ -301,7 +313,7 @@ static uint32_t independent_answers(const struct trace *trace, const uint64_t *f
 
     for (size_t i = EF_STEPS; i < STEPS; i++) {
         double recall = (double)found[i] / (n * K);
-        if (recall < wishes[0])
+        if (recall < WISHED_LEAST)
             continue;
         alone += recall * (1 - recall);
         spread += (double)squares[i] / (n * K * K) - recall * recall;

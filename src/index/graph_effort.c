@@ -31,13 +31,15 @@ static float interpolate(const struct graph_step *steps, bool by_recall, float x
 
 /* What to ask of the calibration for a recall to be held on other queries, nineteen times in twenty: its own rows are few, so it
  * knows recall only to a standard error, of which so many are added. The ten neighbours of a row are found and missed together:
- * they count as many as was measured, or as six. But no more than half of what may be missed: far up recall costs too much. */
+ * they count as many as was measured, or as six. But no more than half of what may be missed, or of what is left to the best that
+ * any effort brought them: far up recall costs too much, and beyond there is nothing to be had. */
 static float with_margin(float recall, const struct graph_calibration *calibration)
 {
     float answers = calibration->independent ? (float)calibration->independent : 6 * (float)calibration->query_count;
-    float margin = 1.64f * sqrtf(recall * (1 - recall) / answers);
+    float best = calibration->gamma[GRAPH_CALIBRATION_STEPS - 1].recall;
+    float wish = recall + fminf(1.64f * sqrtf(recall * (1 - recall) / answers), (1 - recall) / 2);
 
-    return recall + (margin < (1 - recall) / 2 ? margin : (1 - recall) / 2);
+    return wish > best && recall < best ? (recall + best) / 2 : wish;
 }
 
 /* What the caller asks for, as a pool size and a gamma. An ef is an effort: with a calibration, the gamma that brings the same

@@ -130,6 +130,20 @@ static vecdb_status append(struct buf *out, size_t start, const void *data, size
     return buf_append(out, NULL, align_up(out->size - start, 64) - (out->size - start));
 }
 
+/* Bytes of a file, nearly: what of it is large. */
+static size_t saved_size(const struct graph_state *state, const struct graph_lists *lists)
+{
+    size_t size = HEADER_SIZE;
+
+    for (size_t e = 0; e < GRAPH_LAYERS; e++) {
+        const struct graph_layer *layer = &state->layers[e];
+        size += layer->count * (state->codec.stride + (layer->degree + 1) * sizeof *layer->links) + 3 * 64;
+    }
+    if (state->dup_next)
+        size += state->layers[0].count * sizeof *state->dup_next;
+    return size + (lists ? graph_lists_memory(lists, &state->codec) : 0);
+}
+
 vecdb_status graph_save(const struct index *index, struct buf *out)
 {
     const struct graph *graph = (const struct graph *)index;
@@ -143,6 +157,7 @@ vecdb_status graph_save(const struct index *index, struct buf *out)
     if (lists && lists->codes != state->recoded)
         lists = NULL;
     fill_header(graph, state, lists, header);
+    TRY(buf_reserve(out, saved_size(state, lists))); /* at once: growing in steps would move it all, several times */
     TRY(buf_append(out, header, sizeof header));
     if (codec->mean)
         TRY(append(out, start, codec->mean, codec->code_dim * sizeof *codec->mean));

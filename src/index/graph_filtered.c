@@ -17,7 +17,7 @@
 #define SCAN_COST 0.35     /* of a row in a scan of the passing ones, in rows of a walk */
 #define POOL_FACTOR 4      /* candidates kept, in multiples of ef, as most need not pass */
 #define POOL_MORE 4096     /* but no more than so many beyond ef: inserting takes as long as the pool */
-#define LISTS_LEAST 1000   /* passing rows from which on lists are scanned rather than all of them */
+#define LISTS_LEAST 1500   /* passing rows from which on lists are scanned rather than all of them */
 #define LISTS_SHARE 0.5    /* share of passing rows from which on a plain walk is tried before lists */
 #define LISTS_NEAR 0.25    /* the same near the query, from which on it is cheaper */
 #define WALK_PATIENCE 3.0  /* times what a walk should cost, after which lists are taken instead */
@@ -25,6 +25,8 @@
 #define MISS_FACTOR 1.4    /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
 #define MISS_LEAST 0.002
 #define SCAN_BLOCK 256
+#define TELLING_LEAST 12   /* candidates whose distances are compared with what codes are out by, */
+#define WANT_MORE 8        /* so many times as many of which are scored exactly where that is more */
 
 /* Whether the node, or a row in its chain, may be returned. */
 static bool node_passes(const struct search_task *task, uint32_t node)
@@ -305,6 +307,31 @@ static vecdb_status scan_lists(const struct search_task *task, struct graph_scra
     return graph_lists_scan(&scan, scratch, walk, counters);
 }
 
+/* How far scores are out, in standard deviations: in each dimension, row and query are by as much as rounding to whole steps makes it. */
+static double score_error(const struct graph_query *query, uint32_t score)
+{
+    const struct graph_codec *codec = query->codec;
+    double own, theirs;
+
+    if (query->kind == GRAPH_CODE_L2)
+        return 2 * sqrt((double)score / 6);
+    own = query->step > 0 ? (double)query->length / (double)query->step : 0;
+    theirs = (double)codec->radius / (double)codec->step;
+    return sqrt((own * own + theirs * theirs) / 12);
+}
+
+/* Whether all that were found are as near as the k-th, as far as codes can tell: then the k nearest may be beyond them. So it is of
+ * queries far from all that passes. */
+static bool codes_say_too_little(const struct search_task *task, const struct graph_query *query, const struct graph_pool *pool, size_t want)
+{
+    size_t k = task->search->k;
+
+    if (query->exact || (query->kind != GRAPH_CODE_L2 && query->kind != GRAPH_CODE_DOT) || want < TELLING_LEAST || want <= k ||
+        pool->count < want)
+        return false;
+    return graph_key_score(pool->keys[want - 1]) - graph_key_score(pool->keys[k - 1]) < score_error(query, graph_key_score(pool->keys[k - 1]));
+}
+
 vecdb_status graph_search_filtered(const struct search_task *task, struct graph_scratch *scratch,
                                    const struct graph_query *query, size_t want, size_t *count,
                                    struct index_counters *counters)
@@ -346,6 +373,15 @@ vecdb_status graph_search_filtered(const struct search_task *task, struct graph_
         TRY(scan_lists(task, scratch, query, want, NULL, counters));
     else if (engine == SCAN)
         TRY(scan_codes(task, scratch, query, want, counters));
+    if (codes_say_too_little(task, query, pool, want)) {
+        want *= WANT_MORE;
+        TRY(graph_scratch_hits(scratch, want));
+        TRY(graph_scratch_pool(scratch, want));
+        if (engine == LISTS)
+            TRY(scan_lists(task, scratch, query, want, NULL, counters));
+        else
+            TRY(scan_codes(task, scratch, query, want, counters));
+    }
     for (*count = 0; *count < pool->count; ++*count)
         scratch->hits[*count] = (struct hit){graph_codec_distance(&task->state->codec, graph_key_score(pool->keys[*count])),
                                              graph_key_node(pool->keys[*count])};

@@ -15,10 +15,6 @@
 #define LISTS_APART 1.6 /* lists that are taken over are at most so many times as many as new ones, or as few */
 #define SLICE_TASKS 64 /* tasks between two calls of progress */
 
-/* Tasks in slices, with progress between them. */
-static vecdb_status run_tasks(struct ivf_job *job, const char *stage, size_t count,
-                              vecdb_status (*task)(void *context, size_t i, unsigned worker));
-
 struct slice {
     struct ivf_job *job;
     size_t first;
@@ -32,6 +28,7 @@ static vecdb_status slice_task(void *context, size_t i, unsigned worker)
     return slice->task(slice->job, slice->first + i, worker);
 }
 
+/* Tasks in slices, with progress between them. */
 static vecdb_status run_tasks(struct ivf_job *job, const char *stage, size_t count,
                               vecdb_status (*task)(void *context, size_t i, unsigned worker))
 {
@@ -241,7 +238,7 @@ static vecdb_status build_all(struct ivf_job *job)
     vecdb_status status;
 
     TRY(make_state(ivf, job->context->seed, job->order));
-    if (ivf->refine_mean) {
+    if (ivf->refine_mean && !job->like) {
         float *spare = mem_array_alloc(ivf->coder.dim, sizeof *spare);
         if (!spare)
             return error_nomem(ivf->kind->owner);
@@ -361,8 +358,8 @@ vecdb_status ivf_build(const struct ivf_kind *kind, const struct vectors *vector
 
 /* -- growing */
 
-/* The rows of parts 1 .. once more, as job->rows. */
-static vecdb_status gather_added(struct ivf_job *job, const struct ivf_view *view, uint32_t *rows, size_t *count)
+/* The rows of parts 1 .. and their lists, behind the *count that are there. */
+static void gather_added(struct ivf_job *job, const struct ivf_view *view, uint32_t *rows, size_t *count)
 {
     for (size_t p = 1; p < view->part_count; p++) {
         const struct ivf_part *part = view->parts[p];
@@ -372,7 +369,6 @@ static vecdb_status gather_added(struct ivf_job *job, const struct ivf_view *vie
                 job->lists[(*count)++] = (uint32_t)list;
             }
     }
-    return VECDB_OK;
 }
 
 vecdb_status ivf_add(struct index *index, const struct vectors *vectors, const struct index_build_context *context)

@@ -160,15 +160,8 @@ static inline size_t code_query_count(const struct code_query *query)
 {
     return query->sieving ? query->sieve.pending_count + query->sieve.exact.count : query->best.count;
 }
-/** Ask for the beginning of a list that will be scanned next. */
-static inline void part_prefetch(const struct ivf_part *part, const struct coder *coder, size_t list)
-{
-    size_t first = part->starts[list], bytes = (part->starts[list + 1] - first) * coder->code_size;
-
-    simd_prefetch(part->codes + first * coder->code_size, bytes < 4096 ? bytes : 4096);
-    if (coder->factors)
-        simd_prefetch(part->factors[0] + first, 256);
-}
+/** Ask for the beginning of a list that will be scanned next; fastscan codes. */
+void part_ask(const struct ivf_part *part, const struct coder *coder, size_t list);
 
 /** A query and what it is to a list. */
 struct code_target {

@@ -9,6 +9,8 @@
                           * go on at the same time */
 #define MASKED_CHUNK 64  /* slots looked at together under a filter: without an allowed one they are skipped */
 #define TOGETHER 4       /* queries whose tables are looked up in one pass over fastscan codes */
+#define STAGE_FACTORS 3  /* factors of a code that is a first stage */
+#define ASK_CODES 4096   /* bytes of a list to be scanned next */
 #define SPARSE_SHARE 6   /* a chunk with fewer than one slot in so many allowed is scored slot by slot */
 
 /* Slots of a chunk that may be returned. */
@@ -33,6 +35,14 @@ static void slot_mask_init(struct slot_mask *mask, const struct ivf_part *part, 
     mask->count = bitmap_count(mask->words, n);
 }
 
+/* Slots that RABITQ's sign bits left over. Their other bits have been asked for and are read when the next ones are found. */
+struct stage_held {
+    size_t count;
+    uint32_t slots[SCAN_CHUNK];
+    int32_t signs[SCAN_CHUNK];
+    float bounds[SCAN_CHUNK];
+};
+
 /* A chunk being scored. slots: of the i-th score, when they were picked; NULL: first + i. */
 struct chunk {
     const struct ivf_part *part;
@@ -43,6 +53,7 @@ struct chunk {
     size_t list, first, n;
     float list_term, list_distance;
     struct planes_held *held; /* BYTES in two planes */
+    struct stage_held *stage; /* RABITQ of several bits */
 };
 
 static size_t chunk_slot(const struct chunk *chunk, size_t i) { return chunk->slots ? chunk->slots[i] : chunk->first + i; }
@@ -55,6 +66,26 @@ static uint32_t chunk_row(const struct chunk *chunk, size_t i)
 }
 
 static bool chunk_allows(const struct chunk *chunk, size_t i) { return !chunk->mask || bitmap_get(chunk->mask, i); }
+
+/* Ask for what goes with n fastscan codes from `slot` on: their first factors, and row numbers, which those that are kept want. They
+ * are streams of their own, each too short for the hardware to follow. */
+static void ask_beside(const struct ivf_part *part, const struct coder *coder, size_t slot, size_t n)
+{
+    unsigned factors = coder->factors < STAGE_FACTORS ? coder->factors : STAGE_FACTORS;
+
+    for (unsigned f = 0; f < factors; f++)
+        simd_prefetch(part->factors[f] + slot, n * sizeof(float));
+    simd_prefetch(part->rows + slot, n * sizeof *part->rows);
+}
+
+void part_ask(const struct ivf_part *part, const struct coder *coder, size_t list)
+{
+    size_t first = part->starts[list], n = part->sizes[list] < SCAN_CHUNK ? part->sizes[list] : SCAN_CHUNK;
+    size_t bytes = n * coder->code_size;
+
+    simd_prefetch(part->codes + first * coder->code_size, bytes < ASK_CODES ? bytes : ASK_CODES);
+    ask_beside(part, coder, first, n);
+}
 
 /* Positions whose score is below the limit, or all while there is no limit; in the mask. */
 static size_t below(const struct chunk *chunk, const float *scores, float limit, uint32_t *out)
@@ -325,6 +356,45 @@ static void code_products(const struct chunk *chunk, int32_t *products)
         products[i] = 2 * products[i] + fine[i];
 }
 
+static void ask_stage(const struct ivf_part *part, const struct coder *coder, uint32_t slot)
+{
+    simd_prefetch(part->extra + (size_t)slot * coder->extra_size, coder->extra_size);
+    for (unsigned f = STAGE_FACTORS; f < 2 * STAGE_FACTORS; f++)
+        simd_prefetch_line(part->factors[f] + slot);
+    simd_prefetch_line(part->rows + slot);
+}
+
+/* Score what is held with all bits. */
+static void stage_finish(const struct chunk *chunk, struct stage_held *held)
+{
+    const struct ivf_part *part = chunk->part;
+    const struct coder *coder = chunk->coder;
+    struct code_query *query = chunk->query;
+    unsigned bits = coder->rabitq.bits;
+    float top = (float)(1u << (bits - 1)), limit = code_query_limit(query);
+    int32_t extra[SCAN_CHUNK];
+    size_t n = 0;
+
+    if (query->sieving)
+        limit /= ivf_scale(coder);
+    for (size_t i = 0; i < held->count; i++) { /* the limit may have come down */
+        held->slots[n] = held->slots[i];
+        held->signs[n] = held->signs[i];
+        n += !(held->bounds[i] > limit);
+    }
+    held->count = 0;
+    if (!n)
+        return;
+    simd_codes()->dot_code[bits - 1].gather(query->terms, part->extra, coder->extra_size, held->slots, n, coder->code_dim, extra);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = held->slots[i];
+        float sign = query->lut_scale * (float)held->signs[i] + query->lut_bias;
+        float product = top * sign + query->term_step * (float)extra[i] - query->middle;
+        float score = part->factors[3][slot] + chunk->list_term + part->factors[4][slot] * product;
+        offer_rabitq(chunk, slot, score, part->factors[5][slot] * chunk->list_distance);
+    }
+}
+
 /* sums: what fastscan() made of the chunk's sign bits, up to 5 bits. */
 static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
 {
@@ -335,11 +405,16 @@ static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
     unsigned bits = coder->rabitq.bits;
     size_t dim = coder->code_dim, first = chunk->first;
     float g = chunk->list_distance, wide = query->epsilon * g;
-    float scores[SCAN_CHUNK], bounds[SCAN_CHUNK], limit = code_query_limit(query);
+    float scores[SCAN_CHUNK], bounds[SCAN_CHUNK], limit;
     int32_t sums[SCAN_CHUNK];
-    uint32_t found[SCAN_CHUNK], slots[SCAN_CHUNK];
+    uint32_t found[SCAN_CHUNK];
+    struct stage_held now, *held = chunk->stage ? chunk->stage : &now;
     size_t n;
 
+    if (chunk->stage)
+        stage_finish(chunk, held);
+    now.count = 0;
+    limit = code_query_limit(query);
     if (query->sieving)
         limit /= ivf_scale(coder);
     if (!coder_fastscan(coder)) {
@@ -385,22 +460,15 @@ static void scan_rabitq(const struct chunk *chunk, const int32_t *signs)
             offer_rabitq(chunk, first + found[i], scores[found[i]], part->factors[2][first + found[i]] * g);
         return;
     }
-    if (n == 0)
-        return;
-    /* what the sign bits leave over is scored with all bits */
-    for (size_t i = 0; i < n; i++)
-        slots[i] = (uint32_t)(first + found[i]);
-    {
-        int32_t extra[SCAN_CHUNK];
-        float top = (float)(1u << (bits - 1));
-        codes->dot_code[bits - 1].gather(query->terms, part->extra, coder->extra_size, slots, n, dim, extra);
-        for (size_t i = 0; i < n; i++) {
-            float sign = query->lut_scale * (float)signs[found[i]] + query->lut_bias;
-            float product = top * sign + query->term_step * (float)extra[i] - query->middle;
-            float score = part->factors[3][slots[i]] + chunk->list_term + part->factors[4][slots[i]] * product;
-            offer_rabitq(chunk, slots[i], score, part->factors[5][slots[i]] * g);
-        }
+    for (size_t i = 0; i < n; i++) { /* what the sign bits leave over is scored with all bits */
+        uint32_t slot = (uint32_t)(first + found[i]);
+        ask_stage(part, coder, slot);
+        held->slots[held->count] = slot;
+        held->signs[held->count] = signs[found[i]];
+        held->bounds[held->count++] = bounds[found[i]];
     }
+    if (held == &now)
+        stage_finish(chunk, held);
 }
 
 /* One chunk for one query. */
@@ -442,13 +510,14 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
     int32_t sums[TOGETHER * SCAN_CHUNK];
     size_t end = part->starts[list] + part->sizes[list], n;
     struct planes_held held;
+    struct stage_held stage;
 
-    held.count = 0;
+    held.count = stage.count = 0;
     if (last > end)
         last = end;
     for (; first < last; first += n) {
         struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first,
-                              .held = count == 1 ? &held : NULL};
+                              .held = count == 1 ? &held : NULL, .stage = count == 1 ? &stage : NULL};
         size_t step = last - first, limit = masked ? MASKED_CHUNK : stream && !is_ahead(coder, targets[0].query) ? STREAM_CHUNK : SCAN_CHUNK;
         n = chunk.n = step < limit ? step : limit;
         if (masked) {
@@ -464,6 +533,8 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
                 chunk.mask = mask.words;
             }
         }
+        if (coder_fastscan(coder) && count == 1 && first + n < last)
+            ask_beside(part, coder, first + n, last - first - n < SCAN_CHUNK ? last - first - n : SCAN_CHUNK);
         for (size_t done = 0, together; done < count; done += together) {
             together = count - done < TOGETHER ? count - done : TOGETHER;
             if (coder_fastscan(coder)) {
@@ -483,6 +554,9 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
     }
     if (held.count)
         planes_finish(part, coder, targets[0].query, &held);
+    if (stage.count)
+        stage_finish(&(struct chunk){.part = part, .coder = coder, .query = targets[0].query, .list_term = targets[0].list_term,
+                                     .list_distance = targets[0].list_distance}, &stage);
 }
 
 void part_scan_slots(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, uint32_t *offsets,

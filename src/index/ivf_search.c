@@ -255,8 +255,8 @@ static vecdb_status walk_alone(struct search_job *job, struct code_query *query,
     size_t scanned = 0;
 
     for (size_t i = 0; i < job->probes; i++) {
-        if (i + 1 < job->probes && job->ivf->coder.block == FASTSCAN_ROWS) /* a longer row's own stream is followed well */
-            part_prefetch(job->view->parts[0], &job->ivf->coder, lists[i + 1].row);
+        if (i + 1 < job->probes && coder_fastscan(&job->ivf->coder)) /* a longer row's own stream is followed well */
+            part_ask(job->view->parts[0], &job->ivf->coder, lists[i + 1].row);
         scanned += scan_list(job->ivf, job->view, job->search, &query, &lists[i].distance, 1, lists[i].row, NULL);
         if (i % 16 == 15)
             TRY(deadline_check(job->search->deadline));

@@ -18,7 +18,6 @@
 #define CALIBRATION_QUERIES 64
 #define CALIBRATION_K 10
 
-
 size_t ivf_default_lists(size_t rows, size_t dim)
 {
     size_t lists = (size_t)(4 * sqrt((double)rows)), most = ((size_t)256 << 20) / (dim * sizeof(float));

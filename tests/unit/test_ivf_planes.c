@@ -237,6 +237,43 @@ static void damage_is_refused(void **state)
     test_rows_free(&data);
 }
 
+/* What the larger part has learned is kept, the order of dimensions with it. */
+static void merges_in_the_order_of_the_largest(void **state)
+{
+    enum { FIRST = 2000 };
+    struct rng rng = rng_seeded(test_seed() + 9);
+    struct test_rows data = make_rows(&rng, false), asked = make_rows(&rng, false);
+    const struct index_ops *ops = index_find("IVF_SQ8");
+    struct index_build_context context = {.seed = 7};
+    struct params params;
+    struct index *parts[2], *merged;
+    const uint8_t *blocks[2] = {data.data, data.data + FIRST * data.vectors.stride};
+    uint32_t *maps[2] = {mem_array_alloc(ROWS, 4), mem_array_alloc(ROWS, 4)};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct vectors part = data.vectors;
+        part.blocks = &blocks[i];
+        part.block_shift = 40;
+        part.row_count = i ? ROWS - FIRST : FIRST;
+        for (uint32_t row = 0; row < ROWS; row++)
+            maps[i][row] = row + (i ? FIRST : 0);
+        parts[i] = build("IVF_SQ8", "nlist=12", &part, VECDB_METRIC_L2);
+    }
+    assert_int_equal(params_parse("IVF_SQ8", ops->build_params, ops->search_params, "nlist=12", &params), VECDB_OK);
+    assert_int_equal(ops->merge(&data.vectors, VECDB_METRIC_L2, &params, parts, (const uint32_t *const *)maps, 2, &context, &merged),
+                     VECDB_OK);
+    assert_int_equal(ahead_of(merged), ahead_of(parts[0]));
+    assert_memory_equal(((struct ivf *)merged)->order, ((struct ivf *)parts[0])->order, DIM * sizeof(uint16_t));
+    ask_everything(&rng, merged, &data.vectors, &asked);
+    for (size_t i = 0; i < 2; i++) {
+        ops->free(parts[i]);
+        mem_free(maps[i]);
+    }
+    ops->free(merged);
+    test_rows_free(&data);
+    test_rows_free(&asked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +281,7 @@ int main(void)
         cmocka_unit_test(only_where_it_pays),
         cmocka_unit_test(grows_and_is_stored),
         cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(merges_in_the_order_of_the_largest),
     };
 
     return cmocka_run_group_tests_name("ivf_planes", tests, NULL, NULL);

@@ -523,7 +523,7 @@ static void test_large_values(void **state)
     columns[1] = (struct column){.type = VECDB_TYPE_VARCHAR, .data = text, .offsets = offsets, .row_count = ROWS};
     columns[2] = (struct column){.type = VECDB_TYPE_INT8_VECTOR, .dim = 4, .width = 4, .data = vectors, .row_count = ROWS};
     ok(growing_create(schema, 1, ROWS, &growing));
-    ok(growing_append(growing, &rows, 0, ROWS));
+    ok(growing_append(growing, &rows, 0, ROWS, NULL));
     source = (struct segment_source){growing, ROWS, NULL, NULL};
     what = writing(schema, &source, 1);
     sealed = written(&what, 0);
