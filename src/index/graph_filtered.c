@@ -20,7 +20,8 @@
 #define LISTS_LEAST 1500   /* passing rows from which on lists are scanned rather than all of them */
 #define LISTS_SHARE 0.5    /* share of passing rows from which on a plain walk is tried before lists */
 #define LISTS_NEAR 0.25    /* the same near the query, from which on it is cheaper */
-#define WALK_PATIENCE 3.0  /* times what a walk should cost, after which lists are taken instead */
+#define PATIENCE 3.0       /* times what a walk should cost, after which lists are taken instead, of walks to many: */
+#define PATIENT_FROM 32    /* from this k on. To few a walk that takes longer has often gone astray, and would end there */
 #define PROBE_FIRST 8      /* hops after which lists are taken where no row near the query passes */
 #define MISS_FACTOR 1.4    /* rows that a scan of lists may miss by its estimate, over those that the recall allows */
 #define MISS_LEAST 0.002
@@ -200,8 +201,8 @@ static enum engine choose_engine(const struct search_task *task, const struct gr
     stepping = task->lists ? INFINITY : STEPPING_COST * plain;
     if (local < 0.5 * allowed / (double)(graph_layer_count(&task->state->layers[0]) + 1))
         stepping = INFINITY;
-    if (task->lists) /* lists cost as much again, so they are for walks that have gone astray */
-        *budget = scored + WALK_PATIENCE * (walk > task->lists->count ? walk : task->lists->count);
+    if (task->lists)
+        *budget = scored + (task->search->k > PATIENT_FROM ? PATIENCE * walk : walk);
     else
         *budget = scored + (walk > scan ? walk : scan);
     counters->probes++;
