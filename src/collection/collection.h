@@ -145,7 +145,7 @@ static inline vecdb_progress claim_watch(struct watched_progress *out, struct co
     return progress ? claim_report : NULL;
 }
 
-/* write.c */
+/* insert.c, delete.c */
 struct write_result {
     uint64_t affected;
     uint64_t bad_row;
@@ -176,12 +176,16 @@ vecdb_status frame_put_delete(const struct collection *collection, const struct 
 vecdb_status frame_put_truncate(const struct collection *collection, struct buf *out);
 /** The collection that a frame is about. VECDB_ERR_CORRUPT when it is too short. */
 vecdb_status frame_collection(const struct wal_frame *frame, uint64_t *id);
-/* write.c: what a frame did, done again; visible at once. For the one thread that recovers or follows. */
+/* insert.c, delete.c: what a frame did, done again; visible at once. For the one thread that recovers or follows. */
 vecdb_status collection_redo_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
                                     uint64_t lsn);
 vecdb_status collection_redo_delete(struct collection *collection, const vecdb_column *keys, size_t key_count,
                                     uint64_t lsn);
 vecdb_status collection_redo_truncate(struct collection *collection, uint64_t lsn);
+/** What an upsert replaced is gone, even where what it wrote is too: rows of other partitions among it. */
+vecdb_status delete_redo_replaced(struct collection *collection, const struct rows *rows, uint64_t lsn);
+/** Planted bug 13: the rows that an upsert replaces go away in a write of their own. */
+vecdb_status delete_plant_first(struct collection *collection, const struct rows *rows);
 /** Do again what a frame says. */
 vecdb_status collection_replay(struct collection *collection, const struct wal_frame *frame);
 

@@ -10,7 +10,6 @@
 const struct manifest *store_manifest(const struct store *store) { return &store->current; }
 const struct store_recovery *store_recovery(const struct store *store) { return &store->recovery; }
 const struct dir *store_dir(const struct store *store) { return &store->dir; }
-bool store_is_read_only(const struct store *store) { return store->read_only; }
 
 /* -- writes */
 

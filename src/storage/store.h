@@ -66,7 +66,6 @@ vecdb_status store_refresh(struct store *store, bool *changed);
 const struct manifest *store_manifest(const struct store *store);
 const struct store_recovery *store_recovery(const struct store *store);
 const struct dir *store_dir(const struct store *store);
-bool store_is_read_only(const struct store *store);
 
 /* -- writes: one frame per batch. From any thread. */
 

@@ -380,7 +380,7 @@ static void test_query_filters(void **state)
 {
     enum { QUERIES = 6 };
     static const char *const filters[QUERIES] = {"id < 5", NULL, "id % 2 == 0", "id < 5", "", "id > 10000"};
-    float queries[QUERIES][DIM];
+    float queries[QUERIES][DIM] = {{0}};
     vecdb_search_request request = ask(queries[0], 8), one;
     int64_t keys[QUERIES * 8], alone[8];
     size_t counts[QUERIES], count;

@@ -207,12 +207,62 @@ static void one_writer(void **state)
     assert_null(second);
     snprintf(pid, sizeof pid, "process %ld", (long)getpid());
     options.lock_timeout_ms = 0;
+    fflush(NULL);
     if ((child = fork()) == 0)
-        _exit(store_open(vfs, "db", &options, &second) != VECDB_ERR_BUSY || !strstr(error_last()->message, pid));
+        exit(store_open(vfs, "db", &options, &second) != VECDB_ERR_BUSY || !strstr(error_last()->message, pid));
     assert_int_equal(waitpid(child, &result, 0), child);
     assert_int_equal(result, 0);
     store_close(store);
     store_close(open_it(fs, 0, &seen));
+    simfs_free(fs);
+}
+
+static int (*simfs_stat_at)(const struct vfs *vfs, int dir, const char *name, struct vfs_stat *out);
+
+/* The lock's file is another one each time it is looked at, as if somebody removed it again and again. */
+static int stat_another(const struct vfs *vfs, int dir, const char *name, struct vfs_stat *out)
+{
+    static uint64_t inode = 1000000;
+    int result = simfs_stat_at(vfs, dir, name, out);
+
+    if (result == 0 && strcmp(name, "LOCK") == 0)
+        out->inode = ++inode;
+    return result;
+}
+
+static void a_lock_that_guards_nothing(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct vfs *vfs = (struct vfs *)(uintptr_t)simfs_vfs(fs);
+    struct seen seen = {0};
+    struct store *store;
+
+    simfs_stat_at = vfs->stat_at;
+    vfs->stat_at = stat_another;
+    assert_int_equal(store_open(vfs, "db", NULL, &store), VECDB_ERR_BUSY);
+    assert_non_null(strstr(error_last()->message, "keeps being replaced"));
+    vfs->stat_at = simfs_stat_at;
+    store_close(open_it(fs, 0, &seen));
+    simfs_free(fs);
+}
+
+/* What could not be read back is not written. */
+static void a_draft_that_breaks_a_rule(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen);
+    uint64_t generation = store_manifest(store)->generation;
+    struct manifest *draft;
+
+    check_ok(store_begin(store, &draft));
+    draft->next_collection_id = 0;
+    assert_int_equal(store_publish(store), VECDB_ERR_LIMIT);
+    assert_int_equal(store_manifest(store)->generation, generation);
+    write_one(store, VECDB_DURABILITY_FULL);
+    check_ok(store_begin(store, &draft));
+    check_ok(store_publish(store));
+    store_close(store);
     simfs_free(fs);
 }
 
@@ -427,6 +477,8 @@ int main(void)
         cmocka_unit_test(frames_are_replayed_until_the_checkpoint),
         cmocka_unit_test(a_reader_follows_the_writer),
         cmocka_unit_test(one_writer),
+        cmocka_unit_test(a_lock_that_guards_nothing),
+        cmocka_unit_test(a_draft_that_breaks_a_rule),
         cmocka_unit_test(directories_that_are_no_database),
         cmocka_unit_test(held_files_stay),
         cmocka_unit_test(a_damaged_copy_is_replaced),

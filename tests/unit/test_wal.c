@@ -129,6 +129,57 @@ static void header_must_be_the_expected_one(void **state)
     end(&bench);
 }
 
+/* Read a log whose header has `byte` at `at`, with a checksum that fits, and which is cut to `size` bytes if that is not 0. */
+static void check_header(struct bench *bench, size_t at, uint8_t byte, size_t size, const char *words)
+{
+    struct wal_scan scan = {.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true};
+    struct found found = {0};
+    uint8_t before[WAL_HEADER_SIZE];
+    size_t whole;
+    uint8_t *bytes = simfs_bytes(bench->fs, "d", "wal-1.log", &whole);
+    uint8_t there = bytes[at], *copy = malloc(whole);
+
+    assert_non_null(copy);
+    memcpy(before, bytes, sizeof before);
+    bytes[at] = byte;
+    store_u64(bytes + 120, checksum(bytes, 120, 0));
+    memcpy(copy, bytes, whole);
+    if (size)
+        simfs_put(bench->fs, "d", "wal-1.log", copy, size);
+    assert_int_equal(wal_read(&bench->dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    assert_non_null(strstr(error_last()->message, words));
+    copy[at] = there;
+    memcpy(copy, before, sizeof before);
+    simfs_put(bench->fs, "d", "wal-1.log", copy, whole);
+    free(copy);
+    assert_int_equal(wal_read(&bench->dir, &scan, collect, &found), VECDB_OK);
+}
+
+static void each_part_of_the_header_is_checked(void **state)
+{
+    struct wal_options options = {.align = 512};
+    struct wal_scan scan = {.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true, .start_offset = 1 << 20, .start_lsn = 12};
+    struct found found = {0};
+    struct bench bench;
+    uint64_t lsn;
+
+    begin(&bench, &options);
+    assert_int_equal(append(&bench, "one", &lsn), VECDB_OK);
+    assert_int_equal(wal_sync(bench.wal), VECDB_OK);
+    check_header(&bench, 64, 9, 0, "epoch 9");
+    check_header(&bench, 72, 0, 0, "begins with write 0");
+    check_header(&bench, 88, 7, 0, "aligned to");
+    check_header(&bench, 92, 1, 0, "reserved bytes");
+    check_header(&bench, 119, 1, 0, "reserved bytes");
+    check_header(&bench, WAL_HEADER_SIZE, 1, 0, "padding");
+    check_header(&bench, 511, 1, 0, "padding");
+    check_header(&bench, 0, simfs_bytes(bench.fs, "d", "wal-1.log", &(size_t){0})[0], 511, "expected at least 512");
+    check_header(&bench, 0, simfs_bytes(bench.fs, "d", "wal-1.log", &(size_t){0})[0], 100, "too short");
+    assert_int_equal(wal_read(&bench.dir, &scan, collect, &found), VECDB_ERR_CORRUPT);
+    assert_non_null(strstr(error_last()->message, "shorter than before"));
+    end(&bench);
+}
+
 /* The rule of docs/durability.md: damage is a torn tail only as long as nothing behind it says it was promised. */
 static void torn_or_corrupt(void **state)
 {
@@ -583,7 +634,7 @@ static void a_failed_sync_reaches_all_who_wait(void **state)
     for (unsigned n = 1; n < 40; n += 3) {
         char path[] = "/tmp/vecdb-wal-XXXXXX";
         struct until_failure writers = {0};
-            struct vfs vfs;
+        struct vfs vfs;
         struct dir dir;
 
         writers.wal = slow_log(&vfs, path, &dir);
@@ -602,6 +653,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_back),
         cmocka_unit_test(header_must_be_the_expected_one),
+        cmocka_unit_test(each_part_of_the_header_is_checked),
         cmocka_unit_test(torn_or_corrupt),
         cmocka_unit_test(of_older_logs_everything_was_promised),
         cmocka_unit_test(zeros_ahead_are_no_frames),

@@ -1,40 +1,20 @@
-/* Insert, upsert, delete: check against the schema, then against the keys there are, then apply and publish. */
+/* Insert, upsert: check against the schema, then against the keys there are, then apply, log and publish. */
 #include "base/mem.h"
 #include "base/plant.h"
 #include "collection/database.h"
-#include "query/expiry.h"
+#include "collection/doomed.h"
 #include "query/fresh.h"
 #include "storage/growing.h"
 #include "storage/key_map.h"
 #include "storage/wal.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define GROWING_ROWS ((size_t)1 << 20)        /* room in one growing segment */
 #define FRAME_PIECES_BYTES ((size_t)1 << 20)  /* values of one field that are not copied into a frame, at least */
-#define DELETE_TRIES 8 /* to delete what a filter matches while segments are written anew */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
 #define CONVOY_ROWS 64   /* batches so small go with those of other threads: their sync takes longer than all else */
 #define CONVOY_FRAMES 32 /* that are logged at once */
-
-/* ---- keys ---- */
-
-struct key_text { /* for messages */
-    char text[96];
-};
-
-static struct key_text key_text(vecdb_type type, const void *key, size_t size)
-{
-    struct key_text text;
-
-    if (type == VECDB_TYPE_INT64)
-        snprintf(text.text, sizeof text.text, "%lld", (long long)(int64_t)load_u64(key));
-    else
-        snprintf(text.text, sizeof text.text, "'%.*s'%s", size > 80 ? 80 : (int)size, (const char *)key,
-                 size > 80 ? "..." : "");
-    return text;
-}
 
 static bool column_key_equal(const void *context, uint32_t row, const void *key, size_t key_size)
 {
@@ -75,92 +55,6 @@ static vecdb_status find_repeats(const struct rows *rows, bool replace, uint64_t
     }
     key_map_deinit(&map);
     return status;
-}
-
-/* Rows to delete, by view of the snapshot. */
-struct doomed {
-    uint32_t **rows; /* view_count lists; NULL while there are none, which is what most inserts find */
-    size_t *counts, *capacities;
-    size_t view_count;
-};
-
-static void doomed_deinit(struct doomed *doomed)
-{
-    for (size_t v = 0; doomed->rows && v < doomed->view_count; v++)
-        mem_free(doomed->rows[v]);
-    mem_free(doomed->rows);
-    mem_free(doomed->counts);
-    mem_free(doomed->capacities);
-}
-
-static vecdb_status doomed_make_lists(struct doomed *doomed)
-{
-    doomed->rows = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->rows);
-    doomed->counts = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->counts);
-    doomed->capacities = mem_array_zalloc(doomed->view_count + 1, sizeof *doomed->capacities);
-    return doomed->rows && doomed->counts && doomed->capacities ? VECDB_OK : error_nomem("delete");
-}
-
-static size_t doomed_count(const struct doomed *doomed, size_t view) { return doomed->rows ? doomed->counts[view] : 0; }
-
-static vecdb_status doomed_add(struct doomed *doomed, size_t view, uint32_t row)
-{
-    if (!doomed->rows)
-        TRY(doomed_make_lists(doomed));
-    if (doomed->counts[view] == doomed->capacities[view]) {
-        size_t capacity = doomed->capacities[view] ? doomed->capacities[view] * 2 : 16;
-        uint32_t *rows = mem_realloc(doomed->rows[view], capacity * sizeof *rows);
-        if (!rows)
-            return error_nomem("delete");
-        doomed->rows[view] = rows;
-        doomed->capacities[view] = capacity;
-    }
-    doomed->rows[view][doomed->counts[view]++] = row;
-    return VECDB_OK;
-}
-
-/* Apply deletions to the views of a snapshot that is being made; *affected counts rows that were live. */
-static vecdb_status doom(const struct doomed *doomed, struct snapshot *next, uint64_t *affected)
-{
-    for (size_t v = 0; v < doomed->view_count; v++) {
-        struct segment_view *view = &next->views[v];
-        struct tombstones *tombstones;
-        size_t before = tombstones_count(view->tombstones);
-        if (doomed_count(doomed, v) == 0)
-            continue;
-        TRY(tombstones_with(view->tombstones, view->segment->row_count, doomed->rows[v], doomed->counts[v],
-                            &tombstones));
-        *affected += tombstones_count(tombstones) - before;
-        view_set_tombstones(view, tombstones);
-    }
-    return VECDB_OK;
-}
-
-/* Keys that live rows have already: an error for an insert, rows to delete for an upsert. */
-static vecdb_status find_present(const struct snapshot *snapshot, const struct rows *rows, bool replace,
-                                 struct doomed *doomed, uint64_t *bad_row)
-{
-    const struct column *keys = &rows->columns[rows->schema->primary];
-
-    for (size_t row = 0; row < rows->row_count; row++) {
-        size_t size, view;
-        const uint8_t *key = column_bytes(keys, row, &size);
-        uint32_t at;
-        bool found, expired = false;
-        TRY(snapshot_find(snapshot, key, size, &found, &view, &at));
-        if (!found)
-            continue;
-        if (!replace)
-            TRY(row_expired(snapshot, view, at, &expired)); /* as good as gone: the new row takes its place */
-        if (!replace && !expired) {
-            *bad_row = row;
-            return error_set(VECDB_ERR_EXISTS, "field %s: row %zu: key %s is there already",
-                             rows->schema->fields[rows->schema->primary].name, row,
-                             key_text(keys->type, key, size).text);
-        }
-        TRY(doomed_add(doomed, view, at));
-    }
-    return VECDB_OK;
 }
 
 /* ---- vectors against the metrics of their indexes ---- */
@@ -330,9 +224,9 @@ static vecdb_status after_insert(struct collection *collection, const struct row
     if ((status = find_repeats(rows, replace, superseded, &repeats, bad_row)) != VECDB_OK ||
         (status = check_cosine(collection, rows, bad_row)) != VECDB_OK ||
         (!(PLANTED(15) && !collection->database->account /* replaying */) &&
-         (status = find_present(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK) ||
+         (status = doomed_find_keys(snapshot, rows, replace, &doomed, bad_row)) != VECDB_OK) ||
         (status = snapshot_copy(snapshot, snapshot->schema, snapshot->view_count, &next)) != VECDB_OK ||
-        (status = doom(&doomed, next, &replaced)) != VECDB_OK)
+        (status = doomed_apply(&doomed, next, &replaced)) != VECDB_OK)
         goto done;
     status = rows->schema->partition_key == SCHEMA_NONE
                  ? append_rows(collection, &next, partition, rows, repeats ? superseded : NULL, placed)
@@ -348,8 +242,6 @@ done:
     mem_free(superseded);
     return status;
 }
-
-static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows);
 
 /* The field with most bytes, if they are many and of fixed width; SCHEMA_NONE otherwise. */
 static size_t widest_field(const struct rows *rows)
@@ -401,7 +293,7 @@ static vecdb_status make_insert(struct collection *collection, const struct rows
     vecdb_status status;
 
     if (PLANTED(13) && replace)
-        TRY(plant_delete_first(collection, rows));
+        TRY(delete_plant_first(collection, rows));
     TRY(after_insert(collection, rows, partition, replace, bad_row, &placed, next));
     status = put_frame(collection, rows, partition, replace, next_auto_id, &placed, frame);
     if (status != VECDB_OK) {
@@ -410,8 +302,6 @@ static vecdb_status make_insert(struct collection *collection, const struct rows
     }
     return status;
 }
-
-static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn);
 
 vecdb_status collection_redo_insert(struct collection *collection, const struct rows *rows, uint32_t partition,
                                     uint64_t lsn)
@@ -427,7 +317,7 @@ vecdb_status collection_redo_insert(struct collection *collection, const struct 
             collection_publish(collection, next);
             return VECDB_OK;
         }
-    return redo_replacing(collection, rows, lsn); /* its partition has been dropped since */
+    return delete_redo_replaced(collection, rows, lsn); /* its partition has been dropped since */
 }
 
 static vecdb_status check_batch_size(const struct rows *rows)
@@ -614,313 +504,4 @@ vecdb_status collection_insert(struct collection *collection, const vecdb_batch 
     if (status == VECDB_OK)
         collection_keep_pace(collection, (size_t)result->affected);
     return status;
-}
-
-/* ---- delete ---- */
-
-/* The snapshot after a delete; *out stays NULL when no row was there to delete. */
-static vecdb_status after_delete(struct collection *collection, const struct doomed *doomed, uint64_t *affected,
-                                 struct snapshot **out)
-{
-    struct snapshot *next;
-    vecdb_status status;
-
-    *out = NULL;
-    *affected = 0;
-    TRY(snapshot_copy(collection->latest, collection->latest->schema, collection->latest->view_count, &next));
-    status = doom(doomed, next, affected);
-    if (status == VECDB_OK && *affected)
-        *out = next;
-    else
-        snapshot_release(next);
-    return status;
-}
-
-static vecdb_status delete_locked(struct collection *collection, const struct doomed *doomed,
-                                  struct write_result *result, struct snapshot **staged)
-{
-    struct snapshot *next = NULL;
-    struct buf frame = {0};
-    vecdb_status status = after_delete(collection, doomed, &result->affected, &next);
-
-    if (status == VECDB_OK && next && collection->database->store)
-        status = frame_put_delete(collection, collection->latest, doomed->rows, doomed->counts, &frame);
-    if (status == VECDB_OK && next)
-        status = collection_stage(collection, next, FRAME_DELETE, &(struct iovec){frame.data, frame.size}, 1, staged);
-    else
-        snapshot_release(next);
-    buf_deinit(&frame);
-    return status;
-}
-
-/* Planted bug 13: the rows that an upsert replaces go away in a write of their own. */
-static vecdb_status plant_delete_first(struct collection *collection, const struct rows *rows)
-{
-    struct write_result result = {0};
-    struct snapshot *staged = NULL;
-    struct doomed doomed = {.view_count = collection->latest->view_count};
-    uint64_t bad_row;
-    vecdb_status status = find_present(collection->latest, rows, true, &doomed, &bad_row);
-
-    if (status == VECDB_OK)
-        status = delete_locked(collection, &doomed, &result, &staged);
-    doomed_deinit(&doomed);
-    return staged ? collection_commit(collection, staged, VECDB_DURABILITY_NONE) : status;
-}
-
-/* The live rows of some keys. */
-static vecdb_status doom_keys(struct collection *collection, const vecdb_column *keys, size_t key_count,
-                              struct doomed *doomed)
-{
-    struct rows rows;
-    uint64_t bad_row;
-    vecdb_status status;
-
-    TRY(rows_from_keys(collection_schema(collection), keys, key_count, &rows));
-    doomed->view_count = collection->latest->view_count;
-    status = find_present(collection->latest, &rows, true, doomed, &bad_row);
-    rows_deinit(&rows);
-    return status;
-}
-
-vecdb_status collection_delete_keys(struct collection *collection, const vecdb_column *keys, size_t key_count,
-                                    vecdb_durability durability, struct write_result *result)
-{
-    struct snapshot *staged = NULL;
-    struct doomed doomed = {0};
-    vecdb_status status;
-
-    result->affected = 0;
-    result->bad_row = UINT64_MAX;
-    pthread_mutex_lock(&collection->write_lock);
-    status = collection_writable(collection);
-    if (status == VECDB_OK)
-        status = doom_keys(collection, keys, key_count, &doomed);
-    if (status == VECDB_OK)
-        status = delete_locked(collection, &doomed, result, &staged);
-    pthread_mutex_unlock(&collection->write_lock);
-    doomed_deinit(&doomed);
-    return staged ? collection_commit(collection, staged, durability) : status;
-}
-
-/* Doomed rows go, as of a frame. */
-static vecdb_status redo_doom(struct collection *collection, const struct doomed *doomed, uint64_t lsn)
-{
-    struct snapshot *next;
-    uint64_t affected;
-
-    TRY(after_delete(collection, doomed, &affected, &next));
-    if (next) {
-        next->lsn = lsn;
-        collection_publish(collection, next);
-    }
-    return VECDB_OK;
-}
-
-/* What an upsert replaced is gone, even where what it wrote is too: rows of other partitions among it. */
-static vecdb_status redo_replacing(struct collection *collection, const struct rows *rows, uint64_t lsn)
-{
-    struct doomed doomed = {.view_count = collection->latest->view_count};
-    uint64_t bad_row;
-    vecdb_status status = find_present(collection->latest, rows, true, &doomed, &bad_row);
-
-    if (status == VECDB_OK)
-        status = redo_doom(collection, &doomed, lsn);
-    doomed_deinit(&doomed);
-    return status;
-}
-
-vecdb_status collection_redo_delete(struct collection *collection, const vecdb_column *keys, size_t key_count,
-                                    uint64_t lsn)
-{
-    struct doomed doomed = {0};
-    vecdb_status status = doom_keys(collection, keys, key_count, &doomed);
-
-    if (status == VECDB_OK)
-        status = redo_doom(collection, &doomed, lsn);
-    doomed_deinit(&doomed);
-    return status;
-}
-
-/* The rows that match a filter. */
-static vecdb_status doom_matches(const struct snapshot *snapshot, const struct filter *filter, struct doomed *doomed)
-{
-    struct filter_counters counters = {0};
-
-    doomed->view_count = snapshot->view_count;
-    for (size_t v = 0; v < snapshot->view_count; v++) {
-        const struct segment_view *view = &snapshot->views[v];
-        vecdb_status status = VECDB_OK;
-        uint64_t *rows;
-        size_t count;
-        TRY(search_allowed(snapshot, v, filter, NULL, 0, NULL, &rows, &count, &counters));
-        for (size_t row = 0; count && row < view->row_count && status == VECDB_OK; row++)
-            if (!rows || bitmap_get(rows, row))
-                status = doomed_add(doomed, v, (uint32_t)row);
-        mem_free(rows);
-        if (status != VECDB_OK)
-            return status;
-    }
-    return VECDB_OK;
-}
-
-/* Rows chosen in an older snapshot, as the latest has them. Those deleted since are left out, their keys may have other rows now; rows
- * that came since are as if they had come after us. False: there are segments written anew, whose rows have to be looked at. */
-static vecdb_status bring_forward(const struct snapshot *seen, const struct doomed *chosen, const struct snapshot *latest,
-                                  struct doomed *out, bool *all)
-{
-    out->view_count = latest->view_count;
-    *all = true;
-    for (size_t w = 0; w < latest->view_count; w++) {
-        const struct segment_view *view = &latest->views[w];
-        size_t v = 0;
-        while (v < seen->view_count && seen->views[v].segment != view->segment)
-            v++;
-        if (v == seen->view_count) {
-            *all = *all && view->segment->growing;
-            continue;
-        }
-        for (size_t i = 0; i < doomed_count(chosen, v); i++)
-            if (chosen->rows[v][i] < view->row_count && !tombstones_get(view->tombstones, chosen->rows[v][i]))
-                TRY(doomed_add(out, w, chosen->rows[v][i]));
-    }
-    return VECDB_OK;
-}
-
-static struct snapshot *latest_of(struct collection *collection)
-{
-    struct snapshot *snapshot;
-
-    pthread_mutex_lock(&collection->write_lock);
-    snapshot = snapshot_retain(collection->latest);
-    pthread_mutex_unlock(&collection->write_lock);
-    return snapshot;
-}
-
-/* Choose rows with no lock held, for filters may call functions of the program's; then delete those still there. *done is false when
- * segments were written anew meanwhile. */
-static vecdb_status try_delete_where(struct collection *collection, const char *text, const char *params,
-                                     struct write_result *result, struct snapshot **staged, bool *done)
-{
-    struct snapshot *seen = latest_of(collection);
-    struct doomed chosen = {0}, doomed = {0};
-    struct filter *filter = NULL;
-    vecdb_status status = filter_compile(seen->schema, text, strlen(text), params, &filter);
-
-    if (status == VECDB_OK)
-        status = doom_matches(seen, filter, &chosen);
-    pthread_mutex_lock(&collection->write_lock);
-    if (status == VECDB_OK)
-        status = collection_writable(collection);
-    if (status == VECDB_OK)
-        status = bring_forward(seen, &chosen, collection->latest, &doomed, done);
-    if (status == VECDB_OK && *done)
-        status = delete_locked(collection, &doomed, result, staged);
-    pthread_mutex_unlock(&collection->write_lock);
-    doomed_deinit(&chosen);
-    doomed_deinit(&doomed);
-    filter_free(filter);
-    snapshot_release(seen);
-    return status;
-}
-
-vecdb_status collection_delete_where(struct collection *collection, const char *text, const char *params,
-                                     vecdb_durability durability, struct write_result *result)
-{
-    struct snapshot *staged = NULL;
-    bool done = false, claimed = false;
-    vecdb_status status;
-
-    result->affected = 0;
-    result->bad_row = UINT64_MAX;
-    if (!text || !text[strspn(text, " \t\r\n")])
-        return error_set(VECDB_ERR_INVALID, "delete: the filter is empty; use truncate to delete all rows");
-    pthread_mutex_lock(&collection->write_lock);
-    status = collection_writable(collection);
-    pthread_mutex_unlock(&collection->write_lock);
-    for (int tries = 0; status == VECDB_OK && !done; tries++) {
-        if (tries == DELETE_TRIES) { /* segments change faster than we look at them: keep them as they are */
-            TRY(collection_begin_upkeep(collection));
-            claimed = true;
-        }
-        status = try_delete_where(collection, text, params, result, &staged, &done);
-    }
-    if (claimed)
-        collection_end_upkeep(collection);
-    return staged ? collection_commit(collection, staged, durability) : status;
-}
-
-/* Rows that have expired, as a filter has no word for them. */
-static vecdb_status doom_expired(const struct snapshot *snapshot, struct doomed *doomed)
-{
-    doomed->view_count = snapshot->view_count;
-    for (size_t v = 0; v < snapshot->view_count; v++) {
-        const struct segment_view *view = &snapshot->views[v];
-        struct filter_counters counters = {0};
-        vecdb_status status = VECDB_OK;
-        uint64_t *rows;
-        size_t count;
-        TRY(search_allowed(snapshot, v, NULL, NULL, 0, NULL, &rows, &count, &counters));
-        if (count == view_live_rows(view)) {
-            mem_free(rows);
-            continue;
-        }
-        for (size_t row = 0; row < view->row_count && status == VECDB_OK; row++)
-            if (!bitmap_get(rows, row) && !tombstones_get(view->tombstones, (uint32_t)row))
-                status = doomed_add(doomed, v, (uint32_t)row);
-        mem_free(rows);
-        if (status != VECDB_OK)
-            return status;
-    }
-    return VECDB_OK;
-}
-
-vecdb_status collection_delete_expired(struct collection *collection)
-{
-    struct write_result result = {0};
-    struct snapshot *staged = NULL;
-    struct doomed doomed = {0};
-    vecdb_status status;
-
-    pthread_mutex_lock(&collection->write_lock);
-    status = collection_alive(collection);
-    if (status == VECDB_OK && schema_expires(collection_schema(collection))) {
-        status = database_writable(collection->database);
-        if (status == VECDB_OK)
-            status = doom_expired(collection->latest, &doomed);
-        if (status == VECDB_OK)
-            status = delete_locked(collection, &doomed, &result, &staged);
-    }
-    pthread_mutex_unlock(&collection->write_lock);
-    doomed_deinit(&doomed);
-    return staged ? collection_commit(collection, staged, VECDB_DURABILITY_DEFAULT) : status;
-}
-
-vecdb_status collection_redo_truncate(struct collection *collection, uint64_t lsn)
-{
-    struct snapshot *next;
-
-    TRY(snapshot_copy(NULL, collection->latest->schema, 0, &next));
-    next->lsn = lsn;
-    collection_publish(collection, next);
-    return VECDB_OK;
-}
-
-vecdb_status collection_truncate(struct collection *collection)
-{
-    struct snapshot *next = NULL, *staged = NULL;
-    struct buf frame = {0};
-    vecdb_status status;
-
-    pthread_mutex_lock(&collection->write_lock);
-    status = collection_writable(collection);
-    if (status == VECDB_OK)
-        status = frame_put_truncate(collection, &frame);
-    if (status == VECDB_OK)
-        status = snapshot_copy(NULL, collection->latest->schema, 0, &next);
-    if (status == VECDB_OK)
-        status = collection_stage(collection, next, FRAME_TRUNCATE, &(struct iovec){frame.data, frame.size}, 1, &staged);
-    pthread_mutex_unlock(&collection->write_lock);
-    buf_deinit(&frame);
-    return staged ? collection_commit(collection, staged, VECDB_DURABILITY_DEFAULT) : status;
 }
