@@ -452,7 +452,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;
     const struct graph_settings *settings = &linker->graph->settings;
-    size_t k = NEIGHBOURS > layer->degree + layer->degree / 4 ? NEIGHBOURS : layer->degree + layer->degree / 4;
+    size_t k = NEIGHBOURS > layer->degree ? NEIGHBOURS : layer->degree;
     vecdb_status status;
 
     if (linker->node_count < 2)
