@@ -15,7 +15,7 @@
 
 #define LEAF_ROWS 150
 #define LEAF_OVERLAP 3
-#define NEIGHBOURS 32      /* from leaves, at least; and a fourth more than a node has links: with as many, some rows are not found */
+#define NEIGHBOURS 32      /* from leaves, at least */
 #define ALPHA2_FIRST 1.1f
 #define ALPHA2_REFINED 1.2f
 #define BLOCK 256          /* nodes of one task */
@@ -480,7 +480,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;
     const struct graph_settings *settings = &linker->graph->settings;
-    size_t k = NEIGHBOURS > layer->degree + layer->degree / 4 ? NEIGHBOURS : layer->degree + layer->degree / 4;
+    size_t k = NEIGHBOURS > layer->degree ? NEIGHBOURS : layer->degree;
     vecdb_status status;
 
     if (linker->node_count < 2)
