@@ -115,7 +115,7 @@ static vecdb_status link_sample(struct far *far, uint8_t *taken, uint64_t seed)
 {
     const struct graph_linker *linker = far->linker;
     const struct graph_codec *codec = &linker->state->codec;
-    struct knn_input knn = {linker->layer->codes, codec->stride, codec->code_dim, linker->layer->count};
+    struct knn_input knn = {.codes = linker->layer->codes, .stride = codec->stride, .dim = codec->code_dim, .node_count = linker->layer->count};
     struct cluster_input input = {linker->layer->codes, codec->stride, codec->code_dim, far->sample, far->count,
                                   LEAF_ROWS, LEAF_OVERLAP, seed};
     struct cluster cluster = {0};

@@ -42,6 +42,7 @@ struct pass {
     float alpha2;
     const uint8_t *part_of;    /* merging: of each row */
     bool thinned;              /* rows have left the parts, and links with them */
+    uint8_t settled;           /* a part whose rows wait for links from others; GRAPH_NO_PART: none */
     uint32_t *in_offsets, *in; /* incoming links: of node i in[in_offsets[i] .. in_offsets[i + 1]) */
     size_t in_most;
 };
@@ -312,12 +313,30 @@ static void clear_unlinked(struct pass *pass)
 
 #define MERGE_OVERLAP 1
 #define MERGE_NEIGHBOURS 16
-#define MERGE_BEAM 8
+#define MERGE_BEAM 6
 
 /* Whether a node is of another part than `part`, or of none. */
 static bool elsewhere(const struct pass *pass, uint32_t node, uint8_t part)
 {
     return pass->part_of[node] != part || part == GRAPH_NO_PART;
+}
+
+/* Rows of the largest part need not look for others: the others look for them, and their links are reversed. */
+static bool is_settled(const struct pass *pass, uint32_t node)
+{
+    return pass->settled != GRAPH_NO_PART && pass->part_of[node] == pass->settled;
+}
+
+static uint8_t largest_part(const struct graph_linker *linker, const uint8_t *part_of)
+{
+    size_t counts[GRAPH_NO_PART + 1] = {0}, best = GRAPH_NO_PART;
+
+    for (size_t i = 0; i < linker->node_count; i++)
+        counts[part_of[linker->nodes[i]]]++;
+    for (size_t part = 0; part < GRAPH_NO_PART; part++)
+        if (counts[part] && (best == GRAPH_NO_PART || counts[part] > counts[best]))
+            best = part;
+    return (uint8_t)best;
 }
 
 /* The node's own links, what it shares a leaf with in the other parts, and what a short walk through those finds, which begins
@@ -373,6 +392,10 @@ static vecdb_status merge_task(void *context, size_t i, unsigned worker)
             graph_prefetch_whole_list(layer, pass->order[at + AHEAD]);
             knn_prefetch_list(pass->lists, pass->order[at + AHEAD]);
         }
+        if (is_settled(pass, pass->order[at])) {
+            memcpy(out, layer->links + (size_t)pass->order[at] * layer->degree, layer->degree * sizeof *out);
+            continue;
+        }
         n = merge_one(pass, scratch, pass->order[at], keys, links);
         for (size_t l = 0; l < layer->degree; l++)
             out[l] = l < n ? links[l] : GRAPH_NONE;
@@ -399,11 +422,12 @@ vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *
 {
     struct graph_layer *layer = linker->layer;
     const struct graph_codec *codec = &linker->state->codec;
-    struct knn_input knn = {layer->codes, codec->stride, codec->code_dim, layer->count};
+    struct knn_input knn = {.codes = layer->codes, .stride = codec->stride, .dim = codec->code_dim, .node_count = layer->count};
     struct cluster_input input = {layer->codes, codec->stride, codec->code_dim, linker->nodes, linker->node_count,
                                   LEAF_ROWS, MERGE_OVERLAP, linker->graph->settings.seed};
     struct pass pass = {.linker = linker, .codec = codec, .part_of = part_of, .thinned = thinned,
-                        .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED};
+                        .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED,
+                        .settled = thinned ? GRAPH_NO_PART : largest_part(linker, part_of)};
     struct cluster cluster = {0};
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;
@@ -412,6 +436,10 @@ vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *
     if (linker->node_count < 2)
         return VECDB_OK;
     TRY(graph_progress(linker->context, "clustering", 0, 1));
+    if (pass.settled != GRAPH_NO_PART) {
+        knn.part_of = part_of;
+        knn.without = pass.settled;
+    }
     TRY(cluster_create(&input, linker->context->pool, &cluster));
     status = knn_lists_create(&knn, &cluster, MERGE_NEIGHBOURS, linker->context, &lists);
     pass.out = mem_aligned_alloc(1 << 21, (size_t)layer->count * layer->degree * sizeof *pass.out);
@@ -444,7 +472,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
 {
     const struct graph_codec *codec = &linker->state->codec;
     struct graph_layer *layer = linker->layer;
-    struct knn_input knn = {layer->codes, codec->stride, codec->code_dim, layer->count};
+    struct knn_input knn = {.codes = layer->codes, .stride = codec->stride, .dim = codec->code_dim, .node_count = layer->count};
     struct cluster_input input = {layer->codes, codec->stride, codec->code_dim, linker->nodes, linker->node_count,
                                   LEAF_ROWS, LEAF_OVERLAP, linker->graph->settings.seed};
     struct pass pass = {.linker = linker, .codec = codec};

@@ -1,6 +1,7 @@
 /* Merging graphs: every row keeps its links within its part, where they still lead to rows, finds its neighbours in the other
- * parts by a short walk from those it shares a leaf with, and is pruned anew. A link to a dropped row is replaced by that row's links (FreshDiskANN,
- * arXiv:2105.09613). The layers above are small and made afresh. */
+ * parts by a short walk from those it shares a leaf with, and is pruned anew; but rows of the largest part wait to be found. A
+ * link to a dropped row is replaced by that row's links (FreshDiskANN, arXiv:2105.09613). The layers above are small and made
+ * afresh. */
 #include "index/graph_build.h"
 
 #include "base/mem.h"

@@ -61,7 +61,7 @@ struct leaf_memory {
     void *panel;
     int32_t *tile;
     uint64_t *merged, *found;
-    uint32_t *chosen;
+    uint32_t *chosen, *members;
 };
 
 static void add_candidates(struct knn_work *work, struct leaf_memory *memory, uint32_t node, const uint32_t *members,
@@ -88,10 +88,27 @@ static void add_candidates(struct knn_work *work, struct leaf_memory *memory, ui
     atomic_flag_clear_explicit(flag, memory_order_release);
 }
 
-static void all_pairs(struct knn_work *work, struct leaf_memory *memory, const uint32_t *members, size_t m)
+/* Members that get a list first. Returns how many. */
+static size_t put_first(const struct knn_input *input, const uint32_t *members, size_t m, uint32_t *out)
+{
+    size_t first = 0, last = m;
+
+    for (size_t i = 0; i < m; i++)
+        if (input->part_of && input->part_of[members[i]] == input->without)
+            out[--last] = members[i];
+        else
+            out[first++] = members[i];
+    return first;
+}
+
+static void all_pairs(struct knn_work *work, struct leaf_memory *memory, const uint32_t *unordered, size_t m)
 {
     const struct distance_kernels *kernels = simd_distance();
-    size_t dim = work->input->dim, width = align_up(m, 64);
+    size_t dim = work->input->dim, width = align_up(m, 64), wanted = put_first(work->input, unordered, m, memory->members);
+    const uint32_t *members = memory->members;
+
+    if (!wanted)
+        return;
 
     for (size_t i = 0; i < m; i++) {
         if (i + 8 < m)
@@ -99,8 +116,8 @@ static void all_pairs(struct knn_work *work, struct leaf_memory *memory, const u
         memcpy(memory->rows + i * dim, work->input->codes + (size_t)members[i] * work->input->stride, dim);
     }
     kernels->u8_pack(memory->rows, dim, NULL, m, dim, memory->panel);
-    for (size_t at = 0; at < m; at += TILE) {
-        size_t n = m - at < TILE ? m - at : TILE;
+    for (size_t at = 0; at < wanted; at += TILE) {
+        size_t n = wanted - at < TILE ? wanted - at : TILE;
         kernels->u8_l2sq(memory->rows + at * dim, dim, n, memory->panel, m, dim, memory->tile, width);
         for (size_t i = 0; i < n; i++) {
             if (i + AHEAD < n)
@@ -129,8 +146,9 @@ static vecdb_status leaf_task(void *context, size_t i, unsigned worker)
         .merged = mem_array_alloc(k, sizeof(uint64_t)),
         .found = mem_array_alloc(m, sizeof(uint64_t)),
         .chosen = mem_array_alloc(m + 16, sizeof(uint32_t)),
+        .members = mem_array_alloc(m, sizeof(uint32_t)),
     };
-    enough = memory.rows && memory.panel && memory.tile && memory.merged && memory.found && memory.chosen;
+    enough = memory.rows && memory.panel && memory.tile && memory.merged && memory.found && memory.chosen && memory.members;
     if (enough)
         all_pairs(work, &memory, work->cluster->members + offsets[0], m);
     mem_free(memory.rows);
@@ -139,6 +157,7 @@ static vecdb_status leaf_task(void *context, size_t i, unsigned worker)
     mem_free(memory.merged);
     mem_free(memory.found);
     mem_free(memory.chosen);
+    mem_free(memory.members);
     return enough ? VECDB_OK : error_nomem("linking");
 }
 

@@ -16,6 +16,8 @@ struct knn_input {
     const uint8_t *codes; /* bytes under squared distance */
     size_t stride, dim;
     size_t node_count;    /* numbers nodes may have */
+    const uint8_t *part_of; /* NULL, or of each node: those of part `without` get no list, and are in those of others */
+    uint8_t without;
 };
 
 /** The nearest k of each node among those it shares a leaf with. Same leaves, same lists, whatever the threads. */
