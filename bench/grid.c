@@ -220,7 +220,7 @@ static void print_cell(const struct cell *cell, bool json)
            cell->scan * 1e6, cell->unfiltered * 1e6, cell->p99_once * 1e6);
     if (!json)
         printf(" p99/median %.1f ours/best %.2f%s%s%s\n", cell->p99 / cell->median, cell->median / best,
-               cell->recall < 0.95 ? " RECALL" : "", cell->median > 1.5 * best ? " SLOW" : "", cell->p99 > 3 * cell->median ? " TAIL" : "");
+               cell->recall < 0.95 ? " RECALL" : "", cell->median > 1.5 * best ? " SLOW" : "", cell->p99_once > 3 * cell->median ? " TAIL" : "");
 }
 
 /* The median of unfiltered searches. */
