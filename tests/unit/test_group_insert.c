@@ -171,6 +171,17 @@ static void remove_path(const char *path)
     assert_int_equal(system(command), 0);
 }
 
+/* The rows are as promised now, and when opened again. */
+static void check_and_remove(const char *path, vecdb_db *db, vecdb_collection *collection, const struct worker *workers)
+{
+    check_rows(collection, workers, false);
+    close_rows(&db, &collection);
+    open_rows(path, &db, &collection);
+    check_rows(collection, workers, false);
+    close_rows(&db, &collection);
+    remove_path(path);
+}
+
 static void each_has_its_own_answer(void **state)
 {
     char path[] = "/tmp/vecdb-group-XXXXXX";
@@ -196,12 +207,7 @@ static void each_has_its_own_answer(void **state)
         }
         assert_int_equal(winners, 1);
     }
-    check_rows(collection, workers, false);
-    close_rows(&db, &collection);
-    open_rows(path, &db, &collection);
-    check_rows(collection, workers, false);
-    close_rows(&db, &collection);
-    remove_path(path);
+    check_and_remove(path, db, collection, workers);
 }
 
 static void keys_are_given_once(void **state)
@@ -270,12 +276,7 @@ static void a_failed_write_leaves_nothing(void **state)
                 }
         assert_false(unknown); /* what was written of it could be cut off */
         failed_together += failed > 1;
-        check_rows(collection, workers, false);
-        close_rows(&db, &collection);
-        open_rows(path, &db, &collection);
-        check_rows(collection, workers, false);
-        close_rows(&db, &collection);
-        remove_path(path);
+        check_and_remove(path, db, collection, workers);
     }
     assert_true(failed_together > 0);
 }
