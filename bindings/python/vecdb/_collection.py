@@ -33,6 +33,9 @@ from ._types import DataType, Metric, metric, numpy
 if TYPE_CHECKING:
     from ._database import Database
 
+#: Hits of one search for which arrays are made before it is known how many there are.
+ROOM_FOR_ALL = 2**26
+
 DURABILITY = {None: 0, "default": 0, "full": 1, "normal": 2, "none": 3}
 
 Params = Union[str, Mapping[str, Any], None]
@@ -392,9 +395,10 @@ class Collection:
             request = Request(self._schema, queries, limit, **options)
             if not request.query_count:
                 return _no_queries(self._int64_key)
-            if not self._int64_key or request.output or options["group_by"] is not None:
+            plain = self._int64_key and not request.output and options["group_by"] is None
+            if not plain or request.query_count * request.limit > ROOM_FOR_ALL:
                 out = c_void_p()
-                status = check(c.lib.vecdb_search(handle, byref(request.struct), byref(out)))
+                status = request.run(c.lib.vecdb_search, handle, byref(request.struct), byref(out))
                 name = self._primary().name
                 wanted = wants(name, request.output)
                 return search_result(out, status == c.EXHAUSTED, name, wanted)
@@ -406,18 +410,13 @@ class Collection:
         """A search without output fields, written straight into the arrays that the caller gets."""
         nq, limit = request.query_count, request.limit
         np = numpy()
-        if nq * limit > 2**40:
-            raise InvalidError(f"limit is {limit} for {nq} queries: that is more than memory can hold")
         if np is None:
             return self._search_lists(handle, request)
         ids = np.empty((nq, limit), np.int64)
         distances = np.empty((nq, limit), np.float32)
         counts = np.zeros(nq, np.uintp)
-        status = check(
-            c.lib.vecdb_search_into(
-                handle, byref(request.struct), ids.ctypes.data, distances.ctypes.data, counts.ctypes.data
-            )
-        )
+        addresses = (ids.ctypes.data, distances.ctypes.data, counts.ctypes.data)
+        status = request.run(c.lib.vecdb_search_into, handle, byref(request.struct), *addresses)
         if status != c.EXHAUSTED:
             return Result(ids, distances)
         width = int(counts.max())
@@ -428,7 +427,7 @@ class Collection:
 
         nq, limit = request.query_count, request.limit
         keys, scores, counts = (c_int64 * (nq * limit))(), (c_float * (nq * limit))(), (c_size_t * nq)()
-        status = check(c.lib.vecdb_search_into(handle, byref(request.struct), keys, scores, counts))
+        status = request.run(c.lib.vecdb_search_into, handle, byref(request.struct), keys, scores, counts)
         starts = range(0, nq * limit, max(1, limit))
         ids = [list(keys[start : start + count]) for start, count in zip(starts, counts)]
         distances = [list(scores[start : start + count]) for start, count in zip(starts, counts)]
@@ -684,9 +683,8 @@ class Collection:
         options.type = c.text(type) if type else None
         options.metric = int(metric(metric_type))
         options.params = params_text(params, build_params)
-        watcher = Progress(progress)
-        options.progress = watcher.callback
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
+            options.progress = watcher.callback
             watcher.check(c.lib.vecdb_index_create(handle, byref(options)))
 
     def field_stats(self, field: str, *, json_path: Optional[str] = None, max_unique: int = 100) -> Dict[str, Any]:
@@ -749,14 +747,12 @@ class Collection:
 
     def optimize(self, progress: Optional[ProgressLike] = None) -> None:
         """Merge segments, drop deleted rows, build all indexes: the collection at its fastest and smallest."""
-        watcher = Progress(progress)
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
             watcher.check(c.lib.vecdb_optimize(handle, watcher.callback, None))
 
     def load(self, progress: Optional[ProgressLike] = None) -> None:
         """Bring vectors, keys and indexes into memory before they are asked for."""
-        watcher = Progress(progress)
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
             watcher.check(c.lib.vecdb_load(handle, watcher.callback, None))
 
     def release(self) -> None:
