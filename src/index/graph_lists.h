@@ -11,6 +11,7 @@
 #ifndef VECDB_INDEX_GRAPH_LISTS_H
 #define VECDB_INDEX_GRAPH_LISTS_H
 
+#include "index/cluster.h"
 #include "index/graph_search.h"
 
 #define GRAPH_LISTS_MIN_ROWS 8192 /* fewer rows are scanned one by one */
@@ -39,6 +40,10 @@ struct graph_lists {
 
 /** Lists of all rows there are; none, and no error, for few rows or codes of bits. Replaces those there were. */
 vecdb_status graph_lists_make(struct graph *graph, const struct index_build_context *context);
+/** The same from leaves of the graph's nodes, each in one, of about graph_lists_leaf() rows. */
+vecdb_status graph_lists_make_of(struct graph *graph, const struct cluster *cluster, const struct index_build_context *context);
+/** How many of so many rows a list is to have; 0: there are to be none. */
+size_t graph_lists_leaf(size_t rows);
 /** The same when enough rows have come since, or the codes are others. */
 vecdb_status graph_lists_renew(struct graph *graph, const struct index_build_context *context);
 /** Lists whose arrays are still to be filled. */
