@@ -58,6 +58,12 @@ $(BUILD)/bench/grid: bench/grid.c bench/driver.c bench/driver.h $(BUILD)/libvecd
 	$(say) CC $<
 	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Isrc $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lm
 
+# What a second thread is worth, beside what the machine gives it: build/bench/threads BASE QUERIES
+$(BUILD)/bench/threads: bench/threads.c bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lpthread
+
 # Graph kinds by themselves: build/bench/graph BASE.fvecs QUERIES.fvecs TRUTH.ivecs
 $(BUILD)/bench/graph: bench/graph.c bench/driver.c bench/driver.h $(OBJS)
 	@mkdir -p $(@D)

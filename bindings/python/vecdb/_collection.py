@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 from . import _library as c
 from ._columns import Batch, check_key_bytes, encode_batch, encode_keys
 from ._errors import FieldTypeError, InvalidError, MisuseError, NotFoundError
-from ._handle import Gate, Progress, ProgressLike, check, failure
+from ._handle import Gate, Progress, ProgressLike, Unique, check, failure
 from ._result import Hits, Result, query_rows, search_result
 from ._schema import META, Field, Schema
 from ._search import (
@@ -49,7 +49,7 @@ def durability_code(value: Optional[str]) -> int:
         raise InvalidError(f"durability is {value!r}; it must be 'full', 'normal' or 'none'") from None
 
 
-class Collection:
+class Collection(Unique):
     """A collection of rows. Any method may be called from any thread; close() waits for the calls that run."""
 
     def __init__(self, database: "Database", handle: c_void_p, name: str) -> None:
@@ -313,6 +313,7 @@ class Collection:
             cancel,
             *search_params.items(),
         )
+        plan: Optional[Plan] = None
         try:
             last_key, stack = self._last_plan
             if last_key != key:
@@ -320,51 +321,28 @@ class Collection:
                 self._last_plan = (key, stack)
             plan = stack.pop()
         except (KeyError, IndexError, TypeError, ValueError):  # not prepared, in use by another thread, or not hashable
-            return self._search(
-                key,
-                queries,
-                limit,
-                {
-                    "field": field,
-                    "filter": filter,
-                    "filter_params": filter_params,
-                    "output_fields": output_fields,
-                    "metric_type": metric_type,
-                    "offset": offset,
-                    "partitions": partitions,
-                    "ids": ids,
-                    "radius": radius,
-                    "range_filter": range_filter,
-                    "group_by": group_by,
-                    "group_size": group_size,
-                    "strict_group_size": strict_group_size,
-                    "round_decimal": round_decimal,
-                    "timeout": timeout,
-                    "exact": exact,
-                    "params": params,
-                    "cancel": cancel,
-                    "more": search_params,
-                },
-            )
-        try:
-            query = plan.query
+            pass
+        if plan is not None:
             try:
-                ready = queries.shape == plan.shape and (queries.dtype is query.dtype or queries.dtype is plan.wide)
-            except AttributeError:
-                ready = False
-            if ready:
-                query[:] = queries
-                status = c.search_into_raw(*plan.arguments)
-                if status == 0:
-                    return Result(plan.keys.copy(), plan.scores.copy())
-                if status == 2:
-                    count = int(plan.counts[0])
-                    return Result(plan.keys[:, :count].copy(), plan.scores[:, :count].copy(), True)
-                raise failure(status)
-        finally:
-            stack.append(plan)
+                query = plan.query
+                try:
+                    ready = queries.shape == plan.shape and (queries.dtype is query.dtype or queries.dtype is plan.wide)
+                except AttributeError:
+                    ready = False
+                if ready:
+                    query[:] = queries
+                    status = c.search_into_raw(*plan.arguments)
+                    if status == 0:
+                        return Result(plan.keys.copy(), plan.scores.copy())
+                    if status == 2:
+                        count = int(plan.counts[0])
+                        return Result(plan.keys[:, :count].copy(), plan.scores[:, :count].copy(), True)
+                    raise failure(status)
+            finally:
+                stack.append(plan)
+            key = None  # prepared already
         return self._search(
-            None,
+            key,
             queries,
             limit,
             {
@@ -816,7 +794,7 @@ def _keys_of(primary: Field, data: Any, batch: Batch) -> Any:
     return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
 
-class Filter:
+class Filter(Unique):
     """A parsed filter, bound to its collection: for many searches, or to try on rows with match()."""
 
     def __init__(self, collection: Collection, handle: c_void_p, text: str) -> None:
@@ -861,7 +839,7 @@ class Filter:
         return f"<vecdb.Filter {self.text!r}>"
 
 
-class _Cursor:
+class _Cursor(Unique):
     """A position in a search or query. For one thread at a time; close() when done early."""
 
     def __init__(self, collection: Collection, handle: c_void_p, batch_size: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, List, Optional, Union
 from . import _library as c
 from ._collection import Collection, durability_code
 from ._errors import InvalidError, MisuseError, NotFoundError
-from ._handle import Gate, Progress, ProgressLike, check, failure
+from ._handle import Gate, Progress, ProgressLike, Unique, check, failure
 from ._schema import Field, Schema
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -26,7 +26,7 @@ def _path_text(path: PathLike) -> bytes:
     return os.fsencode(raw)
 
 
-class Database:
+class Database(Unique):
     """An open database. Any method may be called from any thread."""
 
     def __init__(self, handle: c_void_p, path: Optional[str]) -> None:

@@ -27,6 +27,18 @@ def check(status: int) -> int:
     return status
 
 
+class Unique:
+    """What has a handle: a copy of it would close the same handle once more."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"a vecdb.{type(self).__name__.lstrip('_')} can be neither copied nor sent to another process: "
+            "open the database there, with read_only=True while it is open here"
+        )
+
+
 class Gate:
     """Counts the calls that are using a handle, so that close() frees it after the last of them.
 
