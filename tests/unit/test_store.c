@@ -1,5 +1,8 @@
+#include "base/bytes.h"
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "storage/store.h"
+#include "support/fault.h"
 #include "support/simfs.h"
 
 #include <errno.h>
@@ -358,6 +361,76 @@ static void a_damaged_copy_is_replaced(void **state)
     simfs_free(fs);
 }
 
+/* Features that a later version marks as harmless to read, and not to write. */
+static void a_newer_version_may_only_be_read(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct store_options options = {0}, reading = {.flags = STORE_READ_ONLY};
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen);
+    char name[FILE_NAME_SIZE];
+
+    for (int i = 0; i < 2; i++) {
+        size_t size;
+        uint8_t *bytes;
+        manifest_file_name(store_manifest(store)->generation, i ? 'b' : 'a', false, name);
+        bytes = simfs_bytes(fs, "db", name, &size);
+        assert_non_null(bytes);
+        store_u32(bytes + 20, 1u << 31);
+        store_u64(bytes + 56, checksum(bytes, 56, 0));
+        store_u64(bytes + size - 8, checksum(bytes, size - 8, 0));
+    }
+    store_close(store);
+    assert_int_equal(store_open(simfs_vfs(fs), "db", &options, &store), VECDB_ERR_READONLY);
+    assert_non_null(strstr(error_last()->message, "written by a newer version"));
+    check_ok(store_open(simfs_vfs(fs), "db", &reading, &store));
+    check_ok(store_recover(store, see, &seen));
+    store_close(store);
+    simfs_free(fs);
+}
+
+static vecdb_status open_again(struct simfs *fs)
+{
+    struct store_options options = {.wal_roll_size = 1000};
+    struct seen seen = {0};
+    struct store *store;
+    vecdb_status status = store_open(simfs_vfs(fs), "db", &options, &store);
+
+    if (status == VECDB_OK) {
+        status = store_recover(store, see, &seen);
+        store_close(store);
+    }
+    return status;
+}
+
+/* Each allocation of an opening with frames to replay fails once; opened again it has them all. */
+static void opening_without_memory(void **state)
+{
+    bool hit = true;
+
+    for (uint64_t n = 1; hit; n++) {
+        struct simfs *fs = simfs_create();
+        struct seen seen = {0};
+        struct store *store = open_it(fs, 0, &seen);
+        vecdb_status status;
+        for (int i = 0; i < 30; i++)
+            write_one(store, VECDB_DURABILITY_FULL);
+        store_close(store);
+        fault_memory(n, false);
+        status = open_again(fs);
+        hit = fault_memory_hit();
+        assert_int_equal(fault_memory_live(), 0);
+        fault_memory_end();
+        assert_true(status == VECDB_OK || (hit && status == VECDB_ERR_NOMEM));
+        store_close(open_it(fs, 0, &seen));
+        assert_int_equal(seen.count, 30);
+        assert_int_equal(store_recovery(store = open_it(fs, 0, &seen))->damaged_copies, 0);
+        store_close(store);
+        simfs_free(fs);
+        assert_in_range(n, 1, 300);
+    }
+}
+
 static void misuse_is_told(void **state)
 {
     struct simfs *fs = simfs_create();
@@ -482,6 +555,8 @@ int main(void)
         cmocka_unit_test(directories_that_are_no_database),
         cmocka_unit_test(held_files_stay),
         cmocka_unit_test(a_damaged_copy_is_replaced),
+        cmocka_unit_test(a_newer_version_may_only_be_read),
+        cmocka_unit_test(opening_without_memory),
         cmocka_unit_test(misuse_is_told),
         cmocka_unit_test(writers_publishers_readers),
     };

@@ -2,6 +2,7 @@
 #include "base/checksum.h"
 #include "base/mem.h"
 #include "storage/wal.h"
+#include "support/fault.h"
 #include "support/simfs.h"
 
 #include <errno.h>
@@ -469,6 +470,64 @@ static void frames_larger_than_the_window(void **state)
     end(&bench);
 }
 
+static vecdb_status count_any(void *context, const struct wal_frame *frame)
+{
+    ++*(size_t *)context;
+    return VECDB_OK;
+}
+
+/* A log of many windows, which ends well, or is damaged near its begin or its end; every call and every allocation of reading it
+ * fails once. */
+static void reading_fails_anywhere(void **state)
+{
+    enum { WELL, NEAR_BEGIN, NEAR_END, KINDS };
+    static uint8_t bytes[400000];
+    static const size_t sizes[] = {100, 100000, 400000, 77, 200000};
+
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct bench bench;
+        struct wal_scan scan;
+        size_t count, size, whole = 0;
+        uint64_t lsn;
+        begin(&bench, NULL);
+        for (size_t i = 0; i < 12; i++) {
+            struct iovec part = {bytes, sizes[i % 5]};
+            assert_int_equal(wal_append(bench.wal, 5, &part, 1, &lsn), VECDB_OK);
+        }
+        uint8_t *log = simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+        if (kind == NEAR_BEGIN)
+            log[WAL_HEADER_SIZE + 1] ^= 1;
+        if (kind == NEAR_END)
+            memset(log + size - 150000, 0xEE, 100000);
+        for (int memory = 0; memory < 2; memory++) {
+            bool hit = true;
+            for (uint64_t n = 1; hit; n++) {
+                struct simfs_faults faults = {.fail_at = memory ? 0 : n, .error = EIO};
+                vecdb_status status;
+                scan = (struct wal_scan){.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true};
+                count = 0;
+                simfs_set_faults(bench.fs, &faults);
+                fault_memory(memory ? n : 0, false);
+                status = wal_read(&bench.dir, &scan, count_any, &count);
+                hit = memory ? fault_memory_hit() : simfs_fault_hit(bench.fs);
+                assert_int_equal(fault_memory_live(), 0);
+                fault_memory_end();
+                if (!hit || status == VECDB_OK /* closing */) {
+                    assert_int_equal(status, VECDB_OK);
+                    assert_int_equal(count, kind == WELL ? 12 : kind == NEAR_BEGIN ? 0 : 9);
+                    whole++;
+                } else {
+                    assert_int_equal(status, memory ? VECDB_ERR_NOMEM : VECDB_ERR_IO);
+                }
+                assert_in_range(n, 1, 100);
+            }
+        }
+        simfs_set_faults(bench.fs, NULL);
+        assert_in_range(whole, 2, 4);
+        end(&bench);
+    }
+}
+
 /* -- threads, on the real disk */
 
 enum { WRITERS = 8, WRITES = 200 };
@@ -663,6 +722,7 @@ int main(void)
         cmocka_unit_test(a_roll_that_is_not_published_never_was),
         cmocka_unit_test(limits),
         cmocka_unit_test(frames_larger_than_the_window),
+        cmocka_unit_test(reading_fails_anywhere),
         cmocka_unit_test(many_writers_one_log),
         cmocka_unit_test(one_sync_serves_all_who_wait),
         cmocka_unit_test(a_failed_sync_reaches_all_who_wait),
