@@ -133,7 +133,7 @@ static vecdb_status begin_sealing(struct collection *collection, bool joins, vec
         rewrite_deinit(&sealing->rewrite);
         return status;
     }
-    beside_begin(&sealing->beside, publish_sealed, sealing);
+    beside_begin(&sealing->beside, pool_threads(database_pool(collection->database)) > 1, publish_sealed, sealing);
     return VECDB_OK;
 }
 
