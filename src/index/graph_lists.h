@@ -52,7 +52,7 @@ static inline size_t graph_sketch_size(const struct graph_codec *codec) { return
 /** Which tail is for queries so far (squared) from the centroid of a list. */
 static inline size_t graph_tail_of(float apart, float beyond)
 {
-    return apart < 1.25f * beyond ? 0 : apart < 2.5f * beyond ? 1 : apart < 5 * beyond ? 2 : 3;
+    return (size_t)(!(apart < 1.25f * beyond) + !(apart < 2.5f * beyond) + !(apart < 5 * beyond)); /* no branch could be foretold */
 }
 /** What makes a code the vector it stands for, in steps. */
 void graph_lists_offset(const struct graph_codec *codec, float *out);
