@@ -19,7 +19,7 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-void beside_begin(struct beside *beside, vecdb_status (*work)(void *context), void *context)
+void beside_begin(struct beside *beside, bool threads, vecdb_status (*work)(void *context), void *context)
 {
     sigset_t all, before;
 
@@ -27,7 +27,7 @@ void beside_begin(struct beside *beside, vecdb_status (*work)(void *context), vo
     mem_account_enter(beside->account);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    beside->running = pthread_create(&beside->thread, NULL, thread_main, beside) == 0;
+    beside->running = threads && pthread_create(&beside->thread, NULL, thread_main, beside) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!beside->running)
         run(beside);

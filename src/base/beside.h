@@ -17,8 +17,9 @@ struct beside {
     vecdb_error error;
 };
 
-/** Begin. Where no thread is to be had the work is done before this returns. The context must stay until beside_end(). */
-void beside_begin(struct beside *beside, vecdb_status (*work)(void *context), void *context);
+/** Begin. Without `threads`, and where no thread is to be had, the work is done before this returns. The context must stay until
+ * beside_end(). */
+void beside_begin(struct beside *beside, bool threads, vecdb_status (*work)(void *context), void *context);
 /** Wait for it; its failure becomes the caller's own. Once for each begin. */
 vecdb_status beside_end(struct beside *beside);
 

@@ -123,6 +123,7 @@ static vecdb_status view_sealed(struct sealing *sealing)
 static vecdb_status begin_sealing(struct collection *collection, bool joins, vecdb_progress progress, void *context,
                                   struct sealing *sealing)
 {
+    bool beside;
     vecdb_status status;
 
     TRY(rewrite_begin(collection, true, &sealing->rewrite));
@@ -133,7 +134,9 @@ static vecdb_status begin_sealing(struct collection *collection, bool joins, vec
         rewrite_deinit(&sealing->rewrite);
         return status;
     }
-    beside_begin(&sealing->beside, publish_sealed, sealing);
+    /* growing rows stay in memory until they are published: where that is short, so long is waited */
+    beside = pool_threads(database_pool(collection->database)) > 1 && mem_may_keep(0);
+    beside_begin(&sealing->beside, beside, publish_sealed, sealing);
     return VECDB_OK;
 }
 

@@ -35,7 +35,7 @@ static void goes_on_beside(void **state)
     struct beside beside;
 
     (void)state;
-    beside_begin(&beside, run, &errand);
+    beside_begin(&beside, true, run, &errand);
     assert_false(atomic_load(&errand.gone));
     atomic_store(&errand.may_go, true);
     assert_int_equal(beside_end(&beside), VECDB_OK);
@@ -54,9 +54,22 @@ static void failure_becomes_the_callers(void **state)
     (void)state;
     atomic_init(&errand.may_go, true);
     error_clear();
-    beside_begin(&beside, run, &errand);
+    beside_begin(&beside, true, run, &errand);
     assert_int_equal(beside_end(&beside), VECDB_ERR_IO);
     assert_string_equal(error_last()->message, "the errand failed");
+    mem_account_release(errand.account);
+}
+
+static void without_threads_it_is_done_at_once(void **state)
+{
+    struct errand errand = {.account = mem_account_create(0)};
+    struct beside beside;
+
+    (void)state;
+    atomic_init(&errand.may_go, true);
+    beside_begin(&beside, false, run, &errand);
+    assert_true(atomic_load(&errand.gone));
+    assert_int_equal(beside_end(&beside), VECDB_OK);
     mem_account_release(errand.account);
 }
 
@@ -65,6 +78,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on_beside),
         cmocka_unit_test(failure_becomes_the_callers),
+        cmocka_unit_test(without_threads_it_is_done_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
