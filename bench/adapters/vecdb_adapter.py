@@ -10,7 +10,8 @@ from .base import Adapter, Plan, near_power_of_two
 EFS = [10, 14, 20, 28, 40, 56, 80, 120, 180, 280, 450, 800]
 NPROBES = [1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 128, 256]
 # an adaptive stop, with ef as the cap: its own curve beside that of ef
-GAMMAS = [{"ef": 800, "gamma": g} for g in (0.02, 0.05, 0.1, 0.15, 0.2)]
+GAMMAS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+GAMMA_CAP = 2000
 # below what the smallest ef there is, k, brings
 RECALLS = [{"recall": r} for r in (0.9, 0.93, 0.95)]
 BATCH = 20000
@@ -26,7 +27,7 @@ class Vecdb(Adapter):
         nlist = max(16, near_power_of_two(n ** 0.5))
         graph = [{"ef": ef} for ef in EFS]
         plans = [Plan("FLAT", {}, [{}], exact=True),
-                 Plan("HNSW", {"M": 16, "efConstruction": 200}, graph + GAMMAS + RECALLS)]
+                 Plan("HNSW", {"M": 16, "efConstruction": 200}, graph + _gammas("ef") + RECALLS)]
         for lists in (nlist, 4 * nlist)[:2 if effort == "full" else 1]:     # as faiss' are
             probes = [{"nprobe": p} for p in NPROBES if p <= lists]
             plans.append(Plan("IVF_FLAT", {"nlist": lists}, probes))
@@ -35,7 +36,7 @@ class Vecdb(Adapter):
                 plans.append(Plan("IVF_SQ8", {"nlist": lists}, probes))
                 plans.append(Plan("IVF_PQ", {"nlist": lists, "m": _subspaces(dim), "nbits": 4}, probes))
         if effort != "quick":
-            plans.append(Plan("NSG", {}, [{"search_length": ef} for ef in EFS] + RECALLS))
+            plans.append(Plan("NSG", {}, [{"search_length": ef} for ef in EFS] + _gammas("search_length") + RECALLS))
         if effort == "full":
             plans.append(Plan("HNSW", {"M": 32, "efConstruction": 400}, graph))
             plans.append(Plan("ANNOY", {}, [{"search_k": s} for s in (500, 2000, 8000, 32000)]))
@@ -175,6 +176,10 @@ class Vecdb(Adapter):
 
     def optimize(self):
         self.collection.optimize()
+
+
+def _gammas(effort):
+    return [{effort: GAMMA_CAP, "gamma": g} for g in GAMMAS]
 
 
 def _subspaces(dim):

@@ -4,6 +4,7 @@
   hog1m           1,000,000 x 128 bytes, L2 (made from the same images: hog.py)
   text256         up to 250,000 x 256 unit-length floats, COSINE (made from this machine's manuals: text.py)
   text768         up to 100,000 x 768 of the same kind
+  far-l2 -ip -cosine   50,000 x 32 in clusters, queries from elsewhere (far.py)
   NAME@ROWS       the first ROWS of any of them
   PATH            .hdf5 (ann-benchmarks), .fvecs .bvecs .fbin .u8bin .i8bin .npy; with PATH,QUERY_PATH[,METRIC]
                   queries from another file, otherwise the last hundredth of the rows, taken out of the base
@@ -15,7 +16,7 @@ import sys
 
 import numpy as np
 
-from . import attributes, exact, hog, text, vecio
+from . import attributes, exact, far, hog, text, vecio
 from .vecio import BadFile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -155,15 +156,23 @@ def _make_text(name, rows, dim):
     _store(name, base, queries, "cosine")
 
 
+def _make_far(metric):
+    base, queries = far.make(50000, 1000, 32)
+    _store("far-" + metric, base, queries, metric)
+
+
 MAKERS = {"fashion-mnist": _make_fashion, "hog1m": _make_hog,
           "text256": lambda: _make_text("text256", 250000, 256),
-          "text768": lambda: _make_text("text768", 100000, 768)}
+          "text768": lambda: _make_text("text768", 100000, 768),
+          "far-l2": lambda: _make_far("l2"),
+          "far-ip": lambda: _make_far("ip"),
+          "far-cosine": lambda: _make_far("cosine")}
 
 
 def _load_made(name, rows):
     folder = os.path.join(CACHE, name)
     if not os.path.exists(os.path.join(folder, "metric")):
-        if not name.startswith("text") and not os.path.isdir(IMAGES):
+        if not name.startswith(("text", "far")) and not os.path.isdir(IMAGES):
             raise BadFile("%s: %s is missing (apt-get install dataset-fashion-mnist)" % (name, IMAGES))
         print("bench: making data set %s" % name, file=sys.stderr, flush=True)
         MAKERS[name]()
