@@ -24,8 +24,26 @@ static vecdb_status insert(vecdb_collection *collection, const vecdb_batch *batc
 
 /* The numbers that every import needs. */
 struct plan {
-    double batch, limit, first_id;
+    double batch, limit;
+    int64_t first_id;
 };
+
+/* A double would not hold all of its digits. */
+static bool read_first_id(int64_t *out)
+{
+    const char *text = option("--first-id");
+    char *end;
+
+    *out = 0;
+    if (!text)
+        return true;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (end != text && !*end && errno == 0)
+        return true;
+    complain("--first-id %s: a whole number of 64 bits is wanted", text);
+    return false;
+}
 
 static bool read_plan(struct plan *plan)
 {
@@ -36,7 +54,7 @@ static bool read_plan(struct plan *plan)
         return false;
     }
     return option_number("--batch", 1, 1e7, 10000, &plan->batch) && option_number("--limit", 0, 1e15, 0, &plan->limit) &&
-           option_number("--first-id", -9e18, 9e18, 0, &plan->first_id);
+           read_first_id(&plan->first_id);
 }
 
 /* Messages number rows within their batch. */
@@ -73,15 +91,17 @@ static int next_key(vecdb_collection *collection, const char *key, int64_t *out)
     vecdb_column column;
     char order[VECDB_MAX_NAME + 8];
     vecdb_status status;
+    int code = EXIT_DONE;
 
     snprintf(order, sizeof order, "%s desc", key);
     request.output_fields = &key, request.output_count = 1, request.order_by = order, request.limit = 1;
     status = vecdb_query(collection, &request, &result);
     *out = 0;
     if (status >= 0 && vecdb_result_rows(result, 0, NULL) > 0 && (status = vecdb_result_column(result, key, &column)) >= 0)
-        *out = *(const int64_t *)column.data + 1;
+        if (__builtin_add_overflow(*(const int64_t *)column.data, 1, out))
+            code = complain("the largest key is the largest there can be: give --first-id");
     vecdb_result_free(&result);
-    return status < 0 ? failure(status) : EXIT_DONE;
+    return status < 0 ? failure(status) : code;
 }
 
 static int import_matrix(struct session *session, const struct plan *plan, size_t *imported)
@@ -90,7 +110,7 @@ static int import_matrix(struct session *session, const struct plan *plan, size_
     const vecdb_field *field, *key = NULL;
     struct matrix matrix;
     size_t rows, row_bytes;
-    int64_t *keys, first_id;
+    int64_t *keys, first_id, last_id;
     vecdb_status status;
     int code = matrix_read(argument(2), &matrix);
 
@@ -106,11 +126,13 @@ static int import_matrix(struct session *session, const struct plan *plan, size_
     if (key->type != VECDB_TYPE_INT64)
         return free(matrix.data), complain("%s has text keys; a file of vectors has none", schema->name);
     if (option("--first-id"))
-        first_id = (int64_t)plan->first_id;
+        first_id = plan->first_id;
     else if ((code = next_key(session->collection, key->name, &first_id)) != EXIT_DONE)
         return free(matrix.data), code;
     rows = plan->limit > 0 && plan->limit < (double)matrix.rows ? (size_t)plan->limit : matrix.rows;
     row_bytes = (size_t)matrix.dim * (matrix.type == VECDB_TYPE_FLOAT_VECTOR ? 4 : matrix.type == VECDB_TYPE_INT8_VECTOR ? 1 : 2);
+    if (rows && __builtin_add_overflow(first_id, (int64_t)rows - 1, &last_id))
+        return free(matrix.data), complain("%s: %zu rows are more than there are keys from %lld on", argument(2), rows, (long long)first_id);
     keys = malloc((size_t)plan->batch * sizeof *keys);
     for (size_t at = 0; keys && at < rows && code == EXIT_DONE;) {
         size_t n = rows - at < (size_t)plan->batch ? rows - at : (size_t)plan->batch;

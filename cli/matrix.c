@@ -2,6 +2,7 @@
  * values. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 
 #include <stdlib.h>
@@ -72,6 +73,8 @@ static int read_npy(FILE *file, const char *path, struct matrix *out)
         free(header);
         return complain("%s ends in its header", path);
     }
+    for (size_t end = strlen(header); end && isspace((unsigned char)header[end - 1]);) /* it is padded */
+        header[--end] = '\0';
     descr = header_value(header, "'descr'");
     order = header_value(header, "'fortran_order'");
     shape = header_value(header, "'shape'");
@@ -89,10 +92,14 @@ static int read_npy(FILE *file, const char *path, struct matrix *out)
         return code;
     }
     free(header);
+    bytes = kinds[kind].width;
     out->type = fields == 2 ? kinds[kind].vector : kinds[kind].scalar;
     if (out->type == VECDB_TYPE_NONE)
-        return complain("%s: %s cannot be %s", path, kinds[kind].descr, fields == 2 ? "vectors" : "a column");
-    if (dim == 0 || dim > VECDB_MAX_DIM || __builtin_mul_overflow((size_t)rows * kinds[kind].width, (size_t)dim, &bytes))
+        return complain("%s: %s cannot be %s%s", path, kinds[kind].descr, fields == 2 ? "vectors" : "a column",
+                        fields == 2 ? "; save them as float32" : "");
+    if (dim == 0 || dim > VECDB_MAX_DIM)
+        return complain("%s: vectors have %llu dimensions, 1 to %d are possible", path, dim, VECDB_MAX_DIM);
+    if (__builtin_mul_overflow(bytes, (size_t)rows, &bytes) || __builtin_mul_overflow(bytes, (size_t)dim, &bytes))
         return complain("%s: %llu x %llu is too large", path, rows, dim);
     out->rows = (size_t)rows;
     out->dim = (uint32_t)dim;

@@ -50,6 +50,7 @@ install: all ## into PREFIX (and DESTDIR): library, header, pkg-config file, com
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' scripts/vecdb.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/vecdb.pc
 	$(if $(CLI_SRCS),install -m 755 $(BUILD)/vecdb $(DESTDIR)$(PREFIX)/bin/vecdb)
+	$(if $(DESTDIR),,@[ "$$(id -u)" != 0 ] || ldconfig || true) # so that programs find the library at once
 
 uninstall: ## take out again what install put there
 	rm -f $(DESTDIR)$(PREFIX)/include/vecdb.h $(DESTDIR)$(PREFIX)/include/vecdb_plugin.h $(DESTDIR)$(LIBDIR)/libvecdb.so $(DESTDIR)$(LIBDIR)/libvecdb.so.$(SOVERSION) \

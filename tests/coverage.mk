@@ -1,6 +1,6 @@
 # Which lines and branches of the code that keeps the data the tests reach: make coverage.
 COVERAGE_TESTS := vfs wal store manifest segment segment_damage segment_fields tombstones block file index_file key_index upkeep golden base mem \
-    api api_errors api_threads group_insert convoy rows query_features index_reads simfs
+    api api_errors api_threads group_insert convoy rows query_features index_reads simfs segment_faults large_batches scalar_indexes
 COVERAGE_BUILD := build-coverage
 
 .PHONY: coverage

@@ -6,7 +6,7 @@ FUZZ_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 
 .PHONY: fuzz fuzz-replay
 fuzz: ## fuzz a parser of files or text: T=segment SECONDS=60
-	@test -n "$(T)" || { echo "make fuzz T=name: one of $(FUZZ_NAMES)"; exit 1; }
+	@test -n "$(filter $(T),$(FUZZ_NAMES))" || { echo "make fuzz T=name: one of $(FUZZ_NAMES)"; exit 1; }
 	@test -n "$(FUZZ_CC)" || { echo "make fuzz needs clang"; exit 1; }
 	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=$(FUZZ_CC) OPT=-O1 CFLAGS='$(CFLAGS) -DVECDB_FUZZ' \
 	    SANITIZE='-fsanitize=fuzzer-no-link $(FUZZ_SANITIZE)' build-fuzz/fuzz/$(T)

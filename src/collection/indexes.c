@@ -61,10 +61,13 @@ void index_definition_deinit(struct index_definition *definition)
     mem_free(definition->params_text);
 }
 
-static vecdb_status unknown_kind(const char *type)
+static vecdb_status unknown_kind(const char *type, const struct field *field)
 {
     char kinds[400] = "";
 
+    if (scalar_index_find(type))
+        return error_set(VECDB_ERR_UNSUPPORTED, "field %s: an index of type %s does not go with %s", field->name, type,
+                         type_name(field->type));
     for (size_t i = 0; index_at(i); i++) {
         size_t n = strlen(kinds);
         snprintf(kinds + n, sizeof kinds - n, "%s%s", i ? ", " : "", index_at(i)->name);
@@ -81,7 +84,7 @@ static vecdb_status find_kind(const char *type, const struct field *field, struc
                           : type_is_sparse(field->type)             ? "SPARSE_INVERTED_INDEX"
                                                                       : "HNSW");
     if (!out->ops)
-        return unknown_kind(type);
+        return unknown_kind(type, field);
     if (!(out->ops->types & 1u << (field->type - VECDB_TYPE_BINARY_VECTOR)))
         return error_set(VECDB_ERR_UNSUPPORTED, "field %s: %s does not take %s", field->name, out->ops->name,
                          type_name(field->type));

@@ -14,6 +14,7 @@
 #define FRAME_PIECES_BYTES ((size_t)1 << 20)  /* values of one field that are not copied into a frame, at least */
 #define GROWING_BYTES ((size_t)512 << 20)     /* beyond it, further rows go to another */
 #define CONVOY_ROWS 64   /* batches so small go with those of other threads: their sync takes longer than all else */
+#define CONVOY_BYTES ((size_t)1 << 20) /* the same; and of frames that are logged at once, but for the last */
 #define CONVOY_FRAMES 32 /* that are logged at once */
 
 static bool column_key_equal(const void *context, uint32_t row, const void *key, size_t key_size)
@@ -437,9 +438,9 @@ static struct rider *stage_inserts(struct collection *collection, struct rider *
     int64_t auto_id = collection->next_auto_id;
     struct iovec frames[CONVOY_FRAMES];
     struct rider *end = riders;
-    size_t count = 0;
+    size_t count = 0, bytes = 0;
 
-    for (; end && count < CONVOY_FRAMES; end = end->next) {
+    for (; end && count < CONVOY_FRAMES && bytes < CONVOY_BYTES; end = end->next) {
         struct insert_rider *insert = (struct insert_rider *)end;
         struct snapshot *next;
         rider_done(end, take_batch(collection, insert->batch, insert->replace, insert->result, &next, &insert->frame));
@@ -449,6 +450,7 @@ static struct rider *stage_inserts(struct collection *collection, struct rider *
         }
         collection_advance(collection, next);
         frames[count++] = (struct iovec){insert->frame.bytes.data, insert->frame.bytes.size};
+        bytes += insert->frame.bytes.size;
     }
     if (count && log_inserts(collection, riders, end, frames, count, before, auto_id) == VECDB_OK) {
         snapshot_release(*staged);
@@ -484,7 +486,8 @@ static bool rides(const struct collection *collection, const vecdb_batch *batch,
 {
     if (durability == VECDB_DURABILITY_DEFAULT)
         durability = collection->database->durability;
-    return durability == VECDB_DURABILITY_FULL && batch->row_count <= CONVOY_ROWS && collection->database->store;
+    return durability == VECDB_DURABILITY_FULL && collection->database->store && batch->row_count <= CONVOY_ROWS &&
+           rows_batch_bytes(batch) <= CONVOY_BYTES;
 }
 
 vecdb_status collection_insert(struct collection *collection, const vecdb_batch *batch, bool replace,

@@ -1,6 +1,7 @@
 #include "query/select.h"
 
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "query/expiry.h"
 #include "schema/rows.h"
 
@@ -106,7 +107,8 @@ static vecdb_status parse_order(const struct schema *schema, const char *text, s
                              (size_t)(at - text) + 1);
         term.field = schema_find(schema, name, length);
         if (term.field == SCHEMA_NONE)
-            return error_set(VECDB_ERR_NO_SUCH, "order_by: field %.*s is not in the schema", (int)length, name);
+            return error_set(VECDB_ERR_NO_SUCH, "order_by: field %.*s is not in the schema%s%s%s", (int)length, name,
+                             DID_YOU_MEAN(schema_nearest(schema, name, length)));
         if (type_is_vector(schema->fields[term.field].type) || schema->fields[term.field].type == VECDB_TYPE_JSON ||
             schema->fields[term.field].type == VECDB_TYPE_ARRAY)
             return error_set(VECDB_ERR_TYPE, "order_by: %s fields such as %.*s have no order",

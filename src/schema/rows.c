@@ -216,6 +216,21 @@ static vecdb_status take_columns(struct rows *rows, const vecdb_batch *batch, in
     return VECDB_OK;
 }
 
+size_t rows_batch_bytes(const vecdb_batch *batch)
+{
+    size_t bytes = 0;
+
+    if (!batch->columns || batch->column_size < offsetof(vecdb_column, reserved))
+        return 0;
+    for (size_t i = 0; i < batch->column_count; i++) {
+        vecdb_column column;
+        memcpy(&column, (const char *)batch->columns + i * batch->column_size, offsetof(vecdb_column, reserved));
+        bytes += column.offsets ? (size_t)(column.offsets[batch->row_count] - column.offsets[0])
+                                : batch->row_count * (column.dim ? (size_t)column.dim * 4 : 8);
+    }
+    return bytes;
+}
+
 vecdb_status rows_from_batch(const struct schema *schema, const vecdb_batch *batch, int64_t auto_first, bool keep_keys,
                              struct rows *out, uint64_t *bad_row)
 {

@@ -103,13 +103,14 @@ uint64_t block_sum_sizes(const uint8_t *sizes, unsigned width, size_t first, siz
     return sum;
 }
 
-void block_offsets(const uint8_t *sizes, unsigned width, size_t first, size_t row_count, uint32_t *offsets)
+uint64_t block_offsets(const uint8_t *sizes, unsigned width, size_t first, size_t row_count, uint32_t *offsets)
 {
-    uint32_t end = 0;
+    uint64_t end = 0;
 
     offsets[0] = 0;
     for (size_t i = 0; i < row_count; i++)
-        offsets[i + 1] = end += block_size_at(sizes, width, first + i);
+        offsets[i + 1] = (uint32_t)(end += block_size_at(sizes, width, first + i));
+    return end;
 }
 
 static bool array_valid(vecdb_type element_type, const uint8_t *data, size_t size, const char **why)

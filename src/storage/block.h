@@ -51,8 +51,8 @@ static inline uint32_t block_size_at(const uint8_t *sizes, unsigned width, size_
 }
 /** Sum of the sizes of `row_count` rows from `first` on. */
 uint64_t block_sum_sizes(const uint8_t *sizes, unsigned width, size_t first, size_t row_count);
-/** Offsets (row_count + 1, the first is 0) from sizes; the caller has seen that the sum fits 32 bits. */
-void block_offsets(const uint8_t *sizes, unsigned width, size_t first, size_t row_count, uint32_t *offsets);
+/** Offsets (row_count + 1, the first is 0) from sizes. Returns the sum, which must fit 32 bits for them to be right. */
+uint64_t block_offsets(const uint8_t *sizes, unsigned width, size_t first, size_t row_count, uint32_t *offsets);
 
 /** Whether bytes are a value of this type, as schema/column.h says; if not, *why receives a phrase about it. For ARRAY,
  * `element_type` and, for fixed-width ones, nothing more is needed. */

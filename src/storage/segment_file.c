@@ -351,6 +351,9 @@ static vecdb_status empty_column(size_t row_count, struct column_scratch *scratc
     return VECDB_OK;
 }
 
+_Static_assert(CONTAINER_PIECE_SIZE % SEGMENT_MAX_BLOCK_ROWS == 0, "a block of bools or bits lies in one piece");
+
+/* The values of a block, some of which the caller has checked the piece of: hence of all. */
 static vecdb_status check_bools(struct segment_body *body, struct field_sections *field, size_t block, const uint8_t *data)
 {
     size_t first = block * body->block_rows, left = body->row_count - first;
@@ -359,7 +362,6 @@ static vecdb_status check_bools(struct segment_body *body, struct field_sections
 
     if (was_checked(field, block))
         return VECDB_OK;
-    TRY(container_check(&body->container, field->values, first, n, NULL));
     for (size_t i = 0; i < n; i++)
         seen |= data[i];
     if (seen > 1)
@@ -382,43 +384,64 @@ static vecdb_status fixed_column(struct segment_body *body, size_t f, size_t fir
     return VECDB_OK;
 }
 
+/* A page's entry, which can be true; how much the page unpacks to is for the caller to compare with its rows' sizes. */
+static vecdb_status load_entry(struct segment_body *body, size_t f, size_t page, struct block_entry *out)
+{
+    const struct field_sections *field = &body->fields[f];
+
+    TRY(container_check(&body->container, field->pages, (uint64_t)page * BLOCK_ENTRY_SIZE, BLOCK_ENTRY_SIZE, NULL));
+    *out = block_load_entry(container_bytes(&body->container, field->pages) + page * BLOCK_ENTRY_SIZE);
+    if (block_check_entry(out, (size_t)field->packed->size) != VECDB_OK)
+        return error_prefix("%s: field %s: ", body->container.name, field_name(body, f));
+    return VECDB_OK;
+}
+
+static vecdb_status compare_sizes(const struct segment_body *body, size_t f, size_t page, const struct block_entry *entry,
+                                  uint64_t sum)
+{
+    if (sum != entry->size)
+        return corrupt(body, "field %s: page %zu unpacks to %u bytes, its rows' sizes add up to %" PRIu64,
+                       field_name(body, f), page, entry->size, sum);
+    return VECDB_OK;
+}
+
+/* Sizes of rows, once their checksums are right. */
+static vecdb_status row_sizes(struct segment_body *body, size_t f, size_t first, size_t row_count, const uint8_t **out)
+{
+    const struct field_sections *field = &body->fields[f];
+
+    TRY(container_check(&body->container, field->sizes, (uint64_t)first * field->size_width,
+                        (uint64_t)row_count * field->size_width, NULL));
+    *out = container_bytes(&body->container, field->sizes);
+    return VECDB_OK;
+}
+
 vecdb_status segment_page_entry(struct segment_body *body, size_t f, size_t page, struct block_entry *out)
 {
     const struct field_sections *field = &body->fields[f];
     size_t first = page * field->page_rows, rows = segment_page_rows(body, field, page);
-    uint64_t sum;
+    const uint8_t *sizes;
 
-    TRY(container_check(&body->container, field->pages, (uint64_t)page * BLOCK_ENTRY_SIZE, BLOCK_ENTRY_SIZE, NULL));
-    TRY(container_check(&body->container, field->sizes, (uint64_t)first * field->size_width,
-                        (uint64_t)rows * field->size_width, NULL));
-    *out = block_load_entry(container_bytes(&body->container, field->pages) + page * BLOCK_ENTRY_SIZE);
-    if (block_check_entry(out, (size_t)field->packed->size) != VECDB_OK)
-        return error_prefix("%s: field %s: ", body->container.name, field_name(body, f));
-    sum = block_sum_sizes(container_bytes(&body->container, field->sizes), field->size_width, first, rows);
-    if (sum != out->size)
-        return corrupt(body, "field %s: page %zu unpacks to %u bytes, its rows' sizes add up to %" PRIu64,
-                       field_name(body, f), page, out->size, sum);
-    return VECDB_OK;
+    TRY(row_sizes(body, f, first, rows, &sizes));
+    TRY(load_entry(body, f, page, out));
+    return compare_sizes(body, f, page, out, block_sum_sizes(sizes, field->size_width, first, rows));
 }
 
-/* What is in a page must be values of the field's type; looked at once. */
-static vecdb_status check_values(struct segment_body *body, size_t f, size_t page, const uint8_t *bytes)
+/* What is in a page must be values of the field's type; looked at once. The piece that says which rows have one has been checked:
+ * it is that of the row, or the block, that is asked for. */
+static vecdb_status check_values(struct segment_body *body, size_t f, size_t page, const uint32_t *offsets, const uint8_t *bytes)
 {
     struct field_sections *field = &body->fields[f];
     const struct field *described = &body->schema->fields[f];
-    const uint8_t *sizes = container_bytes(&body->container, field->sizes);
     size_t first = page * field->page_rows, rows = segment_page_rows(body, field, page);
-    const uint64_t *valid;
+    const uint64_t *valid = field->valid ? (const uint64_t *)(const void *)container_bytes(&body->container, field->valid) : NULL;
 
-    if (was_checked(field, page))
-        return VECDB_OK;
-    TRY(valid_words(body, field, first, rows, &valid));
     for (size_t i = 0; i < rows; i++) {
-        uint32_t size = block_size_at(sizes, field->size_width, first + i);
+        uint32_t size = offsets[i + 1] - offsets[i];
         const char *why = "a row without a value has bytes";
-        bool right = !valid || bitmap_get(valid, first % 64 + i)
-                         ? block_value_valid(described->type, described->element_type, bytes, size, &why)
-                         : size == 0;
+        bool right = !valid || bitmap_get(valid, first + i) ? block_value_valid(described->type, described->element_type,
+                                                                                bytes, size, &why)
+                                                            : size == 0;
         if (!right)
             return corrupt(body, "field %s, row %zu: %s", described->name, first + i, why);
         bytes += size;
@@ -427,48 +450,48 @@ static vecdb_status check_values(struct segment_body *body, size_t f, size_t pag
     return VECDB_OK;
 }
 
-static vecdb_status unpack(struct segment_body *body, size_t f, size_t page, const struct block_entry *entry, uint8_t *out)
+/* Unpack a page whose values lie at `offsets`, which are needed until they have been looked at. */
+static vecdb_status unpack(struct segment_body *body, size_t f, size_t page, const struct block_entry *entry,
+                           const uint32_t *offsets, uint8_t *out)
 {
     const struct container_section *packed = body->fields[f].packed;
 
     if (block_unpack(container_bytes(&body->container, packed), (size_t)packed->size, entry, out) != VECDB_OK)
         return error_prefix("%s: field %s: ", body->container.name, field_name(body, f));
-    return check_values(body, f, page, out);
+    return was_checked(&body->fields[f], page) ? VECDB_OK : check_values(body, f, page, offsets, out);
 }
 
+/* The sizes are read once, so that what is made of them fits together even if the file changes meanwhile. */
 static vecdb_status packed_column(struct segment_body *body, size_t f, size_t first, size_t row_count,
                                   struct column_scratch *scratch, struct column *out)
 {
     struct field_sections *field = &body->fields[f];
     size_t page_first = first / field->page_rows, pages = row_count / field->page_rows + (row_count % field->page_rows != 0);
-    size_t offset_bytes = align_up((row_count + 1) * sizeof(uint32_t), 16);
-    struct block_entry entry;
-    uint64_t total = 0;
-    uint8_t *at;
+    size_t whole = pages * field->page_rows, left = body->row_count - first, rows = whole < left ? whole : left, head;
+    const uint8_t *sizes;
+    uint32_t *offsets;
+    uint64_t total;
 
-    for (size_t p = 0; p < pages; p++) {
-        TRY(segment_page_entry(body, f, page_first + p, &entry));
-        total += entry.size;
-    }
+    TRY(row_sizes(body, f, first, rows, &sizes));
+    head = align_up((rows + 1) * sizeof *offsets, 16);
+    scratch->bytes.size = 0;
+    TRY(buf_append(&scratch->bytes, NULL, head));
+    total = block_offsets(sizes, field->size_width, first, rows, (uint32_t *)(void *)scratch->bytes.data);
     if (total > UINT32_MAX)
         return corrupt(body, "field %s: rows from %zu on unpack to %" PRIu64 " bytes, more than a block can have",
                        field_name(body, f), first, total);
-    scratch->bytes.size = 0;
-    TRY(buf_reserve(&scratch->bytes, offset_bytes + (size_t)total));
-    at = scratch->bytes.data + offset_bytes;
-    for (size_t p = 0; p < pages; p++) {
-        TRY(segment_page_entry(body, f, page_first + p, &entry));
-        if (entry.size > (size_t)(scratch->bytes.data + offset_bytes + total - at))
-            return corrupt(body, "field %s: the file changes while it is read", field_name(body, f));
-        TRY(unpack(body, f, page_first + p, &entry, at));
-        at += entry.size;
+    TRY(buf_reserve(&scratch->bytes, (size_t)total));
+    offsets = (uint32_t *)(void *)scratch->bytes.data;
+    out->data = scratch->bytes.data + head;
+    out->offsets = offsets;
+    for (size_t p = 0, row = 0, end; p < pages; p++, row = end) {
+        struct block_entry entry;
+
+        end = row + segment_page_rows(body, field, page_first + p);
+        TRY(load_entry(body, f, page_first + p, &entry));
+        TRY(compare_sizes(body, f, page_first + p, &entry, offsets[end] - offsets[row]));
+        TRY(unpack(body, f, page_first + p, &entry, offsets + row, scratch->bytes.data + head + offsets[row]));
     }
-    block_offsets(container_bytes(&body->container, field->sizes), field->size_width, first, row_count,
-                  (uint32_t *)(void *)scratch->bytes.data);
-    out->data = scratch->bytes.data + offset_bytes;
-    out->offsets = (const uint32_t *)(const void *)scratch->bytes.data;
-    if (out->offsets[row_count] > total)
-        return corrupt(body, "field %s: the file changes while it is read", field_name(body, f));
     return VECDB_OK;
 }
 
@@ -517,27 +540,42 @@ static vecdb_status file_column(struct segment *segment, size_t f, size_t block,
 
 static const uint64_t missing = 0;
 
+/* One row, for which its page is unpacked. `head` holds the offsets of all of the page's rows while its values have yet to be looked
+ * at, and those of the row, which are the first two, in the end. */
 static vecdb_status packed_row(struct segment_body *body, size_t f, size_t row, struct column_scratch *scratch,
                                struct column *out)
 {
     struct field_sections *field = &body->fields[f];
-    const uint8_t *sizes = container_bytes(&body->container, field->sizes);
-    size_t page = row / field->page_rows, start, size;
+    size_t page = row / field->page_rows, first = page * field->page_rows, within = row - first;
+    size_t rows = segment_page_rows(body, field, page), head = 16;
+    const uint8_t *sizes;
+    uint64_t start, size, total;
     struct block_entry entry;
     uint32_t *offsets;
 
-    TRY(segment_page_entry(body, f, page, &entry));
+    TRY(row_sizes(body, f, first, rows, &sizes));
+    TRY(load_entry(body, f, page, &entry));
     scratch->bytes.size = 0;
-    TRY(buf_reserve(&scratch->bytes, 16 + (size_t)entry.size));
-    TRY(unpack(body, f, page, &entry, scratch->bytes.data + 16));
-    start = (size_t)block_sum_sizes(sizes, field->size_width, page * field->page_rows, row % field->page_rows);
-    size = block_size_at(sizes, field->size_width, row);
-    if (start > entry.size || size > entry.size - start)
-        return corrupt(body, "field %s: the file changes while it is read", field_name(body, f));
+    if (was_checked(field, page)) {
+        start = block_sum_sizes(sizes, field->size_width, first, within);
+        size = block_size_at(sizes, field->size_width, row);
+        total = start + size + block_sum_sizes(sizes, field->size_width, row + 1, rows - within - 1);
+    } else {
+        head = align_up((rows + 1) * sizeof *offsets, 16);
+        TRY(buf_append(&scratch->bytes, NULL, head));
+        offsets = (uint32_t *)(void *)scratch->bytes.data;
+        total = block_offsets(sizes, field->size_width, first, rows, offsets);
+        start = offsets[within];
+        size = offsets[within + 1] - offsets[within];
+    }
+    TRY(compare_sizes(body, f, page, &entry, total));
+    scratch->bytes.size = 0; /* what is there stays */
+    TRY(buf_reserve(&scratch->bytes, head + (size_t)entry.size));
     offsets = (uint32_t *)(void *)scratch->bytes.data;
+    TRY(unpack(body, f, page, &entry, offsets, scratch->bytes.data + head));
     offsets[0] = 0;
     offsets[1] = (uint32_t)size;
-    out->data = scratch->bytes.data + 16 + start;
+    out->data = scratch->bytes.data + head + start;
     out->offsets = offsets;
     return VECDB_OK;
 }

@@ -175,20 +175,19 @@ static vecdb_status check_stats(struct check *check, size_t f)
     return VECDB_OK;
 }
 
-/* Whether row's key is before the key of the row after it. */
-static vecdb_status text_ascends(struct check *check, size_t row, struct column_scratch *other, bool *ascends)
+/* Whether a row's key is before the next row's. */
+static vecdb_status text_ascends(struct check *check, const uint8_t *key, size_t size, size_t next, struct column_scratch *scratch,
+                                 bool *ascends)
 {
-    size_t f = check->body->schema->primary, a_size, b_size;
-    const uint8_t *a_bytes, *b_bytes;
-    struct column a, b;
+    const uint8_t *next_key;
+    struct column column;
+    size_t next_size;
     int order;
 
-    TRY(check->segment->ops->row(check->segment, f, row, &check->scratch, &a));
-    TRY(check->segment->ops->row(check->segment, f, row + 1, other, &b));
-    a_bytes = column_bytes(&a, 0, &a_size);
-    b_bytes = column_bytes(&b, 0, &b_size);
-    order = a_size && b_size ? memcmp(a_bytes, b_bytes, a_size < b_size ? a_size : b_size) : 0;
-    *ascends = order < 0 || (order == 0 && a_size < b_size);
+    TRY(check->segment->ops->row(check->segment, check->body->schema->primary, next, scratch, &column));
+    next_key = column_bytes(&column, 0, &next_size);
+    order = size && next_size ? memcmp(key, next_key, size < next_size ? size : next_size) : 0;
+    *ascends = order < 0 || (order == 0 && size < next_size);
     return VECDB_OK;
 }
 
@@ -217,7 +216,7 @@ static vecdb_status check_key_rows(struct check *check, struct column_scratch *o
             reports++;
         }
         if (body->keys_ascend && !integers && row + 1 < body->row_count) {
-            TRY(text_ascends(check, row, other, &ascends));
+            TRY(text_ascends(check, key, size, row + 1, other, &ascends));
             if (!ascends) {
                 problem(check, NULL, 0, "keys do not ascend, though INFO says so", f, row + 1);
                 reports++;

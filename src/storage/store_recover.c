@@ -144,18 +144,12 @@ static vecdb_status publish_recovered(struct store *store, const struct replay *
     if (replay->new_log)
         TRY(wal_sync(store->wal));
     TRY(manifest_copy(&store->current, &draft));
-    draft.wal_count = 0; /* what the old logs hold is carried over, or in the segments */
     if (replay->new_log) {
-        struct manifest_wal *grown = mem_realloc(draft.wals, sizeof *draft.wals);
-        if (!grown) {
-            manifest_deinit(&draft);
-            return error_nomem("manifest");
-        }
-        draft.wals = grown;
+        assert(draft.wals); /* what was carried over came from one of them */
         draft.wals[0] = (struct manifest_wal){replay->new_log, draft.checkpoint_lsn + 1};
-        draft.wal_count = 1;
         draft.epoch = store->epoch;
     }
+    draft.wal_count = replay->new_log != 0; /* what the old logs hold is carried over, or in the segments */
     status = store_put_manifest(store, &draft);
     manifest_deinit(&draft);
     if (status == VECDB_ERR_FULL && !replay->new_log)
@@ -205,6 +199,9 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
         store->wal = NULL;
         if (replay.new_log && status != VECDB_ERR_POISONED)
             store_discard_file(store, FILE_WAL, replay.new_log);
+        if (status == VECDB_ERR_FULL)
+            return error_set_system(status, cause.system, "the log is written anew when a database is opened for writing: %s; make "
+                                    "space, or open it read-only", cause.message);
         return error_adopt(&cause);
     }
     buf_deinit(&store->listing);

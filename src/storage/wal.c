@@ -552,20 +552,18 @@ vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void
     vecdb_status status;
 
     pthread_mutex_lock(&wal->lock);
-    wal->cutting = true; /* appending waits; so does whoever wants to lead a sync, on `syncing` */
-    while (wal->syncing)
+    while (wal->cutting || wal->syncing)
         pthread_cond_wait(&wal->changed, &wal->lock);
+    wal->cutting = true; /* appending waits; so does whoever wants to lead a sync, on `syncing` */
     status = wal->poisoned ? poisoned(wal) : VECDB_OK;
     if (status == VECDB_OK) {
         status = sync_and_unlock(wal, 0);
         pthread_mutex_lock(&wal->lock);
     }
-    while (wal->syncing)
-        pthread_cond_wait(&wal->changed, &wal->lock);
-    if (status == VECDB_OK && wal->poisoned)
-        status = poisoned(wal);
     if (status != VECDB_OK)
         goto out;
+    /* All is durable and nothing is appended, so nobody syncs or cuts; who else poisons is publishing, as our caller is. */
+    assert(!wal->syncing && !wal->poisoned);
     wal->syncing = true;
     pthread_mutex_unlock(&wal->lock);
     status = create_file(wal, id, &file, &salt, &end);

@@ -1,7 +1,9 @@
 """Databases: opening, closing, names, aliases, files, and many threads."""
 
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -11,6 +13,21 @@ from support import Case, ROOT, film_columns, film_vector, needs_call, needs_dis
 from vecdb import Field
 
 FIELDS = [Field("id", "INT64", primary_key=True), Field("v", "FLOAT_VECTOR", dim=2)]
+
+
+class Copies(Case):
+    """A copy of a handle would close it a second time, behind the back of the first."""
+
+    def test_refused(self):
+        rows = self.db.create_collection("a", FIELDS)
+        rows.insert({"id": [1], "v": [[0, 1]]})
+        with rows.query_iterator() as iterator:
+            for one in (self.db, rows, iterator):
+                for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+                    with self.assertRaisesRegex(TypeError, "neither copied nor sent to another process"):
+                        copied(one)
+        gc.collect()
+        self.assertEqual(rows.count(), 1)
 
 
 class Names(Case):

@@ -7,9 +7,11 @@ import re
 import unittest
 
 from support import INDEXES, ROOT, Case, needs_call, needs_disk, needs_filters, needs_numpy
+
+import vecdb
 from vecdb.milvus import connections
 
-PAGES = ("../README.md", "python.md", "coming-from-milvus.md", "coming-from-chroma.md", "coming-from-faiss.md", "coming-from-hnswlib.md")
+PAGES = ("../README.md", "python.md", "coming-from-milvus.md", "coming-from-chroma.md", "coming-from-faiss.md", "coming-from-hnswlib.md", "filter.md")
 
 
 def blocks(page):
@@ -45,6 +47,31 @@ def _add(page):
 
 for _page in PAGES:
     _add(_page)
+
+
+class FilterExamples(Case):
+    """The examples of filter.md find in its Python table what they find in its C one."""
+
+    @needs_filters
+    def test_all(self):
+        text = (ROOT / "docs" / "filter.md").read_text(encoding="utf-8")
+        names = {}
+        exec(compile(blocks("filter.md")[0], "filter.md, block 1", "exec"), names)
+        checked = 0
+        for block in re.findall(r"^```filter\n(.*?)^```", text, re.M | re.S):
+            for line in block.splitlines():
+                expression, arrow, wanted = line.rpartition("->")
+                if not arrow or "random_sample" in expression:
+                    continue
+                with self.subTest(line):
+                    checked += 1
+                    if wanted.strip().startswith("error"):
+                        with self.assertRaisesRegex(vecdb.VecdbError, re.escape(wanted.strip()[5:].strip())):
+                            names["films"].query(expression.strip())
+                    else:
+                        found = [row["id"] for row in names["films"].query(expression.strip(), ["id"])]
+                        self.assertEqual(sorted(found), [int(key) for key in wanted.split()])
+        self.assertGreater(checked, 100)
 
 
 class Reference(unittest.TestCase):

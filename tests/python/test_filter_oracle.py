@@ -776,7 +776,7 @@ class Progress:
             self.keep(different)
             rate = (done - self.began) / (now - self.start)
             print("%d of %d expressions, %d differences, %.0f a second, %.0f minutes to go" %
-                  (done, self.options.expressions, self.different + different, rate,
+                  (done - self.options.first, self.options.expressions - self.options.first, self.different + different, rate,
                    (self.options.expressions - done) / rate / 60 if rate else 0), flush=True)
         if not self.options.seconds or now - self.start < self.options.seconds:
             return False
@@ -809,7 +809,7 @@ def share(options):
         if options.state:
             command += ["--state", "%s.%d" % (options.state, job)]
         jobs.append(subprocess.Popen(command))
-    return max([job.wait() for job in jobs])
+    return 1 if any([job.wait() for job in jobs]) else 0  # of those that crashed it is less than 0
 
 
 def main():
@@ -928,7 +928,7 @@ def main():
            " (%d errors)" % counts["errors"] if counts["errors"] else ""))
     failed = counts["different"] + progress.different + (code != 0)
     if options.state:
-        print("%d of %d done%s" % (progress.done, options.expressions, "" if progress.done >= options.expressions else
+        print("%d of %d done%s" % (progress.done - options.first, options.expressions - options.first, "" if progress.done >= options.expressions else
               "; the next run goes on from there"))
     print("%d passed, %d failed" % (made - min(failed, made), failed))
     return 1 if failed else 0

@@ -113,6 +113,26 @@ class Results(Case):
         films = self.films(30)
         self.assertEqual(sorted(plain(films.search(film_vector(0), 30).ids[0])), list(range(30)))
 
+    def test_an_error_is_shown_alone(self):
+        films = self.films(3)
+        for queries in ([1.0, 2.0], [[1.0, 2.0]], "text"):
+            for options in ({}, {"filter": "nothing > 3"}, {"partitions": ["nowhere"]}):
+                with self.assertRaises(vecdb.VecdbError) as raised:
+                    films.search(queries, 5, **options)
+                self.assertIsNone(raised.exception.__context__)
+
+    def test_limit_beyond_all(self):
+        films = self.films(30)
+        for limit in (10**8, 2**32 - 1):  # arrays for so many hits would be larger than memory
+            for queries in ([film_vector(3)], [film_vector(3), film_vector(4)]):
+                found = films.search(queries, limit)
+                self.assertTrue(found.exhausted)
+                for ids, distances in zip(found.ids, found.distances):
+                    self.assertEqual(sorted(plain(ids)), list(range(30)))
+                    self.assertEqual(len(distances), 30)
+        with self.assertRaisesRegex(vecdb.LimitError, "limit 1000000000000 .* below 2\\^32"):
+            films.search(film_vector(3), 10**12)
+
     def test_offset(self):
         films = self.films(30)
         all_ids = plain(films.search(film_vector(0), 10).ids[0])

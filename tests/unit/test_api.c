@@ -461,6 +461,8 @@ static void test_query_orders_and_pages(void **state)
     assert_int_equal(vecdb_result_column(result, "f", &id), VECDB_ERR_NO_SUCH);
     vecdb_result_free(&result);
     request = (vecdb_query_request)VECDB_QUERY_REQUEST_INIT;
+    request.order_by = "vectr desc";
+    assert_refused(vecdb_query(collection, &request, &result), VECDB_ERR_NO_SUCH, "order_by: field vectr|did you mean vector?");
     request.order_by = "nonsense";
     assert_refused(vecdb_query(collection, &request, &result), VECDB_ERR_NO_SUCH, "nonsense");
     request.order_by = "vector";

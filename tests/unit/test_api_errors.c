@@ -290,6 +290,8 @@ static void test_indexes(void **state)
     assert_refused(vecdb_index_create(rows, &options), VECDB_ERR_NO_SUCH, "nothing");
     options.field = "vector", options.type = "HSNW";
     assert_refused(vecdb_index_create(rows, &options), VECDB_ERR_NO_SUCH, "HSNW|HNSW");
+    options.type = "INVERTED"; /* there is such a type, but for scalars */
+    assert_refused(vecdb_index_create(rows, &options), VECDB_ERR_UNSUPPORTED, "vector|INVERTED|does not go with FLOAT_VECTOR");
     options.type = "HNSW", options.metric = VECDB_METRIC_JACCARD;
     assert_refused(vecdb_index_create(rows, &options), VECDB_ERR_UNSUPPORTED, "JACCARD|FLOAT_VECTOR");
     options.metric = VECDB_METRIC_L2, options.params = "M=1";

@@ -81,6 +81,19 @@ static void test_hostile_entries(void **state)
     buf_deinit(&out);
 }
 
+/* What is refused by its size alone is not looked at. */
+static void test_limits(void **state)
+{
+    struct buf out = {0};
+    struct block_entry entry;
+    const char *why = "";
+
+    assert_int_equal(block_pack((const uint8_t *)"x", (size_t)BLOCK_MAX_PAGE_BYTES + 1, 0, &out, &entry), VECDB_ERR_LIMIT);
+    assert_null(out.data);
+    assert_false(block_value_valid(VECDB_TYPE_VARCHAR, 0, (const uint8_t *)"x", (size_t)VECDB_MAX_VARCHAR + 1, &why));
+    assert_non_null(strstr(why, "longer than strings can be"));
+}
+
 static void test_sizes(void **state)
 {
     uint32_t sizes[100], offsets[101];
@@ -190,6 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hostile_entries), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_page_rows),  cmocka_unit_test(test_values),          cmocka_unit_test(test_noise),
     };
 

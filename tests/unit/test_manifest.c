@@ -333,6 +333,81 @@ static void every_allocation_may_fail(void **state)
     }
 }
 
+/* More of anything than there may be: refused by the number alone. */
+static void too_many(void **state)
+{
+    struct manifest_segment segment = {.file = {2, 1000, 77}, .row_count = 10, .partition_id = 1};
+    struct manifest_collection collection = {0}, whole;
+    struct manifest manifest = {.next_file_id = 20, .next_collection_id = 2, .checkpoint_lsn = 100};
+    struct manifest_partition partition = {.id = 1, .name = (char *)(uintptr_t) "_default"};
+
+    manifest.collection_count = MANIFEST_MAX_COLLECTIONS + 1;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
+    assert_string_equal(error_last()->message, "m: 65537 collections, at most 65536");
+    manifest.collection_count = 0;
+    manifest.alias_count = MANIFEST_MAX_ALIASES + 1;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
+    assert_string_equal(error_last()->message, "m: 4097 aliases, at most 4096");
+    manifest.alias_count = 0;
+    collection.id = collection.next_index_id = collection.next_auto_id = 1;
+    collection.next_partition_id = 2;
+    collection.partitions = &partition;
+    collection.segments = &segment;
+    collection.schema = (struct buf){(uint8_t *)(uintptr_t) "schema", 6, 6};
+    collection.partition_count = 1;
+    manifest.collections = &collection;
+    manifest.collection_count = 1;
+    whole = collection;
+    check_ok(manifest_check("m", &manifest));
+    collection.partition_count = MANIFEST_MAX_PARTITIONS + 1;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
+    assert_string_equal(error_last()->message, "m: 4097 partitions, at most 4096");
+    collection = whole;
+    collection.index_count = MANIFEST_MAX_INDEXES + 1;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
+    assert_string_equal(error_last()->message, "m: 1025 indexes, at most 1024");
+    struct manifest_index index = {.id = 1, .name = (char *)(uintptr_t) "by vector", .type = (char *)(uintptr_t) "HNSW"};
+    collection = whole;
+    collection.next_index_id = 2;
+    collection.index_count = 1;
+    collection.indexes = &index;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT); /* without parameters */
+    assert_non_null(strstr(error_last()->message, "index 1 (the next one is 2) is not valid"));
+    index.params = (char *)(uintptr_t) "";
+    check_ok(manifest_check("m", &manifest));
+    collection = whole;
+    collection.segment_count = MANIFEST_MAX_SEGMENTS + 1;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
+    assert_string_equal(error_last()->message, "m: 65537 segments, at most 65536");
+    collection = whole;
+    collection.segment_count = 1;
+    check_ok(manifest_check("m", &manifest));
+    segment.index_count = 1; /* of a collection that has none */
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
+    assert_string_equal(error_last()->message, "m: 1 index files of a segment, at most 0");
+}
+
+/* What a reader would refuse to read whole is not written. */
+static void too_long(void **state)
+{
+    struct manifest manifest;
+    struct buf bytes = {0};
+    uint8_t *schema = mem_zalloc(MANIFEST_MAX_SIZE);
+
+    make(&manifest);
+    check_ok(manifest_set_schema(&manifest.collections[1], schema, MANIFEST_MAX_SIZE));
+    mem_free(schema);
+    assert_int_equal(manifest_encode(&manifest, &bytes), VECDB_ERR_LIMIT);
+    assert_non_null(strstr(error_last()->message, "at most 268435456"));
+    assert_int_equal(bytes.size, 0);
+    fault_memory(1, false);
+    assert_int_equal(manifest_set_schema(&manifest.collections[1], "new", 3), VECDB_ERR_NOMEM);
+    fault_memory_end();
+    assert_int_equal(manifest.collections[1].schema.size, MANIFEST_MAX_SIZE); /* the old one */
+    buf_deinit(&bytes);
+    manifest_deinit(&manifest);
+}
+
 static void names(void **state)
 {
     static const char *const wrong[] = {"",         "MANIFEST",     "MANIFEST-",     "MANIFEST-1",      "MANIFEST-1.c",
@@ -369,7 +444,8 @@ int main(void)
         cmocka_unit_test(comes_back_the_same),   cmocka_unit_test(editing),
         cmocka_unit_test(every_wrong_number_is_refused), cmocka_unit_test(versions_and_features),
         cmocka_unit_test(any_bytes_are_survived), cmocka_unit_test(every_allocation_may_fail),
-        cmocka_unit_test(names),
+        cmocka_unit_test(names),                 cmocka_unit_test(too_many),
+        cmocka_unit_test(too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

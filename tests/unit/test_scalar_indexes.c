@@ -295,7 +295,8 @@ static void test_described(void **state)
     assert_refused(vecdb_index_drop(collection, "nothing"), VECDB_ERR_NO_SUCH, "no index nothing");
     assert_done(vecdb_index_drop(collection, "text")); /* by its field */
     assert_refused(create_index(collection, "text", "HNSW", NULL, NULL), VECDB_ERR_UNSUPPORTED, "text|HNSW|VARCHAR|STL_SORT");
-    assert_refused(create_index(collection, "vector", "INVERTED", NULL, NULL), VECDB_ERR_NO_SUCH, "INVERTED");
+    assert_refused(create_index(collection, "vector", "INVERTED", NULL, NULL), VECDB_ERR_UNSUPPORTED,
+                   "vector|INVERTED|FLOAT_VECTOR");
     assert_refused(create_index(collection, "text", "NGRAM", NULL, "min_gram=3"), VECDB_ERR_INVALID, "text|min_gram and max_gram");
     assert_refused(create_index(collection, "text", "NGRAM", NULL, "min_gram=3, max_gram=99"), VECDB_ERR_INVALID,
                    "max_gram is 99, expected 1 to 16");

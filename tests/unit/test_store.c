@@ -1,5 +1,8 @@
+#include "base/bytes.h"
+#include "base/checksum.h"
 #include "base/mem.h"
 #include "storage/store.h"
+#include "support/fault.h"
 #include "support/simfs.h"
 
 #include <errno.h>
@@ -230,6 +233,26 @@ static int stat_another(const struct vfs *vfs, int dir, const char *name, struct
     return result;
 }
 
+/* The holder's number is for the message; who holds the lock need not have written it yet. */
+static void the_holder_is_named(void **state)
+{
+    static const char *const texts[] = {"1\n", "\n"}, *const words[] = {"in process 1", "in another process"};
+    struct simfs *fs = simfs_create();
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen), *second;
+    size_t size;
+
+    for (int i = 0; i < 2; i++) {
+        uint8_t *bytes = simfs_bytes(fs, "db", "LOCK", &size);
+        assert_true(bytes && size >= 2);
+        memcpy(bytes, texts[i], strlen(texts[i]));
+        assert_int_equal(store_open(simfs_vfs(fs), "db", NULL, &second), VECDB_ERR_BUSY);
+        assert_non_null(strstr(error_last()->message, words[i]));
+    }
+    store_close(store);
+    simfs_free(fs);
+}
+
 static void a_lock_that_guards_nothing(void **state)
 {
     struct simfs *fs = simfs_create();
@@ -358,6 +381,104 @@ static void a_damaged_copy_is_replaced(void **state)
     simfs_free(fs);
 }
 
+/* Features that a later version marks as harmless to read, and not to write. */
+static void a_newer_version_may_only_be_read(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct store_options options = {0}, reading = {.flags = STORE_READ_ONLY};
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen);
+    char name[FILE_NAME_SIZE];
+
+    for (int i = 0; i < 2; i++) {
+        size_t size;
+        uint8_t *bytes;
+        manifest_file_name(store_manifest(store)->generation, i ? 'b' : 'a', false, name);
+        bytes = simfs_bytes(fs, "db", name, &size);
+        assert_non_null(bytes);
+        store_u32(bytes + 20, 1u << 31);
+        store_u64(bytes + 56, checksum(bytes, 56, 0));
+        store_u64(bytes + size - 8, checksum(bytes, size - 8, 0));
+    }
+    store_close(store);
+    assert_int_equal(store_open(simfs_vfs(fs), "db", &options, &store), VECDB_ERR_READONLY);
+    assert_non_null(strstr(error_last()->message, "written by a newer version"));
+    check_ok(store_open(simfs_vfs(fs), "db", &reading, &store));
+    check_ok(store_recover(store, see, &seen));
+    store_close(store);
+    simfs_free(fs);
+}
+
+static vecdb_status open_again(struct simfs *fs)
+{
+    struct store_options options = {.wal_roll_size = 1000};
+    struct seen seen = {0};
+    struct store *store;
+    vecdb_status status = store_open(simfs_vfs(fs), "db", &options, &store);
+
+    if (status == VECDB_OK) {
+        status = store_recover(store, see, &seen);
+        store_close(store);
+    }
+    return status;
+}
+
+/* Each allocation of an opening with frames to replay fails once; opened again it has them all. */
+static void opening_without_memory(void **state)
+{
+    bool hit = true;
+
+    for (uint64_t n = 1; hit; n++) {
+        struct simfs *fs = simfs_create();
+        struct seen seen = {0};
+        struct store *store = open_it(fs, 0, &seen);
+        vecdb_status status;
+        for (int i = 0; i < 30; i++)
+            write_one(store, VECDB_DURABILITY_FULL);
+        store_close(store);
+        fault_memory(n, false);
+        status = open_again(fs);
+        hit = fault_memory_hit();
+        assert_int_equal(fault_memory_live(), 0);
+        fault_memory_end();
+        assert_true(status == VECDB_OK || (hit && status == VECDB_ERR_NOMEM));
+        store_close(open_it(fs, 0, &seen));
+        assert_int_equal(seen.count, 30);
+        assert_int_equal(store_recovery(store = open_it(fs, 0, &seen))->damaged_copies, 0);
+        store_close(store);
+        simfs_free(fs);
+        assert_in_range(n, 1, 300);
+    }
+}
+
+/* There is no space to carry the log over: nothing is lost, readers can read, and with space it opens. */
+static void opening_on_a_full_disk(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct store_options options = {.wal_roll_size = 1000}, reading = {.flags = STORE_READ_ONLY};
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen);
+
+    for (int i = 0; i < 30; i++)
+        write_one(store, VECDB_DURABILITY_FULL);
+    store_close(store);
+    simfs_set_faults(fs, &(struct simfs_faults){.quota = simfs_used(fs) + 500});
+    assert_int_equal(open_again(fs), VECDB_ERR_FULL);
+    assert_non_null(strstr(error_last()->message, "make space, or open it read-only"));
+    check_ok(store_open(simfs_vfs(fs), "db", &reading, &store));
+    seen = (struct seen){0};
+    check_ok(store_recover(store, see, &seen));
+    assert_int_equal(seen.count, 30);
+    store_close(store);
+    simfs_set_faults(fs, NULL);
+    check_ok(store_open(simfs_vfs(fs), "db", &options, &store));
+    seen = (struct seen){0};
+    check_ok(store_recover(store, see, &seen));
+    assert_int_equal(seen.count, 30);
+    store_close(store);
+    simfs_free(fs);
+}
+
 static void misuse_is_told(void **state)
 {
     struct simfs *fs = simfs_create();
@@ -477,11 +598,15 @@ int main(void)
         cmocka_unit_test(frames_are_replayed_until_the_checkpoint),
         cmocka_unit_test(a_reader_follows_the_writer),
         cmocka_unit_test(one_writer),
+        cmocka_unit_test(the_holder_is_named),
         cmocka_unit_test(a_lock_that_guards_nothing),
         cmocka_unit_test(a_draft_that_breaks_a_rule),
         cmocka_unit_test(directories_that_are_no_database),
         cmocka_unit_test(held_files_stay),
         cmocka_unit_test(a_damaged_copy_is_replaced),
+        cmocka_unit_test(a_newer_version_may_only_be_read),
+        cmocka_unit_test(opening_without_memory),
+        cmocka_unit_test(opening_on_a_full_disk),
         cmocka_unit_test(misuse_is_told),
         cmocka_unit_test(writers_publishers_readers),
     };

@@ -13,7 +13,10 @@
 #include "base/error.h"
 #include "base/file.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,6 +193,76 @@ static void test_low_descriptors(void **state)
     assert_int_equal(WEXITSTATUS(result), 0);
 }
 
+/* -- the real one, on a system that fails: what the C library has of these names stands behind ours */
+
+static int failing_errno; /* 0: none */
+
+DIR *fdopendir(int fd)
+{
+    DIR *(*real)(int) = (DIR * (*)(int)) dlsym(RTLD_NEXT, "fdopendir");
+
+    if (failing_errno == ENOMEM)
+        return errno = ENOMEM, NULL;
+    return real(fd);
+}
+
+struct dirent *readdir(DIR *stream)
+{
+    struct dirent *(*real)(DIR *) = (struct dirent * (*)(DIR *)) dlsym(RTLD_NEXT, "readdir");
+
+    if (failing_errno == EIO)
+        return errno = EIO, NULL;
+    return real(stream);
+}
+
+ssize_t getrandom(void *data, size_t size, unsigned flags)
+{
+    ssize_t (*real)(void *, size_t, unsigned) = (ssize_t(*)(void *, size_t, unsigned))dlsym(RTLD_NEXT, "getrandom");
+
+    if (failing_errno == ENOSYS)
+        return errno = ENOSYS, -1;
+    return real(data, size, flags);
+}
+
+static void test_a_failing_system(void **state)
+{
+    const struct vfs *vfs = &vfs_posix;
+    int dir = vfs->open_dir(vfs, "/tmp"), next;
+    char bytes[16];
+
+    assert_true(dir > 2);
+    failing_errno = ENOMEM;
+    assert_int_equal(vfs->list(vfs, dir, stop_at_once, NULL), -ENOMEM);
+    failing_errno = EIO;
+    assert_int_equal(vfs->list(vfs, dir, stop_at_once, NULL), -EIO);
+    failing_errno = ENOSYS;
+    assert_int_equal(vfs->random(vfs, bytes, sizeof bytes), -ENOSYS);
+    failing_errno = 0;
+    next = vfs->open_dir(vfs, "/tmp");
+    assert_int_equal(next, dir + 1); /* nothing was left open */
+    assert_int_equal(vfs->random(vfs, bytes, sizeof bytes), 0);
+    assert_int_equal(vfs->close(vfs, next), 0);
+    assert_int_equal(vfs->close(vfs, dir), 0);
+}
+
+/* A size that no memory has. */
+static int huge_stat(const struct vfs *vfs, int fd, struct vfs_stat *out)
+{
+    *out = (struct vfs_stat){.size = UINT64_MAX / 2 + 2, .regular = true};
+    return 0;
+}
+
+static void test_too_large_to_map(void **state)
+{
+    const struct vfs vfs = {.stat = huge_stat};
+    const struct file file = {&vfs, 8, "file"};
+    struct file_map map;
+
+    assert_int_equal(file_map(&file, UINT64_MAX / 2 + 2, false, &map), VECDB_ERR_NOMEM);
+    assert_non_null(strstr(error_last()->message, "do not fit into memory"));
+    assert_int_equal(file_map(&file, 5, false, &map), VECDB_ERR_CORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +270,8 @@ int main(void)
         cmocka_unit_test(test_odd_answers),
         cmocka_unit_test(test_not_open),
         cmocka_unit_test(test_low_descriptors),
+        cmocka_unit_test(test_a_failing_system),
+        cmocka_unit_test(test_too_large_to_map),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

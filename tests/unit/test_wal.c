@@ -2,6 +2,7 @@
 #include "base/checksum.h"
 #include "base/mem.h"
 #include "storage/wal.h"
+#include "support/fault.h"
 #include "support/simfs.h"
 
 #include <errno.h>
@@ -395,6 +396,8 @@ static void a_failed_sync_poisons(void **state)
     assert_non_null(strstr(error_last()->message, "durability unknown"));
     assert_int_equal(error_last()->system, EIO);
     assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_FULL), VECDB_ERR_POISONED);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_NORMAL), VECDB_ERR_POISONED);
+    assert_int_equal(wal_tick(bench.wal), VECDB_ERR_POISONED);
     assert_int_equal(wal_sync(bench.wal), VECDB_ERR_POISONED);
     assert_int_equal(append(&bench, "two", &lsn), VECDB_ERR_POISONED);
     assert_int_equal(wal_roll(bench.wal, 2, publish_nothing, NULL), VECDB_ERR_POISONED);
@@ -467,6 +470,64 @@ static void frames_larger_than_the_window(void **state)
         assert_int_equal(scan.dropped_bytes, size - WAL_HEADER_SIZE);
     }
     end(&bench);
+}
+
+static vecdb_status count_any(void *context, const struct wal_frame *frame)
+{
+    ++*(size_t *)context;
+    return VECDB_OK;
+}
+
+/* A log of many windows, which ends well, or is damaged near its begin or its end; every call and every allocation of reading it
+ * fails once. */
+static void reading_fails_anywhere(void **state)
+{
+    enum { WELL, NEAR_BEGIN, NEAR_END, KINDS };
+    static uint8_t bytes[400000];
+    static const size_t sizes[] = {100, 100000, 400000, 77, 200000};
+
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct bench bench;
+        struct wal_scan scan;
+        size_t count, size, whole = 0;
+        uint64_t lsn;
+        begin(&bench, NULL);
+        for (size_t i = 0; i < 12; i++) {
+            struct iovec part = {bytes, sizes[i % 5]};
+            assert_int_equal(wal_append(bench.wal, 5, &part, 1, &lsn), VECDB_OK);
+        }
+        uint8_t *log = simfs_bytes(bench.fs, "d", "wal-1.log", &size);
+        if (kind == NEAR_BEGIN)
+            log[WAL_HEADER_SIZE + 1] ^= 1;
+        if (kind == NEAR_END)
+            memset(log + size - 150000, 0xEE, 100000);
+        for (int memory = 0; memory < 2; memory++) {
+            bool hit = true;
+            for (uint64_t n = 1; hit; n++) {
+                struct simfs_faults faults = {.fail_at = memory ? 0 : n, .error = EIO};
+                vecdb_status status;
+                scan = (struct wal_scan){.id = 1, .epoch = 3, .uuid = uuid, .first_lsn = 11, .last = true};
+                count = 0;
+                simfs_set_faults(bench.fs, &faults);
+                fault_memory(memory ? n : 0, false);
+                status = wal_read(&bench.dir, &scan, count_any, &count);
+                hit = memory ? fault_memory_hit() : simfs_fault_hit(bench.fs);
+                assert_int_equal(fault_memory_live(), 0);
+                fault_memory_end();
+                if (!hit || status == VECDB_OK /* closing */) {
+                    assert_int_equal(status, VECDB_OK);
+                    assert_int_equal(count, kind == WELL ? 12 : kind == NEAR_BEGIN ? 0 : 9);
+                    whole++;
+                } else {
+                    assert_int_equal(status, memory ? VECDB_ERR_NOMEM : VECDB_ERR_IO);
+                }
+                assert_in_range(n, 1, 100);
+            }
+        }
+        simfs_set_faults(bench.fs, NULL);
+        assert_in_range(whole, 2, 4);
+        end(&bench);
+    }
 }
 
 /* -- threads, on the real disk */
@@ -648,6 +709,56 @@ static void a_failed_sync_reaches_all_who_wait(void **state)
     }
 }
 
+/* One thread's append fails while another's sync runs, which fails too: the log cannot be cut back any more. */
+static _Atomic bool sync_runs;
+
+static int sync_that_fails(const struct vfs *vfs, int fd, bool data_only)
+{
+    sync_runs = true;
+    vfs_posix.sleep(vfs, 50000000);
+    return -EIO;
+}
+
+static ssize_t no_write_beside_a_sync(const struct vfs *vfs, int fd, const struct iovec *parts, int count, uint64_t offset)
+{
+    return sync_runs ? -EIO : vfs_posix.pwritev(vfs, fd, parts, count, offset);
+}
+
+static void *append_beside_a_sync(void *argument)
+{
+    struct writers *writers = argument;
+    struct iovec part = {"two", 3};
+    uint64_t lsn;
+
+    while (!sync_runs)
+        vfs_posix.sleep(&vfs_posix, 100000);
+    writers->failures += wal_append(writers->wal, 5, &part, 1, &lsn) == VECDB_ERR_POISONED;
+    writers->failures += strstr(error_last()->message, "durability unknown") != NULL;
+    return NULL;
+}
+
+static void an_append_fails_beside_a_sync_that_fails(void **state)
+{
+    char path[] = "/tmp/vecdb-wal-XXXXXX";
+    struct writers writers = {0};
+    struct iovec part = {"one", 3};
+    pthread_t thread;
+    struct dir dir;
+    struct vfs vfs;
+    uint64_t lsn;
+
+    writers.wal = slow_log(&vfs, path, &dir);
+    vfs.sync = sync_that_fails;
+    vfs.pwritev = no_write_beside_a_sync;
+    sync_runs = false;
+    assert_int_equal(wal_append(writers.wal, 5, &part, 1, &lsn), VECDB_OK);
+    assert_int_equal(pthread_create(&thread, NULL, append_beside_a_sync, &writers), 0);
+    assert_int_equal(wal_commit(writers.wal, lsn, VECDB_DURABILITY_FULL), VECDB_ERR_POISONED);
+    pthread_join(thread, NULL);
+    assert_int_equal(writers.failures, 2);
+    end_slow_log(writers.wal, &dir, path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -660,9 +771,11 @@ int main(void)
         cmocka_unit_test(normal_syncs_by_time_and_size),
         cmocka_unit_test(a_full_disk_is_not_the_end),
         cmocka_unit_test(a_failed_sync_poisons),
+        cmocka_unit_test(an_append_fails_beside_a_sync_that_fails),
         cmocka_unit_test(a_roll_that_is_not_published_never_was),
         cmocka_unit_test(limits),
         cmocka_unit_test(frames_larger_than_the_window),
+        cmocka_unit_test(reading_fails_anywhere),
         cmocka_unit_test(many_writers_one_log),
         cmocka_unit_test(one_sync_serves_all_who_wait),
         cmocka_unit_test(a_failed_sync_reaches_all_who_wait),

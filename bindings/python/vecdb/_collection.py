@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 from . import _library as c
 from ._columns import Batch, check_key_bytes, encode_batch, encode_keys
 from ._errors import FieldTypeError, InvalidError, MisuseError, NotFoundError
-from ._handle import Gate, Progress, ProgressLike, check, failure
+from ._handle import Gate, Progress, ProgressLike, Unique, check, failure
 from ._result import Hits, Result, query_rows, search_result
 from ._schema import META, Field, Schema
 from ._search import (
@@ -33,6 +33,9 @@ from ._types import DataType, Metric, metric, numpy
 if TYPE_CHECKING:
     from ._database import Database
 
+#: Hits of one search for which arrays are made before it is known how many there are.
+ROOM_FOR_ALL = 2**26
+
 DURABILITY = {None: 0, "default": 0, "full": 1, "normal": 2, "none": 3}
 
 Params = Union[str, Mapping[str, Any], None]
@@ -46,7 +49,7 @@ def durability_code(value: Optional[str]) -> int:
         raise InvalidError(f"durability is {value!r}; it must be 'full', 'normal' or 'none'") from None
 
 
-class Collection:
+class Collection(Unique):
     """A collection of rows. Any method may be called from any thread; close() waits for the calls that run."""
 
     def __init__(self, database: "Database", handle: c_void_p, name: str) -> None:
@@ -310,6 +313,7 @@ class Collection:
             cancel,
             *search_params.items(),
         )
+        plan: Optional[Plan] = None
         try:
             last_key, stack = self._last_plan
             if last_key != key:
@@ -317,51 +321,28 @@ class Collection:
                 self._last_plan = (key, stack)
             plan = stack.pop()
         except (KeyError, IndexError, TypeError, ValueError):  # not prepared, in use by another thread, or not hashable
-            return self._search(
-                key,
-                queries,
-                limit,
-                {
-                    "field": field,
-                    "filter": filter,
-                    "filter_params": filter_params,
-                    "output_fields": output_fields,
-                    "metric_type": metric_type,
-                    "offset": offset,
-                    "partitions": partitions,
-                    "ids": ids,
-                    "radius": radius,
-                    "range_filter": range_filter,
-                    "group_by": group_by,
-                    "group_size": group_size,
-                    "strict_group_size": strict_group_size,
-                    "round_decimal": round_decimal,
-                    "timeout": timeout,
-                    "exact": exact,
-                    "params": params,
-                    "cancel": cancel,
-                    "more": search_params,
-                },
-            )
-        try:
-            query = plan.query
+            pass
+        if plan is not None:
             try:
-                ready = queries.shape == plan.shape and (queries.dtype is query.dtype or queries.dtype is plan.wide)
-            except AttributeError:
-                ready = False
-            if ready:
-                query[:] = queries
-                status = c.search_into_raw(*plan.arguments)
-                if status == 0:
-                    return Result(plan.keys.copy(), plan.scores.copy())
-                if status == 2:
-                    count = int(plan.counts[0])
-                    return Result(plan.keys[:, :count].copy(), plan.scores[:, :count].copy(), True)
-                raise failure(status)
-        finally:
-            stack.append(plan)
+                query = plan.query
+                try:
+                    ready = queries.shape == plan.shape and (queries.dtype is query.dtype or queries.dtype is plan.wide)
+                except AttributeError:
+                    ready = False
+                if ready:
+                    query[:] = queries
+                    status = c.search_into_raw(*plan.arguments)
+                    if status == 0:
+                        return Result(plan.keys.copy(), plan.scores.copy())
+                    if status == 2:
+                        count = int(plan.counts[0])
+                        return Result(plan.keys[:, :count].copy(), plan.scores[:, :count].copy(), True)
+                    raise failure(status)
+            finally:
+                stack.append(plan)
+            key = None  # prepared already
         return self._search(
-            None,
+            key,
             queries,
             limit,
             {
@@ -392,9 +373,10 @@ class Collection:
             request = Request(self._schema, queries, limit, **options)
             if not request.query_count:
                 return _no_queries(self._int64_key)
-            if not self._int64_key or request.output or options["group_by"] is not None:
+            plain = self._int64_key and not request.output and options["group_by"] is None
+            if not plain or request.query_count * request.limit > ROOM_FOR_ALL:
                 out = c_void_p()
-                status = check(c.lib.vecdb_search(handle, byref(request.struct), byref(out)))
+                status = request.run(c.lib.vecdb_search, handle, byref(request.struct), byref(out))
                 name = self._primary().name
                 wanted = wants(name, request.output)
                 return search_result(out, status == c.EXHAUSTED, name, wanted)
@@ -406,18 +388,13 @@ class Collection:
         """A search without output fields, written straight into the arrays that the caller gets."""
         nq, limit = request.query_count, request.limit
         np = numpy()
-        if nq * limit > 2**40:
-            raise InvalidError(f"limit is {limit} for {nq} queries: that is more than memory can hold")
         if np is None:
             return self._search_lists(handle, request)
         ids = np.empty((nq, limit), np.int64)
         distances = np.empty((nq, limit), np.float32)
         counts = np.zeros(nq, np.uintp)
-        status = check(
-            c.lib.vecdb_search_into(
-                handle, byref(request.struct), ids.ctypes.data, distances.ctypes.data, counts.ctypes.data
-            )
-        )
+        addresses = (ids.ctypes.data, distances.ctypes.data, counts.ctypes.data)
+        status = request.run(c.lib.vecdb_search_into, handle, byref(request.struct), *addresses)
         if status != c.EXHAUSTED:
             return Result(ids, distances)
         width = int(counts.max())
@@ -428,7 +405,7 @@ class Collection:
 
         nq, limit = request.query_count, request.limit
         keys, scores, counts = (c_int64 * (nq * limit))(), (c_float * (nq * limit))(), (c_size_t * nq)()
-        status = check(c.lib.vecdb_search_into(handle, byref(request.struct), keys, scores, counts))
+        status = request.run(c.lib.vecdb_search_into, handle, byref(request.struct), keys, scores, counts)
         starts = range(0, nq * limit, max(1, limit))
         ids = [list(keys[start : start + count]) for start, count in zip(starts, counts)]
         distances = [list(scores[start : start + count]) for start, count in zip(starts, counts)]
@@ -684,9 +661,8 @@ class Collection:
         options.type = c.text(type) if type else None
         options.metric = int(metric(metric_type))
         options.params = params_text(params, build_params)
-        watcher = Progress(progress)
-        options.progress = watcher.callback
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
+            options.progress = watcher.callback
             watcher.check(c.lib.vecdb_index_create(handle, byref(options)))
 
     def field_stats(self, field: str, *, json_path: Optional[str] = None, max_unique: int = 100) -> Dict[str, Any]:
@@ -749,14 +725,12 @@ class Collection:
 
     def optimize(self, progress: Optional[ProgressLike] = None) -> None:
         """Merge segments, drop deleted rows, build all indexes: the collection at its fastest and smallest."""
-        watcher = Progress(progress)
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
             watcher.check(c.lib.vecdb_optimize(handle, watcher.callback, None))
 
     def load(self, progress: Optional[ProgressLike] = None) -> None:
         """Bring vectors, keys and indexes into memory before they are asked for."""
-        watcher = Progress(progress)
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
             watcher.check(c.lib.vecdb_load(handle, watcher.callback, None))
 
     def release(self) -> None:
@@ -820,7 +794,7 @@ def _keys_of(primary: Field, data: Any, batch: Batch) -> Any:
     return keys.tolist() if hasattr(keys, "tolist") else list(keys)
 
 
-class Filter:
+class Filter(Unique):
     """A parsed filter, bound to its collection: for many searches, or to try on rows with match()."""
 
     def __init__(self, collection: Collection, handle: c_void_p, text: str) -> None:
@@ -865,7 +839,7 @@ class Filter:
         return f"<vecdb.Filter {self.text!r}>"
 
 
-class _Cursor:
+class _Cursor(Unique):
     """A position in a search or query. For one thread at a time; close() when done early."""
 
     def __init__(self, collection: Collection, handle: c_void_p, batch_size: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, List, Optional, Union
 from . import _library as c
 from ._collection import Collection, durability_code
 from ._errors import InvalidError, MisuseError, NotFoundError
-from ._handle import Gate, Progress, ProgressLike, check, failure
+from ._handle import Gate, Progress, ProgressLike, Unique, check, failure
 from ._schema import Field, Schema
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -26,7 +26,7 @@ def _path_text(path: PathLike) -> bytes:
     return os.fsencode(raw)
 
 
-class Database:
+class Database(Unique):
     """An open database. Any method may be called from any thread."""
 
     def __init__(self, handle: c_void_p, path: Optional[str]) -> None:
@@ -198,8 +198,7 @@ class Database:
 
     def backup(self, path: PathLike, progress: Optional[ProgressLike] = None) -> None:
         """Write a consistent copy into the new directory `path` while reading and writing go on."""
-        watcher = Progress(progress)
-        with self._gate as handle:
+        with self._gate as handle, Progress(progress) as watcher:
             watcher.check(c.lib.vecdb_backup(handle, _path_text(path), watcher.callback, None))
 
     def verify(self, progress: Optional[ProgressLike] = None) -> Dict[str, Any]:
@@ -273,15 +272,15 @@ def verify(path: PathLike, progress: Optional[ProgressLike] = None) -> Dict[str,
     Returns {"ok": bool, "files": n, "bytes": n, "problems": [{"file", "offset", "what"}]}; raises only when the check
     itself failed.
     """
-    watcher = Progress(progress)
     out = c_void_p()
-    status = c.lib.vecdb_verify(_path_text(path), watcher.callback, None, byref(out))
-    return _report(status, out, watcher)
+    with Progress(progress) as watcher:
+        status = c.lib.vecdb_verify(_path_text(path), watcher.callback, None, byref(out))
+        return _report(status, out, watcher)
 
 
 def repair(path: PathLike, progress: Optional[ProgressLike] = None) -> Dict[str, Any]:
     """Save what can be saved of a damaged, closed database; the report says what was dropped."""
-    watcher = Progress(progress)
     out = c_void_p()
-    status = c.lib.vecdb_repair(_path_text(path), watcher.callback, None, byref(out))
-    return _report(status, out, watcher)
+    with Progress(progress) as watcher:
+        status = c.lib.vecdb_repair(_path_text(path), watcher.callback, None, byref(out))
+        return _report(status, out, watcher)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
-from types import TracebackType
-from typing import Any, Callable, Optional, Type, Union
+from types import FrameType, TracebackType
+from typing import Any, Callable, List, Optional, Tuple, Type, TypeVar, Union
 
 from . import _library as c
 from ._errors import MisuseError, VecdbError, make_error
@@ -24,6 +25,18 @@ def check(status: int) -> int:
     if status < 0:
         raise failure(status)
     return status
+
+
+class Unique:
+    """What has a handle: a copy of it would close the same handle once more."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"a vecdb.{type(self).__name__.lstrip('_')} can be neither copied nor sent to another process: "
+            "open the database there, with read_only=True while it is open here"
+        )
 
 
 class Gate:
@@ -70,24 +83,63 @@ class Gate:
 
 
 class Progress:
-    """A user's progress callback as C calls it. Without one it still lets Ctrl-C stop a long call."""
+    """A user's progress callback as C calls it. Without one it still lets Ctrl-C stop a long call.
+
+    To be used as a context around that call. ctypes loses what a signal's handler raises on the way into a callback, and the
+    call would go on: so Ctrl-C is only noted meanwhile, and its handler called where what it raises is kept.
+    """
 
     def __init__(self, user: Optional[ProgressLike]) -> None:
         self._user = user
         self._error: Optional[BaseException] = None
         self._bar_stage = ""
         self._bar = user is not None and hasattr(user, "update") and hasattr(user, "total")
+        self._handler: Any = None
+        self._noted: List[Tuple[int, Optional[FrameType]]] = []
+        self._inside = False  # the user's function, which may be interrupted as any other
         self.callback = c.Progress(self._called)
+
+    def __enter__(self) -> Progress:
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                try:
+                    signal.signal(signal.SIGINT, self._note)
+                    self._handler = handler
+                except ValueError:  # not the main interpreter
+                    pass
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._deliver()
+
+    def _note(self, number: int, frame: Optional[FrameType]) -> None:
+        if self._inside:
+            self._handler(number, frame)
+        else:
+            self._noted.append((number, frame))
+
+    def _deliver(self) -> None:
+        while self._noted:
+            self._handler(*self._noted.pop())
 
     def _called(self, _context: Any, stage: Optional[bytes], done: int, total: int) -> bool:
         try:
+            self._deliver()
             if self._user is None:
                 return True
             name = (stage or b"").decode("utf-8", "replace")
-            if self._bar:
-                return self._show(name, done, total)
-            return self._user(name, done, total) is not False
+            self._inside = True
+            try:
+                return self._show(name, done, total) if self._bar else self._user(name, done, total) is not False
+            finally:
+                self._inside = False
         except BaseException as problem:  # raised again where the call was made
+            self._inside = False
             self._error = problem
             return False
 
@@ -109,3 +161,42 @@ class Progress:
             error, self._error = self._error, None
             raise error
         return check(status)
+
+
+Outcome = TypeVar("Outcome")
+
+
+def stoppable(call: Callable[[], Outcome], stop: Callable[[], None]) -> Outcome:
+    """call(), which takes long and calls nothing back, but so that Ctrl-C ends it.
+
+    Only the main thread runs handlers of signals, and not while it is in the library: so another thread makes the call. What
+    a handler raises calls stop(), upon which the call is to end soon, and is raised when it has.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    outcomes: List[Outcome] = []
+    failures: List[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcomes.append(call())
+        except BaseException as problem:  # raised again below
+            failures.append(problem)
+
+    thread = threading.Thread(target=run, name="vecdb")
+    try:
+        thread.start()
+    except RuntimeError:  # the system has no more threads, or the interpreter is ending
+        return call()
+    interrupt: Optional[BaseException] = None
+    while thread.is_alive():
+        try:
+            thread.join()
+        except BaseException as problem:  # the library still writes where it was told to: wait for it all the same
+            interrupt = interrupt or problem
+            stop()
+    if interrupt is not None:
+        raise interrupt
+    if failures:
+        raise failures[0]
+    return outcomes[0]

@@ -8,7 +8,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 from . import _library as c
 from ._columns import encode_keys, encode_vectors, to_json
 from ._errors import FieldTypeError, InvalidError, NotFoundError
-from ._handle import check
+from ._handle import check, stoppable
 from ._schema import Field, Schema
 from ._types import DataType, Metric, metric, numpy
 
@@ -71,6 +71,10 @@ def milliseconds(timeout: Optional[float]) -> int:
     if not timeout > 0:
         raise InvalidError(f"timeout is {timeout!r} seconds; it must be more than 0")
     return max(1, min(int(timeout * 1000), 2**32 - 1))
+
+
+#: Queries from which on a search is worth a thread, so that Ctrl-C can end it.
+MANY_QUERIES = 256
 
 
 class Cancel:
@@ -203,6 +207,14 @@ class Request:
         if cancel is not None:
             self.keep.append(cancel)
             struct.cancel = pointer(cancel._flag)
+
+    def run(self, function: Any, *arguments: Any) -> int:
+        """Call a function of the library with this request; Ctrl-C ends it if it may take long."""
+        if self.query_count < MANY_QUERIES or self.struct.cancel:
+            return check(function(*arguments))
+        cancel = Cancel()
+        self.struct.cancel = pointer(cancel._flag)
+        return stoppable(lambda: check(function(*arguments)), cancel.set)
 
     @classmethod
     def of_filter(
