@@ -14,6 +14,7 @@ $(NEON_OUT)/test_%: tests/unit/test_%.c tests/neon/cmocka.h $(wildcard tests/sup
 	$(Q)$(NEON_CC) -std=gnu11 -O2 -g $(WARN) -D_GNU_SOURCE -Iinclude -Isrc -Itests/neon -Itests -static $< $(NEON_OBJS) -o $@.elf -lm
 	@printf '#!/bin/sh\nexec $(NEON_RUN) "$$0.elf" "$$@"\n' >$@ && chmod +x $@
 
+.SECONDARY: $(NEON_OBJS)
 -include $(NEON_OBJS:.o=.d)
 
 .PHONY: test-neon
