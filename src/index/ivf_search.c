@@ -310,26 +310,27 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
     bool together = count >= TOGETHER_MIN && job->probes > 0;
     uint64_t scored = 0, reranked = 0;
 
+    group->floats = mem_aligned_alloc(64, count * dim * sizeof(float));
+    group->lists = mem_array_alloc(count * job->probes + 1, sizeof *group->lists);
+    if (!group->floats || !group->lists)
+        return error_nomem("search");
+    for (size_t q = 0; q < count; q++)
+        coder_floats(&ivf->coder, (const uint8_t *)search->queries + (first_query + q) * search->query_stride, group->floats + q * dim);
+    TRY(ivf_coarse(ivf, group->floats, count, job->probes, search, group->lists)); /* before the rest takes memory, as it wants some */
     group->queries = mem_array_alloc(count, sizeof *group->queries);
     group->scratch = mem_aligned_alloc(64, count * size);
     group->spare = mem_aligned_alloc(64, code_query_spare(&ivf->coder));
-    group->floats = mem_aligned_alloc(64, count * dim * sizeof(float));
-    group->lists = mem_array_alloc(count * job->probes + 1, sizeof *group->lists);
     if (together) {
         group->probes = mem_array_alloc(count * job->probes, sizeof *group->probes);
         group->starts = mem_array_alloc(ivf->list_count + 2, sizeof *group->starts);
     }
-    if (!group->queries || !group->scratch || !group->spare || !group->floats || !group->lists ||
-        (together && (!group->probes || !group->starts)))
+    if (!group->queries || !group->scratch || !group->spare || (together && (!group->probes || !group->starts)))
         return error_nomem("search");
-    for (size_t q = 0; q < count; q++) {
+    for (size_t q = 0; q < count; q++)
         code_query_init(&group->queries[q], &ivf->coder, ivf_exact(job->view), search,
                         (const uint8_t *)search->queries + (first_query + q) * search->query_stride, job->mode.sieving,
                         job->mode.keep, job->mode.epsilon, job->hits + (first_query + q) * search->k,
                         group->scratch + q * size, group->spare);
-        memcpy(group->floats + q * dim, group->queries[q].floats, dim * sizeof(float));
-    }
-    TRY(ivf_coarse(ivf, group->floats, count, job->probes, search, group->lists));
     if (together) {
         bool multiply = products_apply(&ivf->coder) && !search->allowed && count >= PRODUCTS_MIN;
         for (size_t q = 0; q < count && ivf->coder.kind == CODE_BYTES; q++)
