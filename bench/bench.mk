@@ -39,15 +39,17 @@ bench-report: $(BENCH_PYTHON) ## docs/benchmarks.md from the results in bench/ou
 	$(Q)$(BENCH_PYTHON) bench/report
 
 # The store by itself, beside SQLite where its header is there.
-BENCH_SQLITE := $(shell $(PKG_CONFIG) --exists sqlite3 2>/dev/null && echo "-DHAVE_SQLITE -lsqlite3")
-$(BUILD)/bench/store: bench/store.c bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
+BENCH_SQLITE = $(shell $(PKG_CONFIG) --exists sqlite3 2>/dev/null && echo "-DHAVE_SQLITE -lsqlite3")
+$(BUILD)/bench/store: bench/store.c bench/store_sqlite.c bench/store_sqlite.h bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) -std=gnu11 -O2 $(WARN) $(CFLAGS) -D_GNU_SOURCE -Iinclude $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb \
 	    -Wl,-rpath,'$$ORIGIN/..' $(BENCH_SQLITE) -lpthread
 
 .PHONY: bench-store
-bench-store: $(BUILD)/bench/store ## the store's speeds, each beside its bar: ARGS="only=insert,single dir=/tmp"
+bench-store: ## the store's speeds, each beside its bar: ARGS="only=insert,single dir=/tmp"
+	@scripts/setup store
+	@$(MAKE) --no-print-directory $(BUILD)/bench/store
 	@$(BUILD)/bench/store $(ARGS)
 
 # Filtered search cell by cell: bench/cells runs it
@@ -55,6 +57,12 @@ $(BUILD)/bench/grid: bench/grid.c bench/driver.c bench/driver.h $(BUILD)/libvecd
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -Isrc $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lm
+
+# What a second thread is worth, beside what the machine gives it: build/bench/threads BASE QUERIES
+$(BUILD)/bench/threads: bench/threads.c bench/driver.c bench/driver.h $(BUILD)/libvecdb.so
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) -std=gnu11 -O3 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude $(filter %.c,$^) -o $@ -L$(BUILD) -lvecdb -Wl,-rpath,'$$ORIGIN/..' -lpthread
 
 # Graph kinds by themselves: build/bench/graph BASE.fvecs QUERIES.fvecs TRUTH.ivecs
 $(BUILD)/bench/graph: bench/graph.c bench/driver.c bench/driver.h $(OBJS)

@@ -3,9 +3,13 @@
  *   store [dir=/tmp] [rows=1000000] [dim=128] [batch=10000] [kind=HNSW] [params=M=16,efConstruction=100] [seconds=2] [fresh=0]
  *         [only=insert,single,open,get,idle,mixed] [keep=DIR]
  *
- *   insert  batches of rows with two scalar columns, in each durability mode, beside the same bytes written to a file
- *   single  one row a call, FULL, from one thread and from eight; beside SQLite's commits of the same row (if built in)
- *   open    a collection of so many rows with an index, files in the page cache
+ * Each beside SQLite doing the same with the same rows, in WAL mode, where its header was there when this was built (`make bench-store`
+ * sees to that):
+ *
+ *   insert  batches of rows with two scalar columns, in each durability mode, beside the same bytes written to a file, and SQLite's
+ *           transactions of as many rows with synchronous=off, normal and full
+ *   single  one row a call, FULL, from one thread and from eight; beside SQLite's commits of the same row
+ *   open    a collection of so many rows with an index, files in the page cache (SQLite has the rows and no index)
  *   get     one key a call, one thread
  *   idle    resident memory of a process that has that collection open and does nothing
  *   mixed   searches of two readers alone, then beside a writer that writes as fast as it can: one row a call, each made
@@ -13,6 +17,7 @@
  *
  * `keep` is where the collection of open, get, idle and mixed is made, or found from an earlier run. */
 #include "driver.h"
+#include "store_sqlite.h"
 
 #include "vecdb.h"
 
@@ -27,9 +32,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef HAVE_SQLITE
-#include <sqlite3.h>
-#endif
 
 #define WRITERS 8
 #define READERS 2
@@ -236,6 +238,8 @@ static double insert_rate(struct rows *rows, vecdb_durability durability)
     return (double)row_count / spent;
 }
 
+static void sqlite_path(char *path, size_t size) { snprintf(path, size, "%s/vecdb-bench.sqlite", dir); }
+
 static void measure_insert(void)
 {
     struct rows rows = rows_make(batch_rows * 10);
@@ -260,6 +264,21 @@ static void measure_insert(void)
     line("insert, normal", rates[VECDB_DURABILITY_NORMAL], "rows/s", '>', bar);
     line("insert, full", rates[VECDB_DURABILITY_FULL], "rows/s", ' ', 0);
     line("insert, full: times as long as normal", rates[VECDB_DURABILITY_NORMAL] / rates[VECDB_DURABILITY_FULL], "", '<', 1.3);
+    if (sqlite_version()) {
+        static const char *const modes[] = {"off", "normal", "full"};
+        for (size_t i = 0; i < 3; i++) {
+            char path[600], what[80];
+            double best = 0;
+            sqlite_path(path, sizeof path);
+            for (int round = 0; round < 2; round++) {
+                double value = sqlite_insert_rate(path, modes[i], (const char *)rows.vectors, dim * 4, rows.count, row_count, batch_rows);
+                best = value > best ? value : best;
+            }
+            sqlite_remove(path);
+            snprintf(what, sizeof what, "insert: SQLite, WAL, synchronous=%s", modes[i]);
+            line(what, best, "rows/s", ' ', 0);
+        }
+    }
     rows_free(&rows);
 }
 
@@ -306,46 +325,6 @@ static double single_rate(vecdb_collection *collection, const struct rows *rows,
     return (double)count / (now() - start);
 }
 
-#ifdef HAVE_SQLITE
-static double sqlite_rate(const struct rows *rows)
-{
-    char path[600], wal[620];
-    sqlite3 *db = NULL;
-    sqlite3_stmt *statement = NULL;
-    double start, until;
-    size_t count = 0;
-
-    snprintf(path, sizeof path, "%s/vecdb-bench.sqlite", dir);
-    unlink(path);
-    if (sqlite3_open(path, &db) != SQLITE_OK ||
-        sqlite3_exec(db, "pragma journal_mode=wal; pragma synchronous=full; create table rows(key integer primary key, "
-                         "number integer, real real, vector blob)", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(db, "insert into rows values(?,?,?,?)", -1, &statement, NULL) != SQLITE_OK) {
-        fprintf(stderr, "store: sqlite: %s\n", sqlite3_errmsg(db));
-        exit(1);
-    }
-    start = now();
-    for (until = start + seconds; now() < until; count++) {
-        sqlite3_bind_int64(statement, 1, (sqlite3_int64)count);
-        sqlite3_bind_int64(statement, 2, 7);
-        sqlite3_bind_double(statement, 3, 1.5);
-        sqlite3_bind_blob(statement, 4, rows->vectors, (int)(dim * 4), SQLITE_STATIC);
-        if (sqlite3_step(statement) != SQLITE_DONE)
-            exit(1);
-        sqlite3_reset(statement);
-    }
-    until = now() - start;
-    sqlite3_finalize(statement);
-    sqlite3_close(db);
-    unlink(path);
-    snprintf(wal, sizeof wal, "%s-wal", path);
-    unlink(wal);
-    snprintf(wal, sizeof wal, "%s-shm", path);
-    unlink(wal);
-    return (double)count / until;
-}
-#endif
-
 static void measure_single(void)
 {
     struct rows rows = rows_make(1);
@@ -365,9 +344,10 @@ static void measure_single(void)
     }
     close_db(&db, &collection);
     remove_tree(path);
-#ifdef HAVE_SQLITE
-    line("single row, full: SQLite, WAL, synchronous=full, 1 thread", sqlite_rate(&rows), "rows/s", ' ', 0);
-#endif
+    if (sqlite_version()) {
+        sqlite_path(path, sizeof path);
+        line("single row: SQLite, WAL, synchronous=full, 1 thread", sqlite_single_rate(path, rows.vectors, dim * 4, seconds), "rows/s", ' ', 0);
+    }
     line("single row, full: 1 thread", one, "rows/s", ' ', 0);
     line("single row, full: 8 threads", eight, "rows/s", ' ', 0);
     line("single row, full: 8 threads over 1", eight / one, "times", '>', 4);
@@ -411,9 +391,24 @@ static int compare_doubles(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* The same rows in SQLite, made once. */
+static void sqlite_large(char *path)
+{
+    static bool made;
+
+    sqlite_path(path, 600);
+    if (made)
+        return;
+    struct rows rows = rows_make(batch_rows);
+    (void)sqlite_insert_rate(path, "off", (const char *)rows.vectors, dim * 4, rows.count, row_count, batch_rows);
+    rows_free(&rows);
+    made = true;
+}
+
 static void measure_open(const char *path)
 {
     double times[15];
+    char rival[600];
 
     for (size_t i = 0; i < 15; i++) {
         vecdb_db *db;
@@ -425,6 +420,13 @@ static void measure_open(const char *path)
     }
     qsort(times, 15, sizeof *times, compare_doubles);
     line("open, median of 15", times[7], "ms", '<', 50);
+    if (sqlite_version()) {
+        sqlite_large(rival);
+        for (size_t i = 0; i < 15; i++)
+            times[i] = sqlite_open_ms(rival);
+        qsort(times, 15, sizeof *times, compare_doubles);
+        line("open: SQLite, with the first row read, median of 15", times[7], "ms", ' ', 0);
+    }
 }
 
 static void measure_get(const char *path)
@@ -433,6 +435,7 @@ static void measure_get(const char *path)
     vecdb_db *db;
     vecdb_collection *collection;
     double best = 0, best_wide = 0;
+    char rival[600];
 
     open_db(path, 1, &db, &collection);
     for (int round = 0; round < 6; round++) {
@@ -457,6 +460,11 @@ static void measure_get(const char *path)
     close_db(&db, &collection);
     line("get by key, a scalar field, 1 thread", best, "keys/s", '>', 200000);
     line("get by key, all fields, 1 thread", best_wide, "keys/s", ' ', 0);
+    if (sqlite_version()) {
+        sqlite_large(rival);
+        line("get by key: SQLite, one column", sqlite_get_rate(rival, row_count, false, seconds), "keys/s", ' ', 0);
+        line("get by key: SQLite, all columns", sqlite_get_rate(rival, row_count, true, seconds), "keys/s", ' ', 0);
+    }
 }
 
 static double resident_mb(const char *member)
@@ -473,48 +481,63 @@ static double resident_mb(const char *member)
     return value;
 }
 
-static void measure_idle(const char *path)
+/* Resident memory of a process of its own, before it opens a database and with it open, and what of that is no mapped file: this one
+ * has used much already. */
+static void look_at_idle(const char *whose, const char *path, double values[3])
 {
     int ends[2];
-    double values[3] = {0};
     pid_t child;
 
     if (pipe(ends) != 0)
         exit(1);
     fflush(stdout);
     child = fork();
-    if (child == 0) { /* by itself: this process has used much already */
-        vecdb_db *db;
-        vecdb_collection *collection;
+    if (child == 0) {
         char fd[16];
-        (void)collection;
-        (void)db;
         snprintf(fd, sizeof fd, "%d", ends[1]);
-        execl("/proc/self/exe", "store", "idle-child", path, fd, (char *)NULL);
+        execl("/proc/self/exe", "store", whose, path, fd, (char *)NULL);
         _exit(1);
     }
     close(ends[1]);
-    if (read(ends[0], values, sizeof values) != sizeof values)
+    if (read(ends[0], values, 3 * sizeof *values) != 3 * sizeof *values)
         exit(1);
+    close(ends[0]);
     waitpid(child, NULL, 0);
+}
+
+static void measure_idle(const char *path)
+{
+    double values[3];
+    char rival[600];
+
+    look_at_idle("idle-child", path, values);
     line("idle: resident memory before opening", values[0], "MB", ' ', 0);
     line("idle: of the process' own (not mapped files)", values[2], "MB", ' ', 0);
     line("idle: resident memory with the database open", values[1], "MB", '<', 20);
+    if (sqlite_version()) {
+        sqlite_large(rival);
+        look_at_idle("idle-rival", rival, values);
+        line("idle: SQLite, resident memory with the database open", values[1], "MB", ' ', 0);
+    }
 }
 
-static int idle_child(const char *path, int fd)
+static int idle_child(const char *path, int fd, bool rival)
 {
     double values[3] = {resident_mb("VmRSS:")};
     vecdb_db *db;
     vecdb_collection *collection;
 
-    open_db(path, 0, &db, &collection);
+    if (rival)
+        sqlite_leave_open(path);
+    else
+        open_db(path, 0, &db, &collection);
     usleep(300000);
     values[1] = resident_mb("VmRSS:");
     values[2] = resident_mb("RssAnon:");
     if (write(fd, values, sizeof values) != sizeof values)
         return 1;
-    close_db(&db, &collection);
+    if (!rival)
+        close_db(&db, &collection);
     return 0;
 }
 
@@ -691,11 +714,12 @@ int main(int argument_count, char **arguments)
 {
     char large[600];
 
-    if (argument_count == 4 && strcmp(arguments[1], "idle-child") == 0)
-        return idle_child(arguments[2], atoi(arguments[3]));
+    if (argument_count == 4 && strncmp(arguments[1], "idle-", 5) == 0)
+        return idle_child(arguments[2], atoi(arguments[3]), strcmp(arguments[1], "idle-rival") == 0);
     for (int i = 1; i < argument_count; i++)
         take_argument(arguments[i]);
-    printf("# vecdb %s, %zu rows x %zu, batches of %zu, in %s\n", vecdb_version(), row_count, dim, batch_rows, dir);
+    printf("# vecdb %s, %zu rows x %zu, batches of %zu, in %s; SQLite %s\n", vecdb_version(), row_count, dim, batch_rows, dir,
+           sqlite_version() ? sqlite_version() : "was not there when this was built");
     if (wanted("insert"))
         measure_insert();
     if (wanted("single"))
@@ -716,6 +740,8 @@ int main(int argument_count, char **arguments)
         measure_mixed(large);
     if (!keep)
         remove_tree(large);
+    sqlite_path(large, sizeof large);
+    sqlite_remove(large);
     printf("missed: %zu\n", missed);
     return missed != 0;
 }

@@ -8,7 +8,7 @@ import numpy as np
 
 from .base import Adapter, Plan, Unsupported, near_power_of_two, path_in, unit_rows
 
-NPROBES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+NPROBES = [1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 128, 256]
 EFS = [10, 14, 20, 28, 40, 56, 80, 120, 180, 280, 450, 800]
 
 

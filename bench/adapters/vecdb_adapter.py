@@ -8,7 +8,7 @@ from ..datasets import attributes
 from .base import Adapter, Plan, near_power_of_two
 
 EFS = [10, 14, 20, 28, 40, 56, 80, 120, 180, 280, 450, 800]
-NPROBES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+NPROBES = [1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 128, 256]
 # an adaptive stop, with ef as the cap: its own curve beside that of ef
 GAMMAS = [{"ef": 800, "gamma": g} for g in (0.02, 0.05, 0.1, 0.15, 0.2)]
 # below what the smallest ef there is, k, brings
@@ -25,14 +25,16 @@ class Vecdb(Adapter):
     def plans(cls, metric, n, dim, effort):
         nlist = max(16, near_power_of_two(n ** 0.5))
         graph = [{"ef": ef} for ef in EFS]
-        probes = [{"nprobe": p} for p in NPROBES if p <= nlist]
         plans = [Plan("FLAT", {}, [{}], exact=True),
                  Plan("HNSW", {"M": 16, "efConstruction": 200}, graph + GAMMAS + RECALLS)]
-        plans.append(Plan("IVF_FLAT", {"nlist": nlist}, probes))
-        plans.append(Plan("IVF_RABITQ", {"nlist": nlist}, probes))
+        for lists in (nlist, 4 * nlist)[:2 if effort == "full" else 1]:     # as faiss' are
+            probes = [{"nprobe": p} for p in NPROBES if p <= lists]
+            plans.append(Plan("IVF_FLAT", {"nlist": lists}, probes))
+            plans.append(Plan("IVF_RABITQ", {"nlist": lists}, probes))
+            if effort != "quick":
+                plans.append(Plan("IVF_SQ8", {"nlist": lists}, probes))
+                plans.append(Plan("IVF_PQ", {"nlist": lists, "m": _subspaces(dim), "nbits": 4}, probes))
         if effort != "quick":
-            plans.append(Plan("IVF_SQ8", {"nlist": nlist}, probes))
-            plans.append(Plan("IVF_PQ", {"nlist": nlist, "m": _subspaces(dim), "nbits": 4}, probes))
             plans.append(Plan("NSG", {}, [{"search_length": ef} for ef in EFS] + RECALLS))
         if effort == "full":
             plans.append(Plan("HNSW", {"M": 32, "efConstruction": 400}, graph))

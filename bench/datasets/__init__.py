@@ -3,6 +3,7 @@
   fashion-mnist   60,000 x 784 bytes, L2 (Debian package dataset-fashion-mnist)
   hog1m           1,000,000 x 128 bytes, L2 (made from the same images: hog.py)
   text256         up to 250,000 x 256 unit-length floats, COSINE (made from this machine's manuals: text.py)
+  text768         up to 100,000 x 768 of the same kind
   NAME@ROWS       the first ROWS of any of them
   PATH            .hdf5 (ann-benchmarks), .fvecs .bvecs .fbin .u8bin .i8bin .npy; with PATH,QUERY_PATH[,METRIC]
                   queries from another file, otherwise the last hundredth of the rows, taken out of the base
@@ -149,18 +150,20 @@ def _make_hog():
     _store("hog1m", base, queries, "l2", columns)
 
 
-def _make_text():
-    base, queries = text.make(250000, 5000, 256, bar("text256"))
-    _store("text256", base, queries, "cosine")
+def _make_text(name, rows, dim):
+    base, queries = text.make(rows, 5000, dim, bar(name))
+    _store(name, base, queries, "cosine")
 
 
-MAKERS = {"fashion-mnist": _make_fashion, "hog1m": _make_hog, "text256": _make_text}
+MAKERS = {"fashion-mnist": _make_fashion, "hog1m": _make_hog,
+          "text256": lambda: _make_text("text256", 250000, 256),
+          "text768": lambda: _make_text("text768", 100000, 768)}
 
 
 def _load_made(name, rows):
     folder = os.path.join(CACHE, name)
     if not os.path.exists(os.path.join(folder, "metric")):
-        if name != "text256" and not os.path.isdir(IMAGES):
+        if not name.startswith("text") and not os.path.isdir(IMAGES):
             raise BadFile("%s: %s is missing (apt-get install dataset-fashion-mnist)" % (name, IMAGES))
         print("bench: making data set %s" % name, file=sys.stderr, flush=True)
         MAKERS[name]()

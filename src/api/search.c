@@ -40,10 +40,8 @@ vecdb_status vecdb_search_into(vecdb_collection *collection, const vecdb_search_
                                float *scores, size_t *counts)
 {
     vecdb_search_request read = VECDB_SEARCH_REQUEST_INIT;
-    struct column_scratch scratch = {0};
-    struct column column = {0};
-    uint32_t view_at = UINT32_MAX;
-    size_t block_at = 0, primary;
+    struct key_reader reader = {0};
+    size_t primary;
     struct answer answer;
     struct call call;
     vecdb_status status;
@@ -64,30 +62,20 @@ vecdb_status vecdb_search_into(vecdb_collection *collection, const vecdb_search_
             counts[q] = count;
         for (size_t i = 0; i < read.limit && status == VECDB_OK; i++) {
             const struct found *found = &answer.found[answer.first[q] + i];
-            size_t at = q * read.limit + i, block, block_rows;
-            const struct segment_view *view;
+            size_t at = q * read.limit + i;
             keys[at] = -1;
             if (scores)
                 scores[at] = NAN;
             if (i >= count)
                 continue;
-            view = &answer.snapshot->views[found->view];
-            block_rows = view->segment->block_rows;
-            block = found->row / block_rows;
-            if (found->view != view_at || block != block_at)
-                status = view_column(view, answer.snapshot->schema, primary, block, &scratch, &column);
-            if (status != VECDB_OK)
-                break;
-            view_at = found->view;
-            block_at = block;
-            keys[at] = (int64_t)load_u64(column.data + found->row % block_rows * 8);
+            status = view_int64_key(&answer.snapshot->views[found->view], answer.snapshot->schema, found->row, &reader, &keys[at]);
             if (scores)
                 scores[at] = found->score;
         }
     }
     if (status == VECDB_OK && answer.exhausted)
         status = VECDB_EXHAUSTED;
-    buf_deinit(&scratch.bytes);
+    buf_deinit(&reader.scratch.bytes);
     answer_deinit(&answer);
     return call_end(&call, status);
 }

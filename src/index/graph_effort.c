@@ -5,9 +5,18 @@
 
 #define EF_UNKNOWN 80 /* before there was a calibration */
 #define CAP_FACTOR 4  /* with gamma, the pool may hold so many times what ef asks for */
+#define BEYOND 0.4f   /* rows scored grow as gamma to a power of about 1 / 0.4 */
 
-/* Value of a rising line of steps at x, in between and at the ends. A recall that was never reached takes the effort from which
- * on more brought no more. */
+/* The effort from which on more brought no more. */
+static float enough(const struct graph_step *steps)
+{
+    for (size_t i = 0;; i++)
+        if (steps[i].recall >= steps[GRAPH_CALIBRATION_STEPS - 1].recall)
+            return steps[i].effort;
+}
+
+/* Value of a rising line of steps at x, in between and at the ends. A recall that was never reached takes what was
+ * enough for all that was. */
 static float interpolate(const struct graph_step *steps, bool by_recall, float x)
 {
     for (size_t i = 0; i < GRAPH_CALIBRATION_STEPS; i++) {
@@ -22,11 +31,7 @@ static float interpolate(const struct graph_step *steps, bool by_recall, float x
         }
         return value;
     }
-    if (!by_recall)
-        return steps[GRAPH_CALIBRATION_STEPS - 1].recall;
-    for (size_t i = 0;; i++)
-        if (steps[i].recall >= steps[GRAPH_CALIBRATION_STEPS - 1].recall)
-            return steps[i].effort;
+    return by_recall ? enough(steps) : steps[GRAPH_CALIBRATION_STEPS - 1].recall;
 }
 
 /* What to ask of the calibration for a recall to be held on other queries, nineteen times in twenty: its own rows are few, so it
@@ -48,7 +53,7 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
                           struct search_task *task)
 {
     bool measured = calibration->query_count > 0;
-    float recall = effort->recall, ef;
+    float recall = effort->recall, ef, asked;
 
     task->gamma_k = k > 10 ? k : 10;
     task->gamma = effort->gamma;
@@ -64,14 +69,20 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
         task->ef = task->ef - 10 + k;
         return;
     }
+    asked = (float)effort->ef * 10 / (float)task->gamma_k; /* measured at k = 10: of a larger k, so much is what the k need anyway */
     if (!effort->ef)
         recall = with_margin(recall, calibration);
-    else /* measured at k = 10: of a larger k, so much of ef is what the k need anyway */
-        task->recall = recall = interpolate(calibration->ef, false, (float)effort->ef * 10 / (float)(k > 10 ? k : 10));
+    else
+        task->recall = recall = interpolate(calibration->ef, false, asked);
     ef = interpolate(calibration->ef, true, recall);
-    task->ef = (size_t)ef * CAP_FACTOR + k;
     if (task->gamma == 0)
         task->gamma = interpolate(calibration->gamma, true, recall);
+    task->ef = (size_t)ef * CAP_FACTOR + k;
+    if (asked > ef) { /* more than was enough for the rows held out: other queries may have use for it */
+        if (task->gamma > 0)
+            task->gamma *= powf(asked / ef, BEYOND);
+        task->ef = task->ef > effort->ef ? task->ef : effort->ef;
+    }
     if (task->gamma == 0) /* which would be no stop at all */
         task->gamma = 1e-6f;
 }

@@ -9,6 +9,11 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 
+#include <math.h>
+
+#define COARSE_GROUPED 2048      /* lists from which they are found by groups of them */
+#define GROUPS_LEAST 0.18        /* of the groups, that are looked through at least: fewer miss lists that matter */
+#define GROUPS_MORE 4            /* and so many times the share of lists that is wanted */
 #define COARSE_CODED_BYTES 131072 /* of centroids, which are worth codes from there on: each query reads them all */
 
 /* -- life */
@@ -125,6 +130,7 @@ vecdb_status ivf_derive(struct ivf *ivf)
     struct coder *coder = &ivf->coder;
     size_t dim = coder->code_dim;
     struct index_build_context context = {.seed = 1};
+    const struct index_ops *ops;
     struct params params;
     const char *accel = ivf->list_count * dim * sizeof(float) >= COARSE_CODED_BYTES ? "accel=sq8" : "accel=none";
 
@@ -153,9 +159,24 @@ vecdb_status ivf_derive(struct ivf *ivf)
                                              .width = dim * sizeof(float), .stride = dim * sizeof(float),
                                              .row_count = ivf->list_count, .block_shift = 40,
                                              .blocks = ivf->centroid_block};
-    TRY(params_parse(ivf->kind->owner, index_find("FLAT")->build_params, NULL, accel, &params));
-    return index_find("FLAT")->build(&ivf->centroid_vectors, coder->l2 ? VECDB_METRIC_L2 : VECDB_METRIC_IP, &params,
-                                     &context, &ivf->coarse);
+    if (ivf->list_count < COARSE_GROUPED) {
+        ops = index_find("FLAT");
+        TRY(params_parse(ivf->kind->owner, ops->build_params, NULL, accel, &params));
+    } else { /* lists of lists: their number is the square root of what it was, so this ends here */
+        ops = index_find("IVF_FLAT");
+        params_default(ops->build_params, &params);
+        params_set(&params, "nlist", floor(sqrt((double)ivf->list_count)));
+        ivf->grouped = true;
+    }
+    return ops->build(&ivf->centroid_vectors, coder->l2 ? VECDB_METRIC_L2 : VECDB_METRIC_IP, &params, &context, &ivf->coarse);
+}
+
+size_t ivf_groups_wanted(const struct ivf *ivf, size_t want)
+{
+    const struct ivf *groups = (const struct ivf *)ivf->coarse;
+    double share = GROUPS_LEAST + GROUPS_MORE * (double)want / (double)ivf->list_count;
+
+    return (size_t)ceil(fmin(share, 1) * (double)groups->list_count);
 }
 
 /* -- facts */
@@ -192,9 +213,11 @@ void ivf_reads(const struct index *index, struct index_reads *out)
     struct index_reads coarse;
 
     *out = coder_reads(&ivf->coder);
-    if (ivf->coarse) { /* FLAT: all of it */
+    if (ivf->coarse) { /* all of it, or of some of its groups */
         ivf->coarse->ops->reads(ivf->coarse, &coarse);
         out->query = ivf->list_count * coarse.row;
+        if (ivf->grouped)
+            out->query = coarse.query + (size_t)(GROUPS_LEAST * (double)out->query);
     } else {
         out->query = ivf->list_count * type_width(VECDB_TYPE_BINARY_VECTOR, ivf->coder.dim);
     }

@@ -5,13 +5,12 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "index/ivf_planes.h"
-#include "quant/kmeans.h"
 
 #include <math.h>
 #include <string.h>
 
 #define BALANCE_ROUNDS 4
-#define ASSIGN_ROWS 1920
+#define ASSIGN_ROWS 8160
 #define LISTS_APART 1.6 /* lists that are taken over are at most so many times as many as new ones, or as few */
 #define SLICE_TASKS 64 /* tasks between two calls of progress */
 
@@ -62,7 +61,7 @@ static vecdb_status assign_task(void *context, size_t i, unsigned worker)
     size_t first = i * ASSIGN_ROWS, n = job->row_count - first < ASSIGN_ROWS ? job->row_count - first : ASSIGN_ROWS;
     size_t dim = coder->code_dim;
     float *rows = mem_aligned_alloc(64, n * dim * sizeof *rows);
-    float *scratch = mem_aligned_alloc(64, kmeans_scratch_floats(&job->assigner) * sizeof *scratch);
+    float *scratch = mem_aligned_alloc(64, kmeans_groups_scratch_floats(&job->assigner) * sizeof *scratch);
 
     if (!rows || !scratch) {
         mem_free(rows);
@@ -71,7 +70,7 @@ static vecdb_status assign_task(void *context, size_t i, unsigned worker)
     }
     for (size_t j = 0; j < n; j++)
         coder_floats(coder, vectors_row(job->vectors, job->rows[first + j]), rows + j * dim);
-    kmeans_assign(&job->assigner, rows, dim, n, scratch, job->lists + first, NULL);
+    kmeans_groups_assign(&job->assigner, rows, n, scratch, job->lists + first);
     mem_free(rows);
     mem_free(scratch);
     return VECDB_OK;
@@ -82,9 +81,9 @@ static vecdb_status assign(struct ivf_job *job)
     struct ivf *ivf = job->ivf;
     vecdb_status status;
 
-    TRY(kmeans_assigner_init(&job->assigner, ivf->centroids, ivf->list_count, ivf->coder.code_dim));
+    TRY(kmeans_groups_init(&job->assigner, ivf->centroids, ivf->list_count, ivf->coder.code_dim));
     status = run_tasks(job, "assign", (job->row_count + ASSIGN_ROWS - 1) / ASSIGN_ROWS, assign_task);
-    kmeans_assigner_deinit(&job->assigner);
+    kmeans_groups_deinit(&job->assigner);
     return status;
 }
 

@@ -20,6 +20,7 @@ enum code_kind {
     CODE_PQ = 3,
     CODE_RABITQ = 4,
 };
+#define NO_LIST SIZE_MAX
 #define CODE_FACTORS 6 /* most floats that go with a code */
 #define FASTSCAN_ROWS 32
 
@@ -135,6 +136,7 @@ struct code_query {
     bool sieving;
     struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
     struct shortlist best;   /* estimates */
+    size_t next_list;        /* scanned after this one, or NO_LIST */
     uint64_t scored;
     /* under a filter: rows that were allowed in what was scanned; what `passed` was when the limit last came down, which was then */
     uint64_t passed, improved;

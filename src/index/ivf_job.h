@@ -3,7 +3,7 @@
 #define VECDB_INDEX_IVF_JOB_H
 
 #include "index/ivf_state.h"
-#include "quant/kmeans.h"
+#include "quant/kmeans_groups.h"
 
 struct ivf_job {
     struct ivf *ivf;
@@ -12,7 +12,7 @@ struct ivf_job {
     const uint32_t *rows; /* that have a value */
     size_t row_count;
     uint32_t *lists;      /* of each of rows */
-    struct kmeans_assigner assigner;
+    struct kmeans_groups assigner;
     struct ivf_part *part;
     struct pq_encoder *encoder;
     float *sample;

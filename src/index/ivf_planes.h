@@ -23,10 +23,16 @@ struct planes_held {
     uint32_t slots[SCAN_CHUNK];
     int32_t sums[SCAN_CHUNK]; /* over the first plane */
 };
+#define PLANES_PIECE 32 /* rows scored between asking for as many */
+/** Slots to be scanned later, some here and some in the next list. */
+struct planes_ask {
+    size_t first[2], n[2];
+};
 /** Score slots first .. first + n - 1 by their first bytes; mask: of positions, or NULL. What may be a
- * hit stays in `held`, what was there before is finished. n <= SCAN_CHUNK, first is the start of a block. The query is bytes. */
+ * hit stays in `held`, what was there before is finished. n <= SCAN_CHUNK, first is the start of a block. The query is bytes.
+ * ask: asked for at the pace of the scan. */
 void planes_scan(const struct ivf_part *part, const struct coder *coder, struct code_query *query, size_t first,
-                 size_t n, const uint64_t *mask, struct planes_held *held);
+                 size_t n, const uint64_t *mask, const struct planes_ask *ask, struct planes_held *held);
 /** Finish what is held. */
 void planes_finish(const struct ivf_part *part, const struct coder *coder, struct code_query *query,
                    struct planes_held *held);

@@ -156,7 +156,7 @@ void code_query_init(struct code_query *out, const struct coder *coder, const st
     float *floats = (float *)(void *)(base + layout.floats);
     struct hit *candidates = (struct hit *)(void *)(base + layout.hits);
 
-    *out = (struct code_query){.floats = floats, .sieving = sieving, .epsilon = epsilon, .lowest = INFINITY};
+    *out = (struct code_query){.floats = floats, .sieving = sieving, .epsilon = epsilon, .lowest = INFINITY, .next_list = NO_LIST};
     scan_prepare(&out->scan, coder->type, coder->metric, coder->dim, query, base + layout.scan);
     if (coder->refiner.kind)
         refine_prepare(&coder->refiner, query, &out->refine, &out->refine_sq, base + layout.refine,

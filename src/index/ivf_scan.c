@@ -53,6 +53,7 @@ struct chunk {
     size_t list, first, n;
     float list_term, list_distance;
     struct planes_held *held; /* BYTES in two planes */
+    struct planes_ask ask;
     struct stage_held *stage; /* RABITQ of several bits */
 };
 
@@ -180,11 +181,11 @@ static void scan_planes(const struct chunk *chunk)
         return;
     }
     if (chunk->held) {
-        planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, chunk->mask, chunk->held);
+        planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, chunk->mask, &chunk->ask, chunk->held);
         return;
     }
     now.count = 0;
-    planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, chunk->mask, &now);
+    planes_scan(chunk->part, chunk->coder, chunk->query, chunk->first, chunk->n, chunk->mask, &chunk->ask, &now);
     planes_finish(chunk->part, chunk->coder, chunk->query, &now);
 }
 
@@ -499,6 +500,22 @@ static bool is_ahead(const struct coder *coder, const struct code_query *query)
     return coder->ahead && code_query_limit(query) < INFINITY;
 }
 
+/* What goes with rows first .. first + n - 1 of the list: as many, a long chunk on, or in the next list. */
+static struct planes_ask ask_beyond(const struct ivf_part *part, size_t list, size_t next_list, size_t first, size_t n)
+{
+    size_t size = part->sizes[list], from = first - part->starts[list] + (size < SCAN_CHUNK ? size : SCAN_CHUNK);
+    struct planes_ask ask = {.first = {part->starts[list] + from}};
+
+    if (from < size)
+        ask.n[0] = align_up(size - from < n ? size - from : n, PLANES_PIECE);
+    if (ask.n[0] >= n || next_list == NO_LIST)
+        return ask;
+    from = from > size ? from - size : 0;
+    ask.first[1] = part->starts[next_list] + from;
+    ask.n[1] = part->sizes[next_list] > from ? part->sizes[next_list] - from : 0;
+    return ask;
+}
+
 void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
                const struct vectors *vectors, const struct index_search *search, const struct code_target *targets,
                size_t count)
@@ -520,6 +537,8 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
                               .held = count == 1 ? &held : NULL, .stage = count == 1 ? &stage : NULL};
         size_t step = last - first, limit = masked ? MASKED_CHUNK : stream && !is_ahead(coder, targets[0].query) ? STREAM_CHUNK : SCAN_CHUNK;
         n = chunk.n = step < limit ? step : limit;
+        if (coder->ahead && count == 1)
+            chunk.ask = ask_beyond(part, list, targets[0].query->next_list, first, n);
         if (masked) {
             slot_mask_init(&mask, part, search->allowed, present, first, n);
             if (!mask.count)

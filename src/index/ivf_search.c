@@ -61,15 +61,21 @@ vecdb_status ivf_coarse(const struct ivf *ivf, const float *floats, size_t query
 {
     struct index_search coarse = {.queries = floats, .query_count = query_count, .k = want,
                                   .query_stride = ivf->coder.code_dim * sizeof(float), .deadline = search->deadline};
+    struct params params;
     size_t *counts;
     vecdb_status status;
 
     if (!ivf->coarse)
         return coarse_bits(ivf, floats, query_count, want, lists);
+    if (ivf->grouped) {
+        params_default(ivf->coarse->ops->search_params, &params);
+        params_set(&params, "nprobe", (double)ivf_groups_wanted(ivf, want));
+        coarse.params = &params;
+    }
     counts = mem_array_alloc(query_count, sizeof *counts);
     if (!counts)
         return error_nomem("search");
-    if (query_count >= TOGETHER_MIN && ivf->coder.code_dim > CODED_DIM)
+    if (query_count >= TOGETHER_MIN && ivf->coder.code_dim > CODED_DIM && !ivf->grouped)
         status = flat_search(&ivf->centroid_vectors, ivf->coarse->metric, &coarse, lists, counts, NULL);
     else
         status = ivf->coarse->ops->search(ivf->coarse, &coarse, lists, counts, NULL);
@@ -265,6 +271,7 @@ static vecdb_status walk_alone(struct search_job *job, struct code_query *query,
     for (size_t i = 0; i < job->probes; i++) {
         if (i + 1 < job->probes && coder_fastscan(&job->ivf->coder)) /* a longer row's own stream is followed well */
             part_ask(job->view->parts[0], &job->ivf->coder, lists[i + 1].row);
+        query->next_list = i + 1 < job->probes ? lists[i + 1].row : NO_LIST;
         scanned += scan_list(job->ivf, job->view, job->search, &query, &lists[i].distance, 1, lists[i].row, NULL);
         if (i % 16 == 15)
             TRY(deadline_check(job->search->deadline));

@@ -42,6 +42,7 @@ struct ivf {
     const uint8_t *centroid_block[1];
     struct vectors centroid_vectors;
     struct index *coarse;
+    bool grouped;              /* it is an IVF_FLAT index: there are so many that they have lists of their own */
     float *centroid_sums;
     float *columns;            /* of the codebook */
     const float *refine_mean;
@@ -82,7 +83,9 @@ static inline struct ivf_view *ivf_view(const struct ivf *ivf)
     return atomic_load_explicit(&((struct ivf *)(uintptr_t)ivf)->view, memory_order_acquire);
 }
 
-/** Nearest lists of each query: query_count x want hits, sorted; hit.row is the list, hit.distance its term: |q - c|^2 (L2
+/** Where lists are found by groups of them: how many of these to look through for the nearest `want` lists. */
+size_t ivf_groups_wanted(const struct ivf *ivf, size_t want);
+/** Nearest lists of each query, or nearly (some of them may be missed where `grouped`): query_count x want hits, sorted; hit.row is the list, hit.distance its term: |q - c|^2 (L2
  * and COSINE), -<q, c> (IP), or an order (bits). floats: query_count x code_dim. want <= list_count. */
 vecdb_status ivf_coarse(const struct ivf *ivf, const float *floats, size_t query_count, size_t want,
                         const struct index_search *search, struct hit *lists);

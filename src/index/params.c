@@ -239,6 +239,14 @@ static size_t name_index(const struct params *params, const char *name)
 
 double params_get(const struct params *params, const char *name) { return params->values[name_index(params, name)]; }
 
+void params_set(struct params *params, const char *name, double value)
+{
+    size_t i = name_index(params, name);
+
+    params->values[i] = value;
+    params->given |= 1u << i;
+}
+
 bool params_given(const struct params *params, const char *name)
 {
     return params->given >> name_index(params, name) & 1;

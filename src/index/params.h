@@ -34,6 +34,8 @@ vecdb_status params_parse(const char *owner, const struct param_spec *specs, con
 void params_default(const struct param_spec *specs, struct params *out);
 /** Value by name; the name must be in the table. */
 double params_get(const struct params *params, const char *name);
+/** As if the user had given it, and unchecked; the name must be in the table. */
+void params_set(struct params *params, const char *name, double value);
 bool params_given(const struct params *params, const char *name);
 /** The values as a JSON object. */
 vecdb_status params_print(const struct params *params, struct buf *out);

@@ -1,5 +1,7 @@
 #include "quant/kmeans.h"
 
+#include "quant/kmeans_groups.h"
+
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -101,7 +103,7 @@ struct training {
     size_t count, dim;
     const struct kmeans_options *options;
     float *centroids;
-    struct kmeans_assigner assigner;
+    struct kmeans_groups assigner;
     uint32_t *cluster; /* of each row */
     uint32_t *order;   /* rows by cluster */
     size_t *starts;    /* clusters + 1, into order */
@@ -113,9 +115,9 @@ static vecdb_status assign_task(void *context, size_t i, unsigned worker)
     struct training *training = context;
     size_t first = i * TASK_ROWS, n = training->count - first < TASK_ROWS ? training->count - first : TASK_ROWS;
 
-    kmeans_assign(&training->assigner, training->rows + first * training->dim, training->dim, n,
-                  training->scratch + worker * align_up(kmeans_scratch_floats(&training->assigner), 32),
-                  training->cluster + first, NULL);
+    kmeans_groups_assign(&training->assigner, training->rows + first * training->dim, n,
+                         training->scratch + worker * align_up(kmeans_groups_scratch_floats(&training->assigner), 32),
+                         training->cluster + first);
     return VECDB_OK;
 }
 
@@ -196,12 +198,12 @@ static vecdb_status iterate(struct training *training, size_t *sizes)
         if (options->progress && !options->progress(options->progress_context, options->stage, round,
                                                     options->iterations))
             return error_set(VECDB_ERR_CANCELLED, "%s: cancelled", options->stage);
-        TRY(kmeans_assigner_init(&training->assigner, training->centroids, options->clusters, training->dim));
+        TRY(kmeans_groups_init(&training->assigner, training->centroids, options->clusters, training->dim));
         mem_free(training->scratch);
         training->scratch = mem_aligned_alloc(
-            128, pool_threads(options->pool) * align_up(kmeans_scratch_floats(&training->assigner), 32) * sizeof(float));
+            128, pool_threads(options->pool) * align_up(kmeans_groups_scratch_floats(&training->assigner), 32) * sizeof(float));
         status = training->scratch ? pool_run(options->pool, tasks, assign_task, training) : error_nomem("clustering");
-        kmeans_assigner_deinit(&training->assigner);
+        kmeans_groups_deinit(&training->assigner);
         if (status != VECDB_OK)
             return status;
         sort_by_cluster(training);

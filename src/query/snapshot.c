@@ -271,6 +271,37 @@ vecdb_status view_column(const struct segment_view *view, const struct schema *s
     return view->segment->ops->column(view->segment, own, block, row_count, scratch, out);
 }
 
+/* Keys ascend, and as many lie between the smallest and the largest of a block as there are rows: then a row's place tells its key,
+ * and the pages that keys are on stay on the disk. */
+static bool keys_are_counted(const struct segment_view *view, size_t field, size_t block, int64_t *low)
+{
+    struct segment *segment = view->segment;
+    struct column_stats stats;
+
+    if (segment->growing || !segment->keys_ascend || !segment->ops->stats(segment, field, block, &stats) || !stats.has_range ||
+        stats.null_count)
+        return false;
+    *low = stats.low.integer;
+    return (uint64_t)stats.high.integer - (uint64_t)stats.low.integer == view_block_rows(view, block) - 1;
+}
+
+vecdb_status view_int64_key(const struct segment_view *view, const struct schema *schema, uint32_t row, struct key_reader *reader,
+                            int64_t *key)
+{
+    size_t block_rows = view->segment->block_rows, block = row / block_rows, at = row % block_rows;
+
+    if (reader->view != view || reader->block != block) {
+        reader->view = NULL;
+        reader->counted = keys_are_counted(view, view_field(view, schema, schema->primary), block, &reader->low);
+        if (!reader->counted)
+            TRY(view_column(view, schema, schema->primary, block, &reader->scratch, &reader->column));
+        reader->view = view;
+        reader->block = block;
+    }
+    *key = reader->counted ? reader->low + (int64_t)at : (int64_t)load_u64(reader->column.data + at * 8);
+    return VECDB_OK;
+}
+
 static vecdb_status read_rows(void *context, size_t field, size_t block, size_t row_count, struct column_scratch *scratch,
                               struct column *out)
 {

@@ -96,6 +96,17 @@ size_t view_field(const struct segment_view *view, const struct schema *schema, 
 /** Values of a block of a field of the collection's schema. Fields younger than the segment have their default, or none. */
 vecdb_status view_column(const struct segment_view *view, const struct schema *schema, size_t field, size_t block,
                          struct column_scratch *scratch, struct column *out);
+/** Reads keys that are numbers, one row after another; begins as {0}. */
+struct key_reader {
+    const struct segment_view *view; /* the last one's block, and NULL before the first */
+    size_t block;
+    bool counted; /* keys of the block are low, low + 1, ...: they need not be read */
+    int64_t low;
+    struct column column;
+    struct column_scratch scratch; /* the caller frees it */
+};
+vecdb_status view_int64_key(const struct segment_view *view, const struct schema *schema, uint32_t row, struct key_reader *reader,
+                            int64_t *key);
 /** Rows in a block. */
 size_t view_block_rows(const struct segment_view *view, size_t block);
 /** The first row_count rows of a vector field of a segment. */

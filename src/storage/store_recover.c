@@ -199,6 +199,9 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
         store->wal = NULL;
         if (replay.new_log && status != VECDB_ERR_POISONED)
             store_discard_file(store, FILE_WAL, replay.new_log);
+        if (status == VECDB_ERR_FULL)
+            return error_set_system(status, cause.system, "the log is written anew when a database is opened for writing: %s; make "
+                                    "space, or open it read-only", cause.message);
         return error_adopt(&cause);
     }
     buf_deinit(&store->listing);

@@ -13,17 +13,18 @@
 
 enum { THREADS = 8, ROWS = 60, DIM = 4 };
 
-/* The real disk, with syncs that take a while, so that writers meet; and writes of the log that fail once, from some number on. */
+/* The real disk, with syncs that take a while, so that writers meet; and a write or a sync that fails. */
 static struct vfs disk;
 static _Atomic unsigned writes, syncs;
-static unsigned failing_write; /* 0: none */
+static unsigned failing_write, failing_sync; /* 0: none */
 static int failure;
 
 static int slow_sync(const struct vfs *vfs, int fd, bool data_only)
 {
-    syncs++;
+    bool fails = ++syncs == failing_sync;
+
     usleep(300);
-    return vfs_posix.sync(vfs, fd, data_only);
+    return fails ? -EIO : vfs_posix.sync(vfs, fd, data_only);
 }
 
 static ssize_t write_or_fail(const struct vfs *vfs, int fd, const struct iovec *parts, int part_count, uint64_t offset)
@@ -62,13 +63,15 @@ static vecdb_status insert_one(vecdb_collection *collection, const int64_t *key,
     return vecdb_insert(collection, &batch, &options);
 }
 
-/* A failure must speak of the key that failed. */
+/* A failure must speak of the key that failed, or say that nobody knows. */
 static void check_words(struct worker *worker, vecdb_status status, int64_t key)
 {
     char words[30];
 
     snprintf(words, sizeof words, "key %lld ", (long long)key);
     if (status == VECDB_ERR_EXISTS && !strstr(vecdb_last_error(), words))
+        worker->wrong++;
+    if (status == VECDB_ERR_POISONED && !strstr(vecdb_last_error(), "durability unknown"))
         worker->wrong++;
 }
 
@@ -281,12 +284,57 @@ static void a_failed_write_leaves_nothing(void **state)
     assert_true(failed_together > 0);
 }
 
+/* A sync that fails is that of all who ride: each is told that nobody knows, none of the rows is shown, and opened again each is there
+ * whole or not at all. What came before stays, and nothing is written after it. */
+static void a_failed_sync_is_everybodys(void **state)
+{
+    unsigned together = 0;
+
+    (void)state;
+    for (unsigned n = 3; n < 60; n += 7) {
+        char path[] = "/tmp/vecdb-group-XXXXXX";
+        struct worker workers[THREADS];
+        vecdb_collection *collection;
+        unsigned done = 0, unknown = 0;
+        vecdb_db *db;
+
+        assert_non_null(mkdtemp(path));
+        assert_done(db_open_with_vfs(&disk, path, NULL, &db));
+        collection = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+        syncs = 0;
+        failing_sync = n;
+        run_workers(collection, write_rows, workers);
+        failing_sync = 0;
+        for (unsigned i = 0; i < THREADS; i++) {
+            assert_int_equal(workers[i].wrong, 0);
+            assert_int_equal(workers[i].own[ROWS - 1], VECDB_ERR_POISONED);
+            for (int row = 0; row < ROWS; row++) {
+                assert_true(workers[i].own[row] == VECDB_OK || workers[i].own[row] == VECDB_ERR_POISONED);
+                if (row && workers[i].own[row - 1] != VECDB_OK)
+                    assert_int_equal(workers[i].own[row], VECDB_ERR_POISONED);
+                done += workers[i].own[row] == VECDB_OK;
+                unknown += workers[i].own[row] == VECDB_ERR_POISONED && (row == 0 || workers[i].own[row - 1] == VECDB_OK);
+            }
+        }
+        assert_true(done < THREADS * ROWS);
+        together += unknown > 1;
+        check_rows(collection, workers, false); /* nothing is shown of what is not known */
+        close_rows(&db, &collection);
+        open_rows(path, &db, &collection);
+        check_rows(collection, workers, true);
+        close_rows(&db, &collection);
+        remove_path(path);
+    }
+    assert_true(together > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_has_its_own_answer),
         cmocka_unit_test(keys_are_given_once),
         cmocka_unit_test(a_failed_write_leaves_nothing),
+        cmocka_unit_test(a_failed_sync_is_everybodys),
     };
 
     disk = vfs_posix;

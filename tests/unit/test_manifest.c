@@ -366,6 +366,15 @@ static void too_many(void **state)
     collection.index_count = MANIFEST_MAX_INDEXES + 1;
     assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);
     assert_string_equal(error_last()->message, "m: 1025 indexes, at most 1024");
+    struct manifest_index index = {.id = 1, .name = (char *)(uintptr_t) "by vector", .type = (char *)(uintptr_t) "HNSW"};
+    collection = whole;
+    collection.next_index_id = 2;
+    collection.index_count = 1;
+    collection.indexes = &index;
+    assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT); /* without parameters */
+    assert_non_null(strstr(error_last()->message, "index 1 (the next one is 2) is not valid"));
+    index.params = (char *)(uintptr_t) "";
+    check_ok(manifest_check("m", &manifest));
     collection = whole;
     collection.segment_count = MANIFEST_MAX_SEGMENTS + 1;
     assert_int_equal(manifest_check("m", &manifest), VECDB_ERR_CORRUPT);

@@ -675,6 +675,36 @@ static void sections_of_another_kind(void **state)
     }
 }
 
+/* Row numbers that change under the map after they have been checked lead nowhere else. */
+static void keys_that_change_after_they_were_checked(void **state)
+{
+    for (unsigned text = 0; text < 2; text++) {
+        struct specimen specimen;
+        struct segment *segment;
+        struct column_scratch scratch = {0}, other = {0};
+        struct column column;
+        uint8_t *rows;
+        size_t size, row = 0;
+        specimen_make(&specimen, SAMPLE_SMALL | SAMPLE_SHUFFLED | (text ? SAMPLE_TEXT_KEY : 0), 70);
+        segment = open_specimen(&specimen);
+        ok(segment->ops->row(segment, 0, 5, &scratch, &column));
+        const uint8_t *bytes = column_bytes(&column, 0, &size);
+        for (int round = 0; round < 2; round++) {
+            vecdb_status status = text ? segment_find_text(segment, bytes, size, &other, &row)
+                                       : segment_find_int64(segment, (int64_t)load_u64(bytes), &row);
+            assert_int_equal(status, round ? VECDB_ERR_CORRUPT : VECDB_OK);
+            rows = find_section(&specimen, SECTION_KEY_ROWS, 0);
+            for (size_t i = 0; i < 70; i++)
+                store_u32(rows + 4 * i, 70);
+        }
+        assert_says("is in row 70 of 70");
+        buf_deinit(&scratch.bytes);
+        buf_deinit(&other.bytes);
+        segment_release(segment);
+        specimen_free(&specimen);
+    }
+}
+
 /* A file that changes under the map while it is loaded, at each allocation: a page takes in the first bytes of the one behind it,
  * and everything that is said of it agrees. */
 static struct {
@@ -749,6 +779,7 @@ int main(void)
         cmocka_unit_test(keys_that_are_there_twice),
         cmocka_unit_test(no_memory_to_open_or_load),
         cmocka_unit_test(sections_of_another_kind),
+        cmocka_unit_test(keys_that_change_after_they_were_checked),
         cmocka_unit_test(a_file_that_changes_while_it_is_loaded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,6 +233,26 @@ static int stat_another(const struct vfs *vfs, int dir, const char *name, struct
     return result;
 }
 
+/* The holder's number is for the message; who holds the lock need not have written it yet. */
+static void the_holder_is_named(void **state)
+{
+    static const char *const texts[] = {"1\n", "\n"}, *const words[] = {"in process 1", "in another process"};
+    struct simfs *fs = simfs_create();
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen), *second;
+    size_t size;
+
+    for (int i = 0; i < 2; i++) {
+        uint8_t *bytes = simfs_bytes(fs, "db", "LOCK", &size);
+        assert_true(bytes && size >= 2);
+        memcpy(bytes, texts[i], strlen(texts[i]));
+        assert_int_equal(store_open(simfs_vfs(fs), "db", NULL, &second), VECDB_ERR_BUSY);
+        assert_non_null(strstr(error_last()->message, words[i]));
+    }
+    store_close(store);
+    simfs_free(fs);
+}
+
 static void a_lock_that_guards_nothing(void **state)
 {
     struct simfs *fs = simfs_create();
@@ -431,6 +451,34 @@ static void opening_without_memory(void **state)
     }
 }
 
+/* There is no space to carry the log over: nothing is lost, readers can read, and with space it opens. */
+static void opening_on_a_full_disk(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct store_options options = {.wal_roll_size = 1000}, reading = {.flags = STORE_READ_ONLY};
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen);
+
+    for (int i = 0; i < 30; i++)
+        write_one(store, VECDB_DURABILITY_FULL);
+    store_close(store);
+    simfs_set_faults(fs, &(struct simfs_faults){.quota = simfs_used(fs) + 500});
+    assert_int_equal(open_again(fs), VECDB_ERR_FULL);
+    assert_non_null(strstr(error_last()->message, "make space, or open it read-only"));
+    check_ok(store_open(simfs_vfs(fs), "db", &reading, &store));
+    seen = (struct seen){0};
+    check_ok(store_recover(store, see, &seen));
+    assert_int_equal(seen.count, 30);
+    store_close(store);
+    simfs_set_faults(fs, NULL);
+    check_ok(store_open(simfs_vfs(fs), "db", &options, &store));
+    seen = (struct seen){0};
+    check_ok(store_recover(store, see, &seen));
+    assert_int_equal(seen.count, 30);
+    store_close(store);
+    simfs_free(fs);
+}
+
 static void misuse_is_told(void **state)
 {
     struct simfs *fs = simfs_create();
@@ -550,6 +598,7 @@ int main(void)
         cmocka_unit_test(frames_are_replayed_until_the_checkpoint),
         cmocka_unit_test(a_reader_follows_the_writer),
         cmocka_unit_test(one_writer),
+        cmocka_unit_test(the_holder_is_named),
         cmocka_unit_test(a_lock_that_guards_nothing),
         cmocka_unit_test(a_draft_that_breaks_a_rule),
         cmocka_unit_test(directories_that_are_no_database),
@@ -557,6 +606,7 @@ int main(void)
         cmocka_unit_test(a_damaged_copy_is_replaced),
         cmocka_unit_test(a_newer_version_may_only_be_read),
         cmocka_unit_test(opening_without_memory),
+        cmocka_unit_test(opening_on_a_full_disk),
         cmocka_unit_test(misuse_is_told),
         cmocka_unit_test(writers_publishers_readers),
     };

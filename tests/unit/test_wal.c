@@ -396,6 +396,8 @@ static void a_failed_sync_poisons(void **state)
     assert_non_null(strstr(error_last()->message, "durability unknown"));
     assert_int_equal(error_last()->system, EIO);
     assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_FULL), VECDB_ERR_POISONED);
+    assert_int_equal(wal_commit(bench.wal, lsn, VECDB_DURABILITY_NORMAL), VECDB_ERR_POISONED);
+    assert_int_equal(wal_tick(bench.wal), VECDB_ERR_POISONED);
     assert_int_equal(wal_sync(bench.wal), VECDB_ERR_POISONED);
     assert_int_equal(append(&bench, "two", &lsn), VECDB_ERR_POISONED);
     assert_int_equal(wal_roll(bench.wal, 2, publish_nothing, NULL), VECDB_ERR_POISONED);
@@ -707,6 +709,56 @@ static void a_failed_sync_reaches_all_who_wait(void **state)
     }
 }
 
+/* One thread's append fails while another's sync runs, which fails too: the log cannot be cut back any more. */
+static _Atomic bool sync_runs;
+
+static int sync_that_fails(const struct vfs *vfs, int fd, bool data_only)
+{
+    sync_runs = true;
+    vfs_posix.sleep(vfs, 50000000);
+    return -EIO;
+}
+
+static ssize_t no_write_beside_a_sync(const struct vfs *vfs, int fd, const struct iovec *parts, int count, uint64_t offset)
+{
+    return sync_runs ? -EIO : vfs_posix.pwritev(vfs, fd, parts, count, offset);
+}
+
+static void *append_beside_a_sync(void *argument)
+{
+    struct writers *writers = argument;
+    struct iovec part = {"two", 3};
+    uint64_t lsn;
+
+    while (!sync_runs)
+        vfs_posix.sleep(&vfs_posix, 100000);
+    writers->failures += wal_append(writers->wal, 5, &part, 1, &lsn) == VECDB_ERR_POISONED;
+    writers->failures += strstr(error_last()->message, "durability unknown") != NULL;
+    return NULL;
+}
+
+static void an_append_fails_beside_a_sync_that_fails(void **state)
+{
+    char path[] = "/tmp/vecdb-wal-XXXXXX";
+    struct writers writers = {0};
+    struct iovec part = {"one", 3};
+    pthread_t thread;
+    struct dir dir;
+    struct vfs vfs;
+    uint64_t lsn;
+
+    writers.wal = slow_log(&vfs, path, &dir);
+    vfs.sync = sync_that_fails;
+    vfs.pwritev = no_write_beside_a_sync;
+    sync_runs = false;
+    assert_int_equal(wal_append(writers.wal, 5, &part, 1, &lsn), VECDB_OK);
+    assert_int_equal(pthread_create(&thread, NULL, append_beside_a_sync, &writers), 0);
+    assert_int_equal(wal_commit(writers.wal, lsn, VECDB_DURABILITY_FULL), VECDB_ERR_POISONED);
+    pthread_join(thread, NULL);
+    assert_int_equal(writers.failures, 2);
+    end_slow_log(writers.wal, &dir, path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -719,6 +771,7 @@ int main(void)
         cmocka_unit_test(normal_syncs_by_time_and_size),
         cmocka_unit_test(a_full_disk_is_not_the_end),
         cmocka_unit_test(a_failed_sync_poisons),
+        cmocka_unit_test(an_append_fails_beside_a_sync_that_fails),
         cmocka_unit_test(a_roll_that_is_not_published_never_was),
         cmocka_unit_test(limits),
         cmocka_unit_test(frames_larger_than_the_window),
