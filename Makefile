@@ -67,6 +67,9 @@ $(BUILD)/obj/%.o: src/%.c | deps
 	$(say) CC $<
 	$(Q)$(CC) $(CFLAGS_ALL) $(SIMD_FLAGS_$(notdir $(<D))) -MMD -MP -c $< -o $@
 
+# Square roots of all lists are taken four at a time.
+$(BUILD)/obj/index/graph_lists_scan.o: CFLAGS_ALL += -fno-math-errno
+
 $(SO): $(OBJS)
 	$(say) LD $@
 	$(Q)$(CC) -shared -o $@ $(OBJS) -Wl,-soname,libvecdb.so.$(SOVERSION) -Wl,--no-undefined $(LDFLAGS_ALL) $(LIBS)

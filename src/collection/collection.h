@@ -244,8 +244,15 @@ vecdb_status collection_build_missing(struct collection *collection, vecdb_progr
 /* flush.c, compact.c */
 vecdb_status collection_flush(struct collection *collection, vecdb_progress progress, void *context);
 /** Before an index is built: seal growing rows if they are many, so that its work is for the segment that stays; if it is on
- * `vectors`, together with sealed ones that have no such index yet. Does nothing in memory. With the claim on upkeep. */
-vecdb_status collection_seal_for_index(struct collection *collection, bool vectors, vecdb_progress progress, void *context);
+ * `vectors`, together with sealed ones that have no such index yet. Does nothing in memory. With the claim on upkeep.
+ * *out, unless it is NULL, goes on beside the caller: the new segments can be read, but are only synced and published by the time
+ * sealing_end() returns, which must be called whatever happens. */
+struct sealing;
+vecdb_status collection_seal_for_index(struct collection *collection, bool vectors, vecdb_progress progress, void *context,
+                                       struct sealing **out);
+/** The new segments, until the end. */
+const struct snapshot *sealing_sealed(const struct sealing *sealing);
+vecdb_status sealing_end(struct sealing *sealing);
 /** One segment for each partition where one fits, without deleted rows, with all indexes. */
 vecdb_status collection_optimize(struct collection *collection, vecdb_progress progress, void *context);
 /** Merge segments of a size, and write those anew that are mostly deleted. */

@@ -354,43 +354,92 @@ static vecdb_status forget_definition(struct collection *collection, uint64_t id
     return VECDB_OK;
 }
 
-static vecdb_status create_index(struct collection *collection, const vecdb_index_options *options)
+/* Indexes of a definition on the segments that are being sealed, while that goes on. */
+static vecdb_status build_sealed(struct collection *collection, const struct snapshot *sealed,
+                                 const struct index_definition *definition, const vecdb_index_options *options,
+                                 struct index_ref **refs)
 {
-    struct index_definition definition = {0};
-    struct snapshot *snapshot = NULL;
-    struct index_ref **refs = NULL;
-    size_t built = 0;
+    vecdb_status status = VECDB_OK;
+
+    for (size_t v = 0; v < sealed->view_count && status == VECDB_OK; v++)
+        status = collection_build_index(collection, sealed, &sealed->views[v], definition, options, NULL, &refs[v]);
+    return status;
+}
+
+/* The index of a view: one of those built already, or else built now. Rows that came while segments were sealed wait for upkeep. */
+static vecdb_status build_view(struct collection *collection, const struct snapshot *snapshot, const struct segment_view *view,
+                               const struct index_definition *definition, const vecdb_index_options *options,
+                               struct index_ref **built, size_t built_count, struct index_ref **out)
+{
+    for (size_t i = 0; i < built_count; i++)
+        if (built[i] && built[i]->segment == view->segment) {
+            *out = index_ref_retain(built[i]);
+            return VECDB_OK;
+        }
+    if (built_count && view->segment->growing)
+        return VECDB_OK;
+    return collection_build_index(collection, snapshot, view, definition, options, NULL, out);
+}
+
+static void release_refs(struct index_ref **refs, size_t count)
+{
+    for (size_t i = 0; refs && i < count; i++)
+        index_ref_release(refs[i]);
+    mem_free(refs);
+}
+
+/* What create_index() begins with: the definition, its id, and whether rows allow it. */
+static vecdb_status begin_definition(struct collection *collection, const vecdb_index_options *options,
+                                     struct index_definition *definition)
+{
     vecdb_status status;
 
     pthread_mutex_lock(&collection->write_lock);
     status = collection_writable(collection);
     if (status == VECDB_OK)
-        status = define(collection, options, &definition);
+        status = define(collection, options, definition);
     if (status == VECDB_OK)
         status = collection_settle(collection);
+    if (status == VECDB_OK && definition->metric == VECDB_METRIC_COSINE)
+        status = check_no_zero(collection->latest,
+                               schema_find(collection->latest->schema, definition->field, strlen(definition->field)));
+    if (status == VECDB_OK)
+        status = next_index_id(collection, &definition->id);
+    pthread_mutex_unlock(&collection->write_lock);
+    return status;
+}
+
+/* `sealing`, which may be NULL, is ended. */
+static vecdb_status create_index(struct collection *collection, const vecdb_index_options *options, struct sealing *sealing)
+{
+    struct index_definition definition = {0};
+    struct snapshot *snapshot = NULL;
+    struct index_ref **refs = NULL, **built = NULL;
+    size_t built_count = sealing ? sealing_sealed(sealing)->view_count : 0, count = 0;
+    vecdb_status status = begin_definition(collection, options, &definition), sealed;
+    vecdb_error failure;
+
+    /* Built without the lock: writers go on. Definition and files then come to be with one manifest, or not at all. */
+    if (status == VECDB_OK && sealing) {
+        built = mem_array_zalloc(built_count + 1, sizeof *built);
+        status = built ? build_sealed(collection, sealing_sealed(sealing), &definition, options, built) : error_nomem("index");
+    }
+    failure = *error_last();
+    if (sealing && (sealed = sealing_end(sealing)) != VECDB_OK && status == VECDB_OK)
+        status = sealed;
+    else if (status != VECDB_OK)
+        error_adopt(&failure);
     if (status == VECDB_OK) {
         snapshot = collection_snapshot(collection);
-        if (definition.metric == VECDB_METRIC_COSINE)
-            status = check_no_zero(snapshot, schema_find(snapshot->schema, definition.field, strlen(definition.field)));
+        refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
+        status = refs ? VECDB_OK : error_nomem("index");
     }
-    if (status == VECDB_OK)
-        status = next_index_id(collection, &definition.id);
-    pthread_mutex_unlock(&collection->write_lock);
-    if (status != VECDB_OK) {
-        index_definition_deinit(&definition);
-        snapshot_release(snapshot);
-        return status;
-    }
-    /* Built without the lock: writers go on. Definition and files then come to be with one manifest, or not at all. */
-    refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);
-    status = refs ? VECDB_OK : error_nomem("index");
-    for (; built < snapshot->view_count && status == VECDB_OK; built++)
-        status = collection_build_index(collection, snapshot, &snapshot->views[built], &definition, options, NULL, &refs[built]);
+    for (; status == VECDB_OK && count < snapshot->view_count; count++)
+        status = build_view(collection, snapshot, &snapshot->views[count], &definition, options, built, built_count, &refs[count]);
     if (status == VECDB_OK)
         status = collection_publish_indexes(collection, &definition, true, refs, snapshot->view_count);
-    for (size_t i = 0; refs && i < built; i++)
-        index_ref_release(refs[i]);
-    mem_free(refs);
+    release_refs(refs, count);
+    release_refs(built, built_count);
     snapshot_release(snapshot);
     index_definition_deinit(&definition);
     return status;
@@ -416,6 +465,7 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
 {
     vecdb_index_options watched = *given, *options = &watched;
     struct watched_progress progress;
+    struct sealing *sealing = NULL;
     vecdb_status status;
     bool vectors;
 
@@ -424,9 +474,9 @@ vecdb_status collection_create_index(struct collection *collection, const vecdb_
     TRY(collection_begin_upkeep(collection));
     status = check_options(collection, options, &vectors);
     if (status == VECDB_OK)
-        status = collection_seal_for_index(collection, vectors, options->progress, options->context);
+        status = collection_seal_for_index(collection, vectors, options->progress, options->context, &sealing);
     if (status == VECDB_OK)
-        status = create_index(collection, options);
+        status = create_index(collection, options, sealing);
     collection_end_upkeep(collection);
     return status;
 }

@@ -129,6 +129,7 @@ static void group_deinit(struct rewrite *rewrite, struct rewrite_group *group)
     struct store *store = rewrite->collection->database->store;
     struct segment_view *view = &group->view;
 
+    file_close(&group->written.unsynced);
     for (size_t i = 0; i < view->index_count; i++)
         index_ref_release(view->indexes[i]);
     mem_free(view->indexes);
@@ -244,7 +245,7 @@ static vecdb_status write_group(struct rewrite *rewrite, struct rewrite_group *g
     struct segment_write what = {.dir = store_dir(database->store), .uuid = uuid,
                                  .collection_id = rewrite->collection->id, .partition_id = group->partition,
                                  .last_lsn = rewrite->from->lsn, .schema = rewrite->from->schema,
-                                 .sources = group->sources, .source_count = group->count,
+                                 .sources = group->sources, .source_count = group->count, .sync_later = true,
                                  .progress = progress, .progress_context = context};
     struct segment_view *view = &group->view;
     size_t kept = 0;
@@ -534,25 +535,36 @@ static vecdb_status put_in_place(struct rewrite *rewrite, bool *valid)
     return VECDB_OK;
 }
 
-vecdb_status rewrite_run(struct rewrite *rewrite, vecdb_progress progress, void *context)
+vecdb_status rewrite_write(struct rewrite *rewrite, vecdb_progress progress, void *context)
 {
-    struct collection *collection = rewrite->collection;
     vecdb_status status = VECDB_OK;
-    bool *valid;
 
     for (size_t g = 0; g < rewrite->group_count && status == VECDB_OK; g++)
         status = write_group(rewrite, &rewrite->groups[g], progress, context);
-    if (status == VECDB_OK && rewrite->seals)
-        status = save_tombstones(rewrite);
-    if (status != VECDB_OK)
-        return status;
-    if (!(valid = mem_array_zalloc(rewrite->group_count + 1, sizeof *valid)))
-        return error_nomem("flush");
-    pthread_mutex_lock(&collection->write_lock);
-    status = put_in_place(rewrite, valid);
-    if (status == VECDB_OK)
-        discard_unwanted(rewrite, valid);
-    pthread_mutex_unlock(&collection->write_lock);
+    return status == VECDB_OK && rewrite->seals ? save_tombstones(rewrite) : status;
+}
+
+vecdb_status rewrite_publish(struct rewrite *rewrite)
+{
+    struct collection *collection = rewrite->collection;
+    bool *valid = mem_array_zalloc(rewrite->group_count + 1, sizeof *valid);
+    vecdb_status status = valid ? VECDB_OK : error_nomem("flush");
+
+    for (size_t g = 0; g < rewrite->group_count && status == VECDB_OK; g++)
+        status = segment_sync(&rewrite->groups[g].written);
+    if (status == VECDB_OK) {
+        pthread_mutex_lock(&collection->write_lock);
+        status = put_in_place(rewrite, valid);
+        if (status == VECDB_OK)
+            discard_unwanted(rewrite, valid);
+        pthread_mutex_unlock(&collection->write_lock);
+    }
     mem_free(valid);
     return status;
+}
+
+vecdb_status rewrite_run(struct rewrite *rewrite, vecdb_progress progress, void *context)
+{
+    TRY(rewrite_write(rewrite, progress, context));
+    return rewrite_publish(rewrite);
 }

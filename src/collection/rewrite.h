@@ -42,6 +42,10 @@ struct rewrite {
 vecdb_status rewrite_begin(struct collection *collection, bool seals, struct rewrite *rewrite);
 vecdb_status rewrite_add(struct rewrite *rewrite, uint32_t partition, const size_t *views, size_t count);
 vecdb_status rewrite_run(struct rewrite *rewrite, vecdb_progress progress, void *context);
+/** The two halves of it: files without the new segments' sync, then that sync and the manifest. Between them the groups' views can be
+ * read. */
+vecdb_status rewrite_write(struct rewrite *rewrite, vecdb_progress progress, void *context);
+vecdb_status rewrite_publish(struct rewrite *rewrite);
 void rewrite_deinit(struct rewrite *rewrite);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef VECDB_INDEX_GRAPH_BUILD_H
 #define VECDB_INDEX_GRAPH_BUILD_H
 
+#include "index/cluster.h"
 #include "index/graph_search.h"
 #include "simd/kernels.h"
 
@@ -27,8 +28,10 @@ vecdb_status graph_progress(const struct index_build_context *context, const cha
 vecdb_status graph_link(const struct graph_linker *linker);
 #define GRAPH_NO_PART UINT8_MAX
 /** The base layer of a merged graph, whose nodes are linked within their parts so far. Those of GRAPH_NO_PART have no links.
- * `thinned`: many rows have left the parts, so that links are wanting within them too. */
-vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned);
+ * `thinned`: many rows have left the parts, so that links are wanting within them too. `cluster` receives the leaves, of about leaf_rows
+ * nodes (0: as suits linking), each node in one; it is the caller's, whatever is returned. */
+vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned, size_t leaf_rows,
+                              struct cluster *cluster);
 /** Rows of a new code to `nodes`, which has room for all; the others into the chain of the first that has it. */
 vecdb_status graph_find_nodes(struct graph *graph, struct pool *pool, uint32_t *nodes, size_t *node_count);
 /** Layers above the base, and the base's links if `base`. `rows` are its nodes, and are used up. `promoted` is a bitmap of rows

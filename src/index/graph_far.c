@@ -141,7 +141,7 @@ static vecdb_status link_sample(struct far *far, uint8_t *taken, uint64_t seed)
     return status;
 }
 
-vecdb_status graph_link_far(const struct graph_linker *linker)
+vecdb_status graph_link_far(const struct graph_linker *linker, bool has_nearer)
 {
     struct far far = {.linker = linker};
     uint64_t seed = linker->graph->settings.seed;
@@ -151,6 +151,8 @@ vecdb_status graph_link_far(const struct graph_linker *linker)
 
     far.sample = sample;
     far.count = linker->node_count;
+    if (has_nearer)
+        far.count = thin_out(sample, far.count, seed++);
     while (status == VECDB_OK) {
         far.count = thin_out(sample, far.count, seed);
         if (far.count < SAMPLE_LEAST)

@@ -29,20 +29,6 @@
 #define TELLING_LEAST 12   /* candidates whose distances are compared with what codes are out by, */
 #define WANT_MORE 8        /* so many times as many of which are scored exactly where that is more */
 
-/* Whether the node, or a row in its chain, may be returned. */
-static bool node_passes(const struct search_task *task, uint32_t node)
-{
-    const uint32_t *next = task->state->dup_next;
-
-    if (graph_may_return(task->search, &task->state->vectors, node))
-        return true;
-    if (next)
-        while ((node = __atomic_load_n(&next[node], __ATOMIC_ACQUIRE)) != GRAPH_NONE)
-            if (graph_may_return(task->search, &task->state->vectors, node))
-                return true;
-    return false;
-}
-
 /* Every passing row on its code, leaving the best in the pool: half to a thirteenth of the bytes. Chains are looked at row by row,
  * so each row comes as itself. */
 static vecdb_status scan_codes(const struct search_task *task, struct graph_scratch *scratch,
@@ -83,7 +69,7 @@ static void seed_passing(const struct search_task *task, struct graph_scratch *s
     while (at < count) {
         size_t n = 0;
         for (; at < count && n < SCAN_BLOCK; at += step)
-            if (node_passes(task, layer->lower[at]))
+            if (graph_node_passes(task->search, task->state, layer->lower[at]))
                 ids[n++] = (uint32_t)at;
         graph_scores(query, layer->codes, ids, n, scores);
         counters->rows_scored += n;
@@ -116,7 +102,7 @@ static vecdb_status walk_filtered(const struct search_task *task, struct graph_s
     for (size_t i = 0; i < entries; i++) {
         size_t before = scratch->log_count;
         graph_seed(scratch, layer, query, entry[i], counters);
-        if (scratch->log_count > before && node_passes(task, entry[i])) {
+        if (scratch->log_count > before && graph_node_passes(task->search, task->state, entry[i])) {
             uint32_t score;
             graph_scores(query, layer->codes, &entry[i], 1, &score);
             graph_pool_insert(passing, graph_key(score, entry[i]));
@@ -141,7 +127,7 @@ static vecdb_status walk_filtered(const struct search_task *task, struct graph_s
             uint32_t node = scratch->scores[i];
             if (!graph_visit(scratch, node))
                 continue;
-            if (node_passes(task, node)) {
+            if (graph_node_passes(task->search, task->state, node)) {
                 simd_prefetch(layer->codes + (size_t)node * stride, stride);
                 ids[n++] = node;
             } else {
@@ -153,7 +139,7 @@ static vecdb_status walk_filtered(const struct search_task *task, struct graph_s
             links = graph_links(layer, scratch->bridges[b], scratch->scores);
             for (size_t i = 0; i < links && n < room; i++) {
                 uint32_t node = scratch->scores[i];
-                if (!bitmap_get(scratch->visited, node) && node_passes(task, node)) {
+                if (!bitmap_get(scratch->visited, node) && graph_node_passes(task->search, task->state, node)) {
                     (void)graph_visit(scratch, node);
                     simd_prefetch(layer->codes + (size_t)node * stride, stride);
                     ids[n++] = node;
@@ -195,7 +181,7 @@ static enum engine choose_engine(const struct search_task *task, const struct gr
     if (nearest > pool->count)
         nearest = pool->count;
     for (size_t i = 0; i < nearest; i++)
-        passing += node_passes(task, graph_key_node(pool->keys[i]));
+        passing += graph_node_passes(task->search, task->state, graph_key_node(pool->keys[i]));
     local = (double)passing / (double)nearest;
     walk = plain / (local > 1.0 / 64 ? local : 1.0 / 64);
     stepping = task->lists ? INFINITY : STEPPING_COST * plain;
@@ -236,7 +222,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
     for (size_t i = 0; i < entries; i++)
         graph_seed(scratch, layer, query, entry[i], counters);
     for (size_t i = 0; i < pool->count; i++)
-        if (node_passes(task, graph_key_node(pool->keys[i])))
+        if (graph_node_passes(task->search, task->state, graph_key_node(pool->keys[i])))
             graph_pool_insert(passing, pool->keys[i]);
     *engine = PLAIN_WALK;
     while (pool->cursor < pool->count) {
@@ -275,7 +261,7 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
                 dropped = true;
             if (graph_pool_insert(pool, candidate) == pool->cursor)
                 graph_prefetch_links(layer, ids[i]);
-            if ((passing->count < passing->capacity || candidate < passing->keys[passing->count - 1]) && node_passes(task, ids[i]))
+            if ((passing->count < passing->capacity || candidate < passing->keys[passing->count - 1]) && graph_node_passes(task->search, task->state, ids[i]))
                 graph_pool_insert(passing, candidate);
         }
     }

@@ -18,9 +18,9 @@
 #define NEIGHBOURS 32      /* from leaves, at least */
 #define ALPHA2_FIRST 1.1f
 #define ALPHA2_REFINED 1.2f
-#define BLOCK 256          /* nodes of one task */
+#define BLOCK 64           /* nodes of one task */
 #define AHEAD 4            /* nodes whose lists are on their way from memory */
-#define STEPS 16           /* of progress in one pass */
+#define STEPS 16           /* of progress in one pass, if each has a task for every thread: they wait for one another at its end */
 #define REVERSE_MAX 256    /* candidates looked at when a list overflows */
 #define REVERSE_AHEAD 32   /* incoming links asked for ahead of their turn: most nodes have no more */
 
@@ -50,14 +50,14 @@ struct pass {
 static vecdb_status run_pass(struct pass *pass, const char *stage, vecdb_status (*task)(void *, size_t, unsigned))
 {
     size_t blocks = (pass->linker->node_count + BLOCK - 1) / BLOCK;
+    size_t steps = blocks / pool_threads(pass->linker->context->pool);
 
-    for (size_t s = 0; s < STEPS; s++) {
-        size_t end = blocks * (s + 1) / STEPS;
-        pass->first = blocks * s / STEPS;
-        if (end == pass->first)
-            continue;
+    steps = steps < 1 ? 1 : steps > STEPS ? STEPS : steps;
+    for (size_t s = 0; s < steps; s++) {
+        size_t end = blocks * (s + 1) / steps;
+        pass->first = blocks * s / steps;
         TRY(pool_run(pass->linker->context->pool, end - pass->first, task, pass));
-        TRY(graph_progress(pass->linker->context, stage, s + 1, STEPS));
+        TRY(graph_progress(pass->linker->context, stage, s + 1, steps));
     }
     return VECDB_OK;
 }
@@ -316,6 +316,7 @@ static void clear_unlinked(struct pass *pass)
 
 #define MERGE_OVERLAP 1
 #define MERGE_NEIGHBOURS 16
+#define MERGE_STRANGERS 8 /* of the other part, where there are two */
 #define MERGE_BEAM 6
 
 /* Whether a node is of another part than `part`, or of none. */
@@ -330,15 +331,19 @@ static bool is_settled(const struct pass *pass, uint32_t node)
     return pass->settled != GRAPH_NO_PART && pass->part_of[node] == pass->settled;
 }
 
-static uint8_t largest_part(const struct graph_linker *linker, const uint8_t *part_of)
+/* *two: the nodes are of two parts, and none is of no part. */
+static uint8_t largest_part(const struct graph_linker *linker, const uint8_t *part_of, bool *two)
 {
-    size_t counts[GRAPH_NO_PART + 1] = {0}, best = GRAPH_NO_PART;
+    size_t counts[GRAPH_NO_PART + 1] = {0}, best = GRAPH_NO_PART, parts = 0;
 
     for (size_t i = 0; i < linker->node_count; i++)
         counts[part_of[linker->nodes[i]]]++;
-    for (size_t part = 0; part < GRAPH_NO_PART; part++)
+    for (size_t part = 0; part < GRAPH_NO_PART; part++) {
+        parts += counts[part] > 0;
         if (counts[part] && (best == GRAPH_NO_PART || counts[part] > counts[best]))
             best = part;
+    }
+    *two = parts == 2 && !counts[GRAPH_NO_PART];
     return (uint8_t)best;
 }
 
@@ -421,36 +426,41 @@ static void settle_links(struct pass *pass, uint32_t *original)
     mem_free(pass->out);
 }
 
-vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned)
+vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *part_of, bool thinned, size_t leaf_rows,
+                              struct cluster *cluster)
 {
     struct graph_layer *layer = linker->layer;
     const struct graph_codec *codec = &linker->state->codec;
     struct knn_input knn = {.codes = layer->codes, .stride = codec->stride, .dim = codec->code_dim, .node_count = layer->count};
     struct cluster_input input = {layer->codes, codec->stride, codec->code_dim, linker->nodes, linker->node_count,
-                                  LEAF_ROWS, MERGE_OVERLAP, linker->graph->settings.seed};
+                                  leaf_rows ? leaf_rows : LEAF_ROWS, MERGE_OVERLAP, linker->graph->settings.seed};
     struct pass pass = {.linker = linker, .codec = codec, .part_of = part_of, .thinned = thinned,
-                        .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED,
-                        .settled = thinned ? GRAPH_NO_PART : largest_part(linker, part_of)};
-    struct cluster cluster = {0};
+                        .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED};
     struct knn_lists lists = {0};
     uint32_t *original = layer->links;
+    bool two;
     vecdb_status status;
 
+    *cluster = (struct cluster){0};
     if (linker->node_count < 2)
         return VECDB_OK;
     TRY(graph_progress(linker->context, "clustering", 0, 1));
+    pass.settled = largest_part(linker, part_of, &two);
+    if (thinned)
+        pass.settled = GRAPH_NO_PART;
     if (pass.settled != GRAPH_NO_PART) {
         knn.part_of = part_of;
         knn.without = pass.settled;
+        knn.apart = two;
     }
-    TRY(cluster_create(&input, linker->context->pool, &cluster));
-    status = knn_lists_create(&knn, &cluster, MERGE_NEIGHBOURS, linker->context, &lists);
+    TRY(cluster_create(&input, linker->context->pool, cluster));
+    status = knn_lists_create(&knn, cluster, knn.apart ? MERGE_STRANGERS : MERGE_NEIGHBOURS, linker->context, &lists);
     pass.out = mem_aligned_alloc(1 << 21, (size_t)layer->count * layer->degree * sizeof *pass.out);
     if (status == VECDB_OK && !pass.out)
         status = error_nomem("merging");
     if (status != VECDB_OK)
         goto out;
-    pass.order = cluster.order;
+    pass.order = cluster->order;
     pass.lists = &lists;
     clear_unlinked(&pass);
     if ((status = run_pass(&pass, "merging", merge_task)) != VECDB_OK)
@@ -459,13 +469,12 @@ vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *
     clear_unlinked(&pass);
     status = add_reverse(&pass);
     if (status == VECDB_OK)
-        status = graph_link_far(linker);
+        status = graph_link_far(linker, knn.apart);
     if (status == VECDB_OK)
         status = graph_repair(linker);
 out:
     settle_links(&pass, original);
     knn_lists_deinit(&lists);
-    cluster_deinit(&cluster);
     return status;
 }
 
@@ -519,7 +528,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     clear_unlinked(&pass);
     if ((status = add_reverse(&pass)) != VECDB_OK)
         goto out;
-    status = graph_link_far(linker);
+    status = graph_link_far(linker, false);
     if (status == VECDB_OK)
         status = graph_repair(linker);
 out:

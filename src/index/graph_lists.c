@@ -8,6 +8,7 @@
 #include "simd/graph.h"
 #include "simd/kernels.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -342,32 +343,58 @@ static vecdb_status learn(struct survey *survey, struct pool *pool)
 
 /* ---- making them ---- */
 
+size_t graph_lists_leaf(size_t rows)
+{
+    size_t count = (size_t)(LISTS_FACTOR * sqrt((double)rows));
+
+    return rows < GRAPH_LISTS_MIN_ROWS ? 0 : rows / (count < GRAPH_LISTS_MOST ? count : GRAPH_LISTS_MOST);
+}
+
+/* All rows there are. Returns how many. */
+static size_t list_rows(const struct graph_state *state, uint32_t *out)
+{
+    size_t n = 0;
+
+    for (size_t row = 0; row < state->layers[0].count; row++)
+        if (!state->vectors.present || bitmap_get(state->vectors.present, row))
+            out[n++] = (uint32_t)row;
+    return n;
+}
+
+/* Lists of the leaves' nodes, each with those that follow it in its chain if `chains`. */
+static vecdb_status lists_of(const struct graph_state *state, const struct cluster *cluster, size_t row_count, bool chains,
+                             struct graph_lists **out)
+{
+    const uint32_t *next = chains ? state->dup_next : NULL;
+    size_t n = 0;
+
+    TRY(graph_lists_alloc(&state->codec, cluster->leaf_count, row_count, out));
+    (*out)->row_limit = state->layers[0].count;
+    for (size_t i = 0; i < cluster->leaf_count; i++) {
+        (*out)->offsets[i] = (uint32_t)n;
+        for (size_t j = cluster->offsets[i]; j < cluster->offsets[i + 1]; j++)
+            for (uint32_t row = cluster->members[j]; row != GRAPH_NONE; row = next ? next[row] : GRAPH_NONE)
+                (*out)->rows[n++] = row;
+    }
+    (*out)->offsets[cluster->leaf_count] = (uint32_t)n;
+    assert(n == row_count);
+    return VECDB_OK;
+}
+
 static vecdb_status divide(const struct graph_state *state, uint64_t seed, struct pool *pool, uint32_t *nodes,
                            struct graph_lists **out)
 {
-    size_t rows = state->layers[0].count, n = 0, count;
     const struct graph_codec *codec = &state->codec;
-    struct cluster_input input = {state->layers[0].codes, codec->stride, codec->code_dim, nodes, 0, 0, 1, seed};
+    size_t n = list_rows(state, nodes);
+    struct cluster_input input = {state->layers[0].codes, codec->stride, codec->code_dim, nodes, n, graph_lists_leaf(n), 1, seed};
     struct cluster cluster;
     vecdb_status status;
 
     *out = NULL;
-    for (size_t row = 0; row < rows; row++)
-        if (!state->vectors.present || bitmap_get(state->vectors.present, row))
-            nodes[n++] = (uint32_t)row;
-    if (n < GRAPH_LISTS_MIN_ROWS)
+    if (!input.leaf_rows)
         return VECDB_OK;
-    count = (size_t)(LISTS_FACTOR * sqrt((double)n));
-    input.node_count = n;
-    input.leaf_rows = n / (count < GRAPH_LISTS_MOST ? count : GRAPH_LISTS_MOST);
     TRY(cluster_create(&input, pool, &cluster));
-    status = graph_lists_alloc(codec, cluster.leaf_count, n, out);
-    if (status == VECDB_OK) {
-        (*out)->row_limit = (uint32_t)rows;
-        memcpy((*out)->rows, cluster.members, n * sizeof *cluster.members);
-        for (size_t i = 0; i <= cluster.leaf_count; i++)
-            (*out)->offsets[i] = (uint32_t)cluster.offsets[i];
-    }
+    status = lists_of(state, &cluster, n, false, out);
     cluster_deinit(&cluster);
     return status;
 }
@@ -379,7 +406,8 @@ static int compare_rows(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-vecdb_status graph_lists_make(struct graph *graph, const struct index_build_context *context)
+/* `cluster` NULL: rows are divided here. */
+static vecdb_status make(struct graph *graph, const struct cluster *cluster, const struct index_build_context *context)
 {
     const struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     size_t rows = state->layers[0].count;
@@ -393,7 +421,8 @@ vecdb_status graph_lists_make(struct graph *graph, const struct index_build_cont
     TRY(graph_progress(context, "dividing", 0, 1));
     if (!(nodes = mem_array_alloc(rows, sizeof *nodes)))
         return error_nomem("graph lists");
-    status = divide(state, graph->settings.seed, context->pool, nodes, &lists);
+    status = !cluster ? divide(state, graph->settings.seed, context->pool, nodes, &lists)
+                      : lists_of(state, cluster, list_rows(state, nodes), true, &lists);
     mem_free(nodes);
     if (status == VECDB_OK && lists) {
         for (size_t list = 0; list < lists->count; list++)
@@ -410,6 +439,13 @@ vecdb_status graph_lists_make(struct graph *graph, const struct index_build_cont
     lists->retired = atomic_load_explicit(&graph->lists, memory_order_relaxed);
     atomic_store_explicit(&graph->lists, lists, memory_order_release);
     return VECDB_OK;
+}
+
+vecdb_status graph_lists_make(struct graph *graph, const struct index_build_context *context) { return make(graph, NULL, context); }
+
+vecdb_status graph_lists_make_of(struct graph *graph, const struct cluster *cluster, const struct index_build_context *context)
+{
+    return make(graph, cluster, context);
 }
 
 vecdb_status graph_lists_renew(struct graph *graph, const struct index_build_context *context)

@@ -11,6 +11,7 @@
 #ifndef VECDB_INDEX_GRAPH_LISTS_H
 #define VECDB_INDEX_GRAPH_LISTS_H
 
+#include "index/cluster.h"
 #include "index/graph_search.h"
 
 #define GRAPH_LISTS_MIN_ROWS 8192 /* fewer rows are scanned one by one */
@@ -39,6 +40,10 @@ struct graph_lists {
 
 /** Lists of all rows there are; none, and no error, for few rows or codes of bits. Replaces those there were. */
 vecdb_status graph_lists_make(struct graph *graph, const struct index_build_context *context);
+/** The same from leaves of the graph's nodes, each in one, of about graph_lists_leaf() rows. */
+vecdb_status graph_lists_make_of(struct graph *graph, const struct cluster *cluster, const struct index_build_context *context);
+/** How many of so many rows a list is to have; 0: there are to be none. */
+size_t graph_lists_leaf(size_t rows);
 /** The same when enough rows have come since, or the codes are others. */
 vecdb_status graph_lists_renew(struct graph *graph, const struct index_build_context *context);
 /** Lists whose arrays are still to be filled. */
@@ -47,7 +52,7 @@ static inline size_t graph_sketch_size(const struct graph_codec *codec) { return
 /** Which tail is for queries so far (squared) from the centroid of a list. */
 static inline size_t graph_tail_of(float apart, float beyond)
 {
-    return apart < 1.25f * beyond ? 0 : apart < 2.5f * beyond ? 1 : apart < 5 * beyond ? 2 : 3;
+    return (size_t)(!(apart < 1.25f * beyond) + !(apart < 2.5f * beyond) + !(apart < 5 * beyond)); /* no branch could be foretold */
 }
 /** What makes a code the vector it stands for, in steps. */
 void graph_lists_offset(const struct graph_codec *codec, float *out);

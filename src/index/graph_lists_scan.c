@@ -5,7 +5,9 @@
  * general. Therefore the same count is made of the lists behind, where the truth is known: k. What it is out by there is taken to be
  * what it is out by ahead. */
 #include "index/graph_lists_memo.h"
+#include "index/graph_task.h"
 
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "simd/graph.h"
 #include "simd/kernels.h"
@@ -22,19 +24,22 @@
 #define CHECK_SHARE 5     /* each time a fifth more */
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
 #define AHEAD 128         /* rows of the next list that are asked for, */
-#define AHEAD_PART 8      /* and the sketches of so much of them: what follows comes by itself */
-#define LANES 32          /* sketches compared together */
+#define AHEAD_PART 8      /* and the sketches of so much of them: the others when it is known which */
+#define WALK_POOL 3        /* of the walk from the best found: candidates, */
+#define WALK_HOPS 6       /* and hops at most */
+#define LISTS_FIRST 64    /* lists that are put in order, and twice as many each time more are needed */
 #define DEADLINE_LISTS 64
 #define LOCAL_LISTS 4     /* the nearest, whose share of passing rows says whether a walk is the better way, */
 #define LOCAL_SHARE 0.5   /* from this on; or, as a walk to many is dearer than a scan to many, */
 #define LOCAL_MANY 0.9
 #define MANY 32
 
-/* A row to be looked at. */
-struct pending {
-    uint32_t row;
-    float apart, error;    /* of its list: how far the query is from the centroid, and how far the estimate may be out, in units of b */
-    const uint8_t *sketch; /* NULL: a row that came after the lists */
+/* Places of a list that pass, whose sketches are on their way from memory. */
+struct batch {
+    float apart; /* how far the query is from the list's centroid, */
+    float error; /* and how far estimates may be out, in units of their b */
+    size_t count;
+    uint32_t places[BATCH];
 };
 
 struct list_scan {
@@ -45,18 +50,22 @@ struct list_scan {
     float *ahead, *behind;    /* rows that may pass, and passing rows that were looked at; 0 in the other state */
     uint32_t *counted;        /* lists in which rows nearer than the k-th may be */
     size_t counted_count;
-    uint64_t *heap;           /* lists to come, the next first */
-    size_t heap_count;
-    struct pending *pending;
-    uint32_t held[BATCH + 16]; /* rows chosen, on their way from memory while others are looked at */
-    size_t held_count, pending_count, passed, looked_at, next_check, nearest;
-    float step, across, scale; /* of the query's planes: a level's size, what they give for a way across, a score's unit */
+    int32_t *order;           /* where each list comes, INT32_MAX once it is in the heap */
+    uint64_t *heap;           /* lists to come, the next first: a few of them, for most never do */
+    size_t heap_count, heap_room;
+    struct batch *waiting;
+    size_t held_count, passed, looked_at, next_check, nearest;
+    uint64_t *levels;         /* the query's planes, one after another */
+    float step, across, scale; /* of these: a level's size, what they give for a way across, a score's unit */
     double recent_passed, recent_rows;
     struct graph_lists_memo *memo; /* or NULL */
     double miss;              /* rows that may be missed, as a share of k */
     struct graph_trail trail; /* of a search that is noted: it has keys */
     float unit;               /* of the scores, in distances of codes */
     int64_t zero;             /* the score of no distance */
+    /* what follows is not zeroed */
+    struct batch batches[2];  /* one is filled while the other's sketches come */
+    uint32_t held[BATCH];     /* rows chosen, on their way from memory while others are looked at */
 };
 
 /* ---- the order of lists ---- */
@@ -77,6 +86,24 @@ static void sift_down(uint64_t *heap, size_t count, size_t at)
         at = child;
     }
     heap[at] = moving;
+}
+
+/* Whether there is another list; then it is in the heap. */
+static bool more_lists(struct list_scan *work)
+{
+    uint32_t *chosen = work->scratch->list_chosen;
+
+    if (work->heap_count)
+        return true;
+    work->heap_count = simd_graph()->smallest_i32(work->order, work->scan->lists->count, work->heap_room, INT32_MAX - 1, chosen);
+    work->heap_room *= 2;
+    for (size_t i = 0; i < work->heap_count; i++) {
+        work->heap[i] = (uint64_t)work->order[chosen[i]] << 32 | chosen[i];
+        work->order[chosen[i]] = INT32_MAX;
+    }
+    for (size_t i = work->heap_count / 2; i-- > 0;)
+        sift_down(work->heap, work->heap_count, i);
+    return work->heap_count > 0;
 }
 
 static size_t next_list(struct list_scan *work)
@@ -103,12 +130,15 @@ static void choose_unit(struct list_scan *work)
     }
 }
 
+static size_t level_words(const struct graph_codec *codec) { return align_up(codec->code_dim / 64, 8); }
+
 /* The query as planes of bits, into the space of the sketches. */
 static void prepare_planes(struct list_scan *work)
 {
     const struct graph_lists *lists = work->scan->lists;
     const struct graph_query *query = work->scan->query;
     const struct graph_codec *codec = query->codec;
+    size_t words = codec->code_dim / 64, padded = level_words(codec);
     float *x = work->scratch->floats;
 
     work->scale = 1;
@@ -123,70 +153,56 @@ static void prepare_planes(struct list_scan *work)
     simd_codes()->rotate(x, codec->code_dim, lists->signs);
     work->step = simd_graph()->sketch_query(x, codec->code_dim, work->scratch->planes);
     work->across = 7.5f * (float)codec->code_dim * work->step;
+    memset(work->levels, 0, 4 * padded * sizeof *work->levels);
+    for (size_t i = 0; i < 4 * words; i++)
+        work->levels[i % 4 * padded + i / 4] = work->scratch->planes[i];
+}
+
+/* Where the distances of all lists lie, without a branch: four lists at a time. */
+static void place_lists(struct list_scan *work, float *low)
+{
+    const struct graph_lists *lists = work->scan->lists;
+    bool dot = work->scan->query->kind == GRAPH_CODE_DOT;
+    const float *beyond = lists->beyond, *spreads = lists->spread;
+    const uint32_t *scores = work->scratch->list_scores;
+    float *centre = work->centre, *slope = work->slope, *apart = work->behind, unit = work->unit;
+    uint32_t zero = (uint32_t)work->zero;
+
+    for (size_t i = 0; i < lists->count; i++) {
+        float distance = (float)(int32_t)(scores[i] - zero) * unit;
+        /* a product with the mean is the mean of products; a distance lacks what rows lie beyond the centroid */
+        apart[i] = dot ? distance - beyond[i] : distance;
+        centre[i] = dot ? distance : distance + beyond[i];
+    }
+    for (size_t i = 0; i < lists->count; i++) {
+        float spread = spreads[i] * sqrtf(apart[i] > 1 ? apart[i] : 1);
+        slope[i] = GRAPH_TAIL_PER / (spread > 1e-3f ? spread : 1e-3f);
+        low[i] = centre[i] - OPTIMISM * spread;
+    }
 }
 
 static void order_lists(struct list_scan *work)
 {
     const struct graph_lists *lists = work->scan->lists;
-    const struct graph_query *query = work->scan->query;
-    bool dot = query->kind == GRAPH_CODE_DOT;
-    uint32_t *scores = work->scratch->list_scores;
+    float *low = work->ahead; /* until that is known */
 
-    graph_scores_rows(query, lists->centroids, lists->count, scores);
+    graph_scores_rows(work->scan->query, lists->centroids, lists->count, work->scratch->list_scores);
+    place_lists(work, low);
     for (size_t i = 0; i < lists->count; i++) {
         uint32_t rows = work->memo ? work->memo->counts[i] : lists->offsets[i + 1] - lists->offsets[i], order;
-        float distance = (float)((int64_t)scores[i] - work->zero) * work->unit, apart, spread, low;
-        if (!rows)
-            continue;
-        /* a product with the mean is the mean of products; a distance lacks what rows lie beyond the centroid */
-        apart = dot ? distance - lists->beyond[i] : distance;
-        spread = lists->spread[i] * sqrtf(apart > 1 ? apart : 1);
-        work->centre[i] = dot ? distance : distance + lists->beyond[i];
-        work->tail[i] = (uint32_t)(GRAPH_TAIL_STEPS * graph_tail_of(apart, lists->beyond[i]));
-        work->slope[i] = GRAPH_TAIL_PER / (spread > 1e-3f ? spread : 1e-3f);
+        memcpy(&order, &low[i], sizeof order); /* floats in the order of unsigned numbers, but for their last bit */
+        order ^= -(order >> 31) | 1u << 31;
+        work->order[i] = rows ? (int32_t)(order >> 1) : INT32_MAX;
+        work->counted[work->counted_count] = (uint32_t)i;
+        work->counted_count += rows > 0;
+        work->tail[i] = (uint32_t)(GRAPH_TAIL_STEPS * graph_tail_of(work->behind[i], lists->beyond[i]));
         work->ahead[i] = (float)rows;
         work->behind[i] = 0;
-        low = work->centre[i] - OPTIMISM * spread;
-        memcpy(&order, &low, sizeof order); /* floats in the order of unsigned numbers */
-        order ^= order >> 31 ? UINT32_MAX : 1u << 31;
-        work->heap[work->heap_count++] = (uint64_t)order << 32 | i;
-        work->counted[work->counted_count++] = (uint32_t)i;
     }
-    for (size_t i = work->heap_count / 2; i-- > 0;)
-        sift_down(work->heap, work->heap_count, i);
+    work->heap_room = LISTS_FIRST;
 }
 
 /* ---- rows ---- */
-
-/* The pending rows that may be nearer than the worst found, by their sketches. */
-static size_t choose_rows(struct list_scan *work, uint32_t *out)
-{
-    const struct graph_codec *codec = work->scan->query->codec;
-    size_t words = codec->code_dim / 64, n = 0;
-    const struct graph_pool *pool = &work->scratch->pool;
-    uint32_t links[LANES], worst = graph_key_score(pool->keys[pool->count - 1]);
-    float a[LANES], b[LANES], room = (float)((int64_t)worst - work->zero) / work->scale;
-
-    for (size_t at = 0; at < work->pending_count; at += LANES) {
-        uint64_t *bits = work->scratch->list_bits;
-        for (size_t i = 0; i < LANES; i++) {
-            const struct pending *pending = &work->pending[at + i];
-            links[i] = GRAPH_NONE;
-            a[i] = b[i] = 0;
-            if (at + i >= work->pending_count)
-                continue;
-            links[i] = pending->row;
-            memcpy(&a[i], pending->sketch, sizeof *a);
-            memcpy(&b[i], pending->sketch + sizeof *a, sizeof *b);
-            a[i] += pending->apart - b[i] * pending->error;
-            for (size_t w = 0; w < words; w++)
-                memcpy(&bits[w * LANES + i], pending->sketch + 8 + 8 * w, 8);
-        }
-        n += simd_graph()->sketch_choose(work->scratch->planes, words, links, a, b, bits, LANES, work->step, work->across, room,
-                                         out + n);
-    }
-    return n;
-}
 
 static void score_rows(struct list_scan *work, const uint32_t *rows, size_t n, struct index_counters *counters)
 {
@@ -204,57 +220,53 @@ static void score_held(struct list_scan *work, struct index_counters *counters)
     work->held_count = 0;
 }
 
-/* Of the pending rows, score those that may be nearer than the worst found: at once, or when the next are. */
-static void score_pending(struct list_scan *work, struct index_counters *counters)
+/* Of the places that wait, score the rows that may be nearer than the worst found: at once, or when the next are. */
+static void score_waiting(struct list_scan *work, struct index_counters *counters)
 {
+    const struct graph_lists *lists = work->scan->lists;
+    const struct graph_codec *codec = work->scan->query->codec;
     const struct graph_pool *pool = &work->scratch->pool;
-    size_t stride = work->scan->query->codec->stride;
+    struct batch *batch = work->waiting;
     uint32_t rows[BATCH];
-    size_t n = 0;
+    float room;
 
-    if (!work->pending_count)
+    if (!batch->count)
         return;
-    if (pool->count < pool->capacity || !work->pending[0].sketch) {
-        for (; n < work->pending_count; n++)
-            rows[n] = work->pending[n].row;
-        score_rows(work, rows, n, counters);
+    if (pool->count < pool->capacity) {
+        for (size_t i = 0; i < batch->count; i++)
+            rows[i] = lists->rows[batch->places[i]];
+        score_rows(work, rows, batch->count, counters);
     } else {
         score_held(work, counters);
-        work->held_count = choose_rows(work, work->held);
-        for (size_t i = 0; i < work->held_count; i++)
-            simd_prefetch(work->scan->state->layers[0].codes + work->held[i] * stride, stride);
+        room = (float)((int64_t)graph_key_score(pool->keys[pool->count - 1]) - work->zero) / work->scale;
+        work->held_count = simd_graph()->sketch_near(work->levels, codec->code_dim / 64, lists->sketches, graph_sketch_size(codec),
+                                                     batch->places, batch->count, work->step, work->across + batch->error,
+                                                     room - batch->apart, work->held);
+        for (size_t i = 0; i < work->held_count; i++) {
+            work->held[i] = lists->rows[work->held[i]];
+            simd_prefetch(work->scan->state->layers[0].codes + work->held[i] * codec->stride, codec->stride);
+        }
     }
-    work->pending_count = 0;
+    batch->count = 0;
 }
 
 /* Rows that came after the lists. */
 static vecdb_status scan_newer(struct list_scan *work, struct index_counters *counters)
 {
     const struct index_search *search = work->scan->search;
-    size_t count = __atomic_load_n(&work->scan->state->layers[0].count, __ATOMIC_ACQUIRE), row = work->scan->lists->row_limit;
+    size_t count = __atomic_load_n(&work->scan->state->layers[0].count, __ATOMIC_ACQUIRE), row = work->scan->lists->row_limit, n = 0;
+    uint32_t rows[BATCH];
 
     for (; (row = bitmap_next(search->allowed, count, row)) < count; row++) {
-        work->pending[work->pending_count++] = (struct pending){.row = (uint32_t)row};
-        if (work->pending_count == BATCH) {
-            score_pending(work, counters);
+        rows[n++] = (uint32_t)row;
+        if (n == BATCH) {
+            score_rows(work, rows, n, counters);
+            n = 0;
             TRY(deadline_check(search->deadline));
         }
     }
-    score_pending(work, counters);
+    score_rows(work, rows, n, counters);
     return VECDB_OK;
-}
-
-/* A row at a place of the list that `of` says the rest of, for the next batch. */
-static inline void look_at(struct list_scan *work, struct pending of, size_t place, size_t size, struct index_counters *counters)
-{
-    const struct graph_lists *lists = work->scan->lists;
-
-    of.row = lists->rows[place];
-    of.sketch = lists->sketches + place * size;
-    simd_prefetch(of.sketch, size);
-    work->pending[work->pending_count++] = of;
-    if (work->pending_count == BATCH)
-        score_pending(work, counters);
 }
 
 /* Ask for what the list that comes next begins with. */
@@ -277,26 +289,44 @@ static void ask_ahead(const struct list_scan *work, size_t size)
         simd_prefetch_line(lists->offsets + (uint32_t)work->heap[i]);
 }
 
-static void scan_list(struct list_scan *work, size_t list, struct index_counters *counters)
+/* The places from `from` on that pass, as many as a batch takes. Returns where to go on, `to` at the end. */
+static size_t take_places(const struct list_scan *work, size_t from, size_t to, struct batch *batch)
 {
     const struct graph_lists *lists = work->scan->lists;
     const uint64_t *allowed = work->scan->search->allowed;
+    size_t n = 0;
+
+    if (work->memo) {
+        for (; n < BATCH && (from = bitmap_next(work->memo->places, to, from)) < to; from++)
+            batch->places[n++] = (uint32_t)from;
+    } else {
+        for (; n < BATCH && from < to; from++) {
+            batch->places[n] = (uint32_t)from;
+            n += bitmap_get(allowed, lists->rows[from]);
+        }
+    }
+    batch->count = n;
+    return from;
+}
+
+static void scan_list(struct list_scan *work, size_t list, struct index_counters *counters)
+{
+    const struct graph_lists *lists = work->scan->lists;
     size_t size = graph_sketch_size(work->scan->query->codec);
     size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
     float apart = (float)((int64_t)work->scratch->list_scores[list] - work->zero) / work->scale;
-    struct pending of = {.apart = apart, .error = ERRORS * ERROR * sqrtf(apart > 0 ? apart : 0)};
 
     ask_ahead(work, size);
-    if (work->memo) {
-        passed = work->memo->counts[list];
-        for (size_t i = from; (i = bitmap_next(work->memo->places, to, i)) < to; i++)
-            look_at(work, of, i, size, counters);
-    } else {
-        for (size_t i = from; i < to; i++)
-            if (bitmap_get(allowed, lists->rows[i])) {
-                passed++;
-                look_at(work, of, i, size, counters);
-            }
+    for (size_t at = from; at < to;) {
+        struct batch *batch = work->waiting == work->batches ? work->batches + 1 : work->batches;
+        at = take_places(work, at, to, batch);
+        batch->apart = apart;
+        batch->error = ERRORS * ERROR * sqrtf(apart > 0 ? apart : 0);
+        for (size_t i = 0; i < batch->count; i++)
+            simd_prefetch(lists->sketches + batch->places[i] * size, size);
+        passed += batch->count;
+        score_waiting(work, counters);
+        work->waiting = batch;
     }
     work->ahead[list] = 0;
     work->behind[list] = (float)passed;
@@ -342,7 +372,7 @@ static bool enough(struct list_scan *work, struct index_counters *counters)
 
     if (work->passed < work->next_check)
         return false;
-    score_pending(work, counters);
+    score_waiting(work, counters);
     score_held(work, counters);
     work->next_check = work->passed + work->passed / CHECK_SHARE + CHECK_MORE;
     if (work->scratch->pool.count < work->nearest)
@@ -406,12 +436,14 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_
     mem_free(scratch->list_floats);
     mem_free(scratch->list_scores);
     mem_free(scratch->list_heap);
+    mem_free(scratch->list_chosen);
     mem_free(scratch->list_bits);
     scratch->list_floats = mem_array_alloc(lists, 4 * sizeof *scratch->list_floats);
-    scratch->list_scores = mem_array_alloc(lists, 3 * sizeof *scratch->list_scores);
+    scratch->list_scores = mem_array_alloc(lists, 4 * sizeof *scratch->list_scores);
+    scratch->list_chosen = mem_array_alloc(lists + 16, sizeof *scratch->list_chosen);
     scratch->list_heap = mem_array_alloc(lists, sizeof *scratch->list_heap);
-    scratch->list_bits = mem_aligned_alloc(64, LANES * words * sizeof *scratch->list_bits);
-    if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap || !scratch->list_bits)
+    scratch->list_bits = mem_aligned_alloc(64, 4 * words * sizeof *scratch->list_bits);
+    if (!scratch->list_floats || !scratch->list_scores || !scratch->list_heap || !scratch->list_chosen || !scratch->list_bits)
         return error_nomem("graph search");
     mem_free(scratch->trail); /* not needed to search */
     scratch->trail = mem_array_alloc(GRAPH_TRAIL_CHECKS * GRAPH_TRAIL_K, sizeof *scratch->trail);
@@ -419,14 +451,83 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_
     return VECDB_OK;
 }
 
+/* A node of the graph, and the rows that hang in its chain, as far as they pass and are not among those found. */
+static void take_chain(struct list_scan *work, uint32_t node, uint32_t score)
+{
+    const uint32_t *next = work->scan->state->dup_next;
+    struct graph_scratch *scratch = work->scratch;
+
+    if (bitmap_get(work->scan->search->allowed, node))
+        graph_pool_insert(&scratch->pool, graph_key(score, node));
+    while (next && (node = __atomic_load_n(&next[node], __ATOMIC_ACQUIRE)) != GRAPH_NONE)
+        if (bitmap_get(work->scan->search->allowed, node) && graph_visit(scratch, node))
+            graph_pool_insert(&scratch->pool, graph_key(score, node));
+}
+
+/* Links of a node to those that the walk has not come by, into scratch->ids. */
+static size_t new_links(struct list_scan *work, uint32_t node)
+{
+    struct graph_scratch *scratch = work->scratch;
+    const struct graph_layer *layer = &work->scan->state->layers[0];
+    size_t stride = work->scan->query->codec->stride, links = graph_links(layer, node, scratch->scores), n = 0;
+
+    for (size_t i = 0; i < links; i++) {
+        if (!graph_visit(scratch, scratch->scores[i]))
+            continue;
+        simd_prefetch(layer->codes + (size_t)scratch->scores[i] * stride, stride);
+        scratch->ids[n++] = scratch->scores[i];
+    }
+    return n;
+}
+
+/* A short walk over all rows, from the best found: a row may lie far out in a list that was left out, as one that lies alone does, but
+ * links lead to it. What passes on the way goes into the pool. */
+static void follow_links(struct list_scan *work, struct index_counters *counters)
+{
+    struct graph_scratch *scratch = work->scratch;
+    const struct graph_state *state = work->scan->state;
+    const struct graph_layer *layer = &state->layers[0];
+    const struct graph_pool *found = &scratch->pool;
+    struct graph_pool *walk = &scratch->passing;
+
+    walk->count = walk->cursor = 0;
+    walk->capacity = WALK_POOL;
+    for (size_t i = 0; i < found->count; i++) {
+        (void)graph_visit(scratch, graph_key_node(found->keys[i]));
+        if (i < WALK_POOL)
+            graph_pool_insert(walk, found->keys[i]);
+    }
+    for (size_t hops = 0; hops < WALK_HOPS; hops++) {
+        size_t n;
+        while (walk->cursor < walk->count && walk->keys[walk->cursor] & 1)
+            walk->cursor++;
+        if (walk->cursor == walk->count)
+            break;
+        walk->keys[walk->cursor] |= 1;
+        n = new_links(work, graph_key_node(walk->keys[walk->cursor]));
+        graph_scores(work->scan->query, layer->codes, scratch->ids, n, scratch->scores);
+        counters->rows_scored += n;
+        for (size_t i = 0; i < n; i++) {
+            graph_pool_insert(walk, graph_key(scratch->scores[i], scratch->ids[i]));
+            take_chain(work, scratch->ids[i], scratch->scores[i]);
+        }
+    }
+    graph_scratch_clear(scratch);
+}
+
 vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_scratch *scratch, bool *walk,
                               struct index_counters *counters)
 {
     size_t count = scan->lists->count, lists = 0, k = scan->search->k;
-    struct pending pending[BATCH + LANES];
-    struct list_scan work = {.scan = scan, .scratch = scratch, .pending = pending, .next_check = FIRST_CHECK};
+    struct list_scan work;
 
-    TRY(scan_room(scratch, count, scan->query->codec->code_dim / 64));
+    memset(&work, 0, offsetof(struct list_scan, batches));
+    work.scan = scan;
+    work.scratch = scratch;
+    work.next_check = FIRST_CHECK;
+    work.waiting = work.batches;
+    work.batches[0].count = 0;
+    TRY(scan_room(scratch, count, level_words(scan->query->codec)));
     work.nearest = k > NEAREST_LEAST ? k : NEAREST_LEAST;
     TRY(graph_scratch_pool(scratch, work.nearest > scan->want ? work.nearest : scan->want));
     work.centre = scratch->list_floats;
@@ -435,7 +536,9 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     work.behind = work.ahead + count;
     work.tail = scratch->list_scores + count;
     work.counted = work.tail + count;
+    work.order = (int32_t *)(work.counted + count);
     work.heap = scratch->list_heap;
+    work.levels = scratch->list_bits;
     scratch->pool.count = scratch->pool.cursor = 0;
     scratch->pool.capacity = work.nearest > scan->want ? work.nearest : scan->want;
     work.memo = graph_lists_memo_take(scan->search, scan->lists);
@@ -447,13 +550,14 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     prepare_planes(&work);
     use_memo(&work);
     TRY(scan_newer(&work, counters));
-    while (work.heap_count && !enough(&work, counters)) {
+    while (more_lists(&work) && !enough(&work, counters)) {
         scan_list(&work, next_list(&work), counters);
         if (++lists % DEADLINE_LISTS == 0)
             TRY(deadline_check(scan->search->deadline));
     }
-    score_pending(&work, counters);
+    score_waiting(&work, counters);
     score_held(&work, counters);
+    follow_links(&work, counters);
     if (work.memo)
         graph_lists_memo_ended(work.memo, work.nearest, work.passed, work.trail.keys != NULL);
     if (work.trail.keys) /* of the nearest, which may be more than k */

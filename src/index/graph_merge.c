@@ -11,6 +11,7 @@
 #define PARTS_MAX 8        /* more would be searched for longer than building anew takes */
 #define LEAST_SHARE 4      /* at least one row in so many comes from the parts, else they are not worth it */
 #define FEW_LEFT 50         /* one row in so many that leaves does no harm to the links of the others */
+#define MANY_HANG 8         /* one row in so many */
 #define BLOCK 256
 
 struct merge {
@@ -245,12 +246,22 @@ static vecdb_status keep_task(void *context, size_t block, unsigned worker)
     return VECDB_OK;
 }
 
-/* *useless when no row that is left was linked before. */
-static vecdb_status merge_parts(struct merge *merge, const struct index_build_context *context, bool *useless)
+/* Nodes of a leaf that can be a list too; 0: where many rows hang at others, lists are of other sizes. */
+static size_t leaf_for_lists(const struct merge *merge)
+{
+    const struct vectors *vectors = &merge->state->vectors;
+    size_t rows = vectors->present ? bitmap_count(vectors->present, vectors->row_count) : vectors->row_count;
+
+    return rows - merge->node_count > rows / MANY_HANG ? 0 : graph_lists_leaf(rows);
+}
+
+/* *useless when no row that is left was linked before. `cluster` receives leaves fit for lists, or nothing. */
+static vecdb_status merge_parts(struct merge *merge, const struct index_build_context *context, struct cluster *cluster, bool *useless)
 {
     struct graph_linker linker = {merge->graph, merge->state, &merge->state->layers[0], merge->nodes, merge->node_count, context};
     bool parts[GRAPH_NO_PART + 1] = {false};
     size_t of = 0, left = 0;
+    size_t leaf = leaf_for_lists(merge);
     uint32_t *rows;
     vecdb_status status;
 
@@ -270,7 +281,9 @@ static vecdb_status merge_parts(struct merge *merge, const struct index_build_co
     if (of == 1 && !parts[GRAPH_NO_PART] && left < merge->node_count / FEW_LEFT) /* they have their links */
         status = graph_repair(&linker);
     else
-        status = graph_link_parts(&linker, merge->part_of, left >= merge->node_count / FEW_LEFT);
+        status = graph_link_parts(&linker, merge->part_of, left >= merge->node_count / FEW_LEFT, leaf, cluster);
+    if (!leaf)
+        cluster_deinit(cluster);
     if (status == VECDB_OK)
         status = graph_link_layers(merge->graph, false, NULL, rows, merge->node_count, context);
     if (status == VECDB_OK)
@@ -307,6 +320,7 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
 {
     const struct graph *main = choose_main(parts, row_maps, part_count, vectors);
     struct merge merge = {.row_maps = row_maps, .part_count = part_count};
+    struct cluster cluster = {0};
     struct graph_settings settings;
     bool useless = false;
     vecdb_status status;
@@ -331,10 +345,11 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
     if (status == VECDB_OK)
         status = find_all_nodes(&merge, context);
     if (status == VECDB_OK && merge.node_count)
-        status = merge_parts(&merge, context, &useless);
+        status = merge_parts(&merge, context, &cluster, &useless);
     merge_deinit(&merge);
     if (status == VECDB_OK && !useless)
-        status = graph_lists_make(merge.graph, context);
+        status = cluster.leaf_count ? graph_lists_make_of(merge.graph, &cluster, context) : graph_lists_make(merge.graph, context);
+    cluster_deinit(&cluster);
     if (status == VECDB_OK && !useless)
         status = graph_lay_out(merge.graph, context->pool);
     if (status != VECDB_OK || useless) {

@@ -27,6 +27,7 @@ void graph_scratch_free(struct graph_scratch *scratch)
     mem_free(scratch->list_floats);
     mem_free(scratch->list_scores);
     mem_free(scratch->list_heap);
+    mem_free(scratch->list_chosen);
     mem_free(scratch->list_bits);
     mem_free(scratch->trail);
     mem_free(scratch->gathered);

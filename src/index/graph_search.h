@@ -36,6 +36,7 @@ struct graph_scratch {
     size_t hit_room;
     float *list_floats;  /* of a scan of lists: four per list */
     uint32_t *list_scores;
+    uint32_t *list_chosen;
     uint64_t *list_heap, *list_bits, *trail;
     size_t list_room;
     int32_t *entry_scores; /* of the nodes a search begins by */

@@ -31,6 +31,20 @@ static inline bool graph_may_return(const struct index_search *search, const str
     return !vectors->present || bitmap_get(vectors->present, row);
 }
 
+/** Whether the node, or a row in its chain, may be returned. */
+static inline bool graph_node_passes(const struct index_search *search, const struct graph_state *state, uint32_t node)
+{
+    const uint32_t *next = state->dup_next;
+
+    if (graph_may_return(search, &state->vectors, node))
+        return true;
+    if (next)
+        while ((node = __atomic_load_n(&next[node], __ATOMIC_ACQUIRE)) != GRAPH_NONE)
+            if (graph_may_return(search, &state->vectors, node))
+                return true;
+    return false;
+}
+
 static inline uint32_t graph_layer_count(const struct graph_layer *layer)
 {
     return __atomic_load_n(&layer->count, __ATOMIC_ACQUIRE);

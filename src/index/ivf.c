@@ -12,8 +12,6 @@
 #include <math.h>
 
 #define COARSE_GROUPED 2048      /* lists from which they are found by groups of them */
-#define GROUPS_LEAST 0.18        /* of the groups, that are looked through at least: fewer miss lists that matter */
-#define GROUPS_MORE 4            /* and so many times the share of lists that is wanted */
 #define COARSE_CODED_BYTES 131072 /* of centroids, which are worth codes from there on: each query reads them all */
 
 /* -- life */
@@ -159,7 +157,7 @@ vecdb_status ivf_derive(struct ivf *ivf)
                                              .width = dim * sizeof(float), .stride = dim * sizeof(float),
                                              .row_count = ivf->list_count, .block_shift = 40,
                                              .blocks = ivf->centroid_block};
-    if (ivf->list_count < COARSE_GROUPED) {
+    if (ivf->list_count < COARSE_GROUPED || !coder->l2) { /* the largest products are not all in near groups */
         ops = index_find("FLAT");
         TRY(params_parse(ivf->kind->owner, ops->build_params, NULL, accel, &params));
     } else { /* lists of lists: their number is the square root of what it was, so this ends here */
@@ -168,15 +166,8 @@ vecdb_status ivf_derive(struct ivf *ivf)
         params_set(&params, "nlist", floor(sqrt((double)ivf->list_count)));
         ivf->grouped = true;
     }
-    return ops->build(&ivf->centroid_vectors, coder->l2 ? VECDB_METRIC_L2 : VECDB_METRIC_IP, &params, &context, &ivf->coarse);
-}
-
-size_t ivf_groups_wanted(const struct ivf *ivf, size_t want)
-{
-    const struct ivf *groups = (const struct ivf *)ivf->coarse;
-    double share = GROUPS_LEAST + GROUPS_MORE * (double)want / (double)ivf->list_count;
-
-    return (size_t)ceil(fmin(share, 1) * (double)groups->list_count);
+    TRY(ops->build(&ivf->centroid_vectors, coder->l2 ? VECDB_METRIC_L2 : VECDB_METRIC_IP, &params, &context, &ivf->coarse));
+    return ivf->grouped ? ivf_groups_measure(ivf) : VECDB_OK;
 }
 
 /* -- facts */
@@ -217,7 +208,7 @@ void ivf_reads(const struct index *index, struct index_reads *out)
         ivf->coarse->ops->reads(ivf->coarse, &coarse);
         out->query = ivf->list_count * coarse.row;
         if (ivf->grouped)
-            out->query = coarse.query + (size_t)(GROUPS_LEAST * (double)out->query);
+            out->query = coarse.query + (size_t)(ivf->groups_least * (double)out->query);
     } else {
         out->query = ivf->list_count * type_width(VECDB_TYPE_BINARY_VECTOR, ivf->coder.dim);
     }

@@ -43,6 +43,7 @@ struct ivf {
     struct vectors centroid_vectors;
     struct index *coarse;
     bool grouped;              /* it is an IVF_FLAT index: there are so many that they have lists of their own */
+    double groups_least;       /* share of these that a query looks through at least */
     float *centroid_sums;
     float *columns;            /* of the codebook */
     const float *refine_mean;
@@ -83,6 +84,8 @@ static inline struct ivf_view *ivf_view(const struct ivf *ivf)
     return atomic_load_explicit(&((struct ivf *)(uintptr_t)ivf)->view, memory_order_acquire);
 }
 
+/** Learn how many groups it takes. */
+vecdb_status ivf_groups_measure(struct ivf *ivf);
 /** Where lists are found by groups of them: how many of these to look through for the nearest `want` lists. */
 size_t ivf_groups_wanted(const struct ivf *ivf, size_t want);
 /** Nearest lists of each query, or nearly (some of them may be missed where `grouped`): query_count x want hits, sorted; hit.row is the list, hit.distance its term: |q - c|^2 (L2

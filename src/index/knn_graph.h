@@ -18,6 +18,7 @@ struct knn_input {
     size_t node_count;    /* numbers nodes may have */
     const uint8_t *part_of; /* NULL, or of each node: those of part `without` get no list, and are in those of others */
     uint8_t without;
+    bool apart;             /* and the lists of others hold nobody else */
 };
 
 /** The nearest k of each node among those it shares a leaf with. Same leaves, same lists, whatever the threads. */

@@ -80,117 +80,138 @@ static vecdb_status choose_members(struct kmeans_group *group, const struct choi
     return kmeans_assigner_init(&group->assigner, choice->packed, n, choice->dim);
 }
 
-vecdb_status kmeans_groups_init(struct kmeans_groups *groups, const float *centroids, size_t clusters, size_t dim)
+static vecdb_status group(struct kmeans_grouping *way, const float *centroids, size_t clusters, size_t dim, size_t count,
+                          uint64_t seed)
 {
     struct choice choice = {.centroids = centroids, .clusters = clusters, .dim = dim};
-    struct kmeans_options options = {.iterations = ITERATIONS, .seed = 1, .stage = "groups"};
-    float *centers = NULL, *scratch = NULL;
+    struct kmeans_options options = {.clusters = count, .iterations = ITERATIONS, .seed = seed, .stage = "groups"};
+    float *centers = mem_aligned_alloc(64, count * dim * sizeof *centers), *scratch = NULL;
     vecdb_status status;
 
-    *groups = (struct kmeans_groups){0};
-    if (clusters <= PLAIN_MOST)
-        return kmeans_assigner_init(&groups->top, centroids, clusters, dim);
-    options.clusters = (size_t)sqrt((double)clusters);
-    centers = mem_aligned_alloc(64, options.clusters * dim * sizeof *centers);
     choice.group_of = mem_array_alloc(clusters, sizeof *choice.group_of);
     choice.distances = mem_array_alloc(clusters, sizeof *choice.distances);
     choice.sorted = mem_array_alloc(clusters, sizeof *choice.sorted);
     choice.packed = mem_aligned_alloc(64, clusters * dim * sizeof *choice.packed);
-    groups->groups = mem_array_zalloc(options.clusters, sizeof *groups->groups);
-    status = centers && choice.group_of && choice.distances && choice.sorted && choice.packed && groups->groups
+    way->groups = mem_array_zalloc(count, sizeof *way->groups);
+    status = centers && choice.group_of && choice.distances && choice.sorted && choice.packed && way->groups
                  ? kmeans_train(centroids, clusters, dim, &options, centers)
                  : error_nomem("clustering");
     if (status == VECDB_OK)
-        status = kmeans_assigner_init(&groups->top, centers, options.clusters, dim);
+        status = kmeans_assigner_init(&way->top, centers, count, dim);
     if (status == VECDB_OK) {
-        groups->count = options.clusters;
-        scratch = mem_aligned_alloc(64, kmeans_scratch_floats(&groups->top) * sizeof *scratch);
+        scratch = mem_aligned_alloc(64, kmeans_scratch_floats(&way->top) * sizeof *scratch);
         status = scratch ? VECDB_OK : error_nomem("clustering");
     }
     if (status == VECDB_OK)
-        kmeans_assign(&groups->top, centroids, dim, clusters, scratch, choice.group_of, NULL);
-    for (size_t g = 0; g < options.clusters && status == VECDB_OK; g++)
-        status = choose_members(&groups->groups[g], &choice, centers + g * dim, (uint32_t)g, clusters / options.clusters);
+        kmeans_assign(&way->top, centroids, dim, clusters, scratch, choice.group_of, NULL);
+    for (size_t g = 0; g < count && status == VECDB_OK; g++)
+        status = choose_members(&way->groups[g], &choice, centers + g * dim, (uint32_t)g, clusters / count);
     mem_free(centers);
     mem_free(scratch);
     mem_free(choice.group_of);
     mem_free(choice.distances);
     mem_free(choice.sorted);
     mem_free(choice.packed);
-    if (status != VECDB_OK) {
-        groups->count = options.clusters;
+    return status;
+}
+
+vecdb_status kmeans_groups_init(struct kmeans_groups *groups, const float *centroids, size_t clusters, size_t dim)
+{
+    vecdb_status status = VECDB_OK;
+
+    *groups = (struct kmeans_groups){0};
+    if (clusters <= PLAIN_MOST)
+        return kmeans_assigner_init(&groups->ways[0].top, centroids, clusters, dim);
+    groups->count = (size_t)sqrt((double)clusters);
+    for (size_t w = 0; w < KMEANS_GROUPINGS && status == VECDB_OK; w++)
+        status = group(&groups->ways[w], centroids, clusters, dim, groups->count, w + 1);
+    if (status != VECDB_OK)
         kmeans_groups_deinit(groups);
-    }
     return status;
 }
 
 void kmeans_groups_deinit(struct kmeans_groups *groups)
 {
-    kmeans_assigner_deinit(&groups->top);
-    for (size_t g = 0; groups->groups && g < groups->count; g++) {
-        kmeans_assigner_deinit(&groups->groups[g].assigner);
-        mem_free(groups->groups[g].members);
+    for (size_t w = 0; w < KMEANS_GROUPINGS; w++) {
+        struct kmeans_grouping *way = &groups->ways[w];
+        kmeans_assigner_deinit(&way->top);
+        for (size_t g = 0; way->groups && g < groups->count; g++) {
+            kmeans_assigner_deinit(&way->groups[g].assigner);
+            mem_free(way->groups[g].members);
+        }
+        mem_free(way->groups);
     }
-    mem_free(groups->groups);
     *groups = (struct kmeans_groups){0};
 }
 
 /* -- assigning */
 
-/* Scratch: what a product wants, rows of one group, their centroids, places sorted by group, where groups start. */
+/* Scratch: what a product wants; rows of one group, their centroids, how far these are; the nearest group of each row, the
+ * nearest centroid's distance, places sorted by group, where groups start. */
 static size_t plain_floats(const struct kmeans_groups *groups)
 {
-    size_t most = kmeans_scratch_floats(&groups->top);
+    size_t most = kmeans_scratch_floats(&groups->ways[0].top);
 
-    for (size_t g = 0; g < groups->count; g++) {
-        size_t floats = kmeans_scratch_floats(&groups->groups[g].assigner);
-        most = floats > most ? floats : most;
-    }
+    for (size_t w = 0; w < KMEANS_GROUPINGS; w++)
+        for (size_t g = 0; g < groups->count; g++) {
+            size_t floats = kmeans_scratch_floats(&groups->ways[w].groups[g].assigner);
+            most = floats > most ? floats : most;
+        }
     return align_up(most, 32);
 }
 
 size_t kmeans_groups_scratch_floats(const struct kmeans_groups *groups)
 {
     if (!groups->count)
-        return kmeans_scratch_floats(&groups->top);
-    return plain_floats(groups) + GATHERED * groups->top.dim + GATHERED + BLOCK_ROWS + groups->count + 2;
+        return kmeans_scratch_floats(&groups->ways[0].top);
+    return plain_floats(groups) + GATHERED * (groups->ways[0].top.dim + 2) + 3 * BLOCK_ROWS + groups->count + 2;
 }
 
-static void assign_block(const struct kmeans_groups *groups, const float *rows, size_t count, float *scratch, uint32_t *out)
+static void assign_block(const struct kmeans_groups *groups, const struct kmeans_grouping *way, bool first_way, const float *rows,
+                         size_t count, float *scratch, uint32_t *out)
 {
-    size_t dim = groups->top.dim;
-    float *gathered = scratch + plain_floats(groups);
-    uint32_t *found = (uint32_t *)(void *)(gathered + GATHERED * dim), *order = found + GATHERED, *starts = order + BLOCK_ROWS;
+    size_t dim = way->top.dim;
+    float *gathered = scratch + plain_floats(groups), *far = gathered + GATHERED * dim, *best = far + GATHERED;
+    uint32_t *found = (uint32_t *)(void *)(best + BLOCK_ROWS), *nearest = found + GATHERED, *order = nearest + BLOCK_ROWS;
+    uint32_t *starts = order + BLOCK_ROWS;
 
-    kmeans_assign(&groups->top, rows, dim, count, scratch, out, NULL);
+    kmeans_assign(&way->top, rows, dim, count, scratch, nearest, NULL);
     memset(starts, 0, (groups->count + 2) * sizeof *starts);
     for (size_t i = 0; i < count; i++)
-        starts[out[i] + 2]++;
+        starts[nearest[i] + 2]++;
     for (size_t g = 2; g <= groups->count; g++)
         starts[g] += starts[g - 1];
     for (size_t i = 0; i < count; i++)
-        order[starts[out[i] + 1]++] = (uint32_t)i;
+        order[starts[nearest[i] + 1]++] = (uint32_t)i;
     for (size_t g = 0; g < groups->count; g++) { /* starts[g] is now where group g begins */
-        const struct kmeans_group *group = &groups->groups[g];
+        const struct kmeans_group *group = &way->groups[g];
         for (size_t first = starts[g], n; first < starts[g + 1]; first += n) {
             n = starts[g + 1] - first < GATHERED ? starts[g + 1] - first : GATHERED;
             for (size_t i = 0; i < n; i++)
                 memcpy(gathered + i * dim, rows + order[first + i] * dim, dim * sizeof *rows);
-            kmeans_assign(&group->assigner, gathered, dim, n, scratch, found, NULL);
-            for (size_t i = 0; i < n; i++)
-                out[order[first + i]] = group->members[found[i]];
+            kmeans_assign(&group->assigner, gathered, dim, n, scratch, found, far);
+            for (size_t i = 0; i < n; i++) {
+                uint32_t row = order[first + i];
+                if (first_way || far[i] < best[row]) {
+                    best[row] = far[i];
+                    out[row] = group->members[found[i]];
+                }
+            }
         }
     }
 }
 
 void kmeans_groups_assign(const struct kmeans_groups *groups, const float *rows, size_t count, float *scratch, uint32_t *out)
 {
+    size_t dim = groups->ways[0].top.dim;
+
     if (!groups->count) {
-        kmeans_assign(&groups->top, rows, groups->top.dim, count, scratch, out, NULL);
+        kmeans_assign(&groups->ways[0].top, rows, dim, count, scratch, out, NULL);
         return;
     }
     for (size_t first = 0, n; first < count; first += n) {
         n = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
-        assign_block(groups, rows + first * groups->top.dim, n, scratch, out + first);
+        for (size_t w = 0; w < KMEANS_GROUPINGS; w++)
+            assign_block(groups, &groups->ways[w], w == 0, rows + first * dim, n, scratch, out + first);
     }
 }

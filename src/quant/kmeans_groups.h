@@ -1,5 +1,6 @@
 /* The nearest of many centroids, nearly always: a row is compared with the centroids of groups of them, then with those near the
- * group that is nearest. A sixth of the products for 1,024 centroids, a twelfth for 4,096. */
+ * group that is nearest. Groups are made in two ways, and the nearer of what both find is taken, for at the border of a group
+ * a row may have its neighbours on the other side. A third of the products for 1,024 centroids, a sixth for 4,096. */
 #ifndef VECDB_QUANT_KMEANS_GROUPS_H
 #define VECDB_QUANT_KMEANS_GROUPS_H
 
@@ -10,10 +11,15 @@ struct kmeans_group {
     uint32_t *members; /* the centroids it is made of */
 };
 
-struct kmeans_groups {
-    size_t count; /* 0: so few centroids that `top` has all of them */
+#define KMEANS_GROUPINGS 2
+struct kmeans_grouping {
     struct kmeans_assigner top;
     struct kmeans_group *groups;
+};
+
+struct kmeans_groups {
+    size_t count; /* 0: so few centroids that the first `top` has all of them */
+    struct kmeans_grouping ways[KMEANS_GROUPINGS];
 };
 
 vecdb_status kmeans_groups_init(struct kmeans_groups *groups, const float *centroids, size_t clusters, size_t dim);

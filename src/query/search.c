@@ -532,7 +532,7 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
     vecdb_status status;
 
     by_index->allowed = NULL;
-    by_index->memos = NULL;
+    by_index->memos = covered == task->vectors.row_count ? task->asked.memos : NULL; /* they are of all the rows */
     if (!task->allowed && k == task->asked.k && !task->asked.has_radius && /* what is dropped makes room for what the scan finds */
         atomic_load_explicit(&ref->reached, memory_order_acquire) <= task->vectors.row_count) {
         TRY(ref->index->ops->search(ref->index, by_index, part->hits, part->counts, &counters->index));
@@ -545,7 +545,6 @@ static vecdb_status search_covered(const struct view_search *task, const struct 
     if (task->allowed && covered == task->vectors.row_count &&
         atomic_load_explicit(&ref->reached, memory_order_acquire) == covered && !task->snapshot->views[task->view].segment->growing) {
         by_index->allowed = task->allowed;
-        by_index->memos = task->asked.memos;
     } else {
         TRY(allowed_before(task, covered, &front));
         by_index->allowed = front;

@@ -26,6 +26,11 @@ struct graph_kernels {
      * the bits in which the sketch differs from plane p. UINT32_MAX is no link. out has room for lanes + 16. */
     size_t (*sketch_choose)(const uint64_t *planes, size_t words, const uint32_t *links, const float *a, const float *b,
                             const uint64_t *sketches, size_t lanes, float step, float shift, float room, uint32_t *out);
+    /* The same of n sketches that lie by themselves, each a and b, as floats, and its words after them, `size` bytes apart: sketch i is
+     * number places[i]. Word w of plane p is planes[p * padded + w], where padded is `words` up to a multiple of 8 and what is beyond
+     * them 0. Returns how many places have gone to `out`, which has room for n. */
+    size_t (*sketch_near)(const uint64_t *planes, size_t words, const uint8_t *sketches, size_t size, const uint32_t *places, size_t n,
+                          float step, float shift, float room, uint32_t *out);
     /* The positions, ascending, of the k smallest of n values not above `limit`, fewer when there are fewer. INT32_MAX is never
      * among them; of equal values the first are taken. No value is negative. out has room for n + 16. */
     size_t (*smallest_i32)(const int32_t *values, size_t n, size_t k, int32_t limit, uint32_t *out);

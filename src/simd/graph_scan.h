@@ -5,6 +5,7 @@
 #include "simd/graph.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 static inline size_t plain_sketch_choose(const uint64_t *planes, size_t words, const uint32_t *links, const float *a,
                                          const float *b, const uint64_t *sketches, size_t lanes, float step, float shift,
@@ -21,6 +22,28 @@ static inline size_t plain_sketch_choose(const uint64_t *planes, size_t words, c
         n += links[i] != UINT32_MAX && a[i] + b[i] * (step * (float)sum - shift) <= room;
     }
     return n;
+}
+
+static inline size_t plain_sketch_near(const uint64_t *planes, size_t words, const uint8_t *sketches, size_t size,
+                                       const uint32_t *places, size_t n, float step, float shift, float room, uint32_t *out)
+{
+    size_t padded = (words + 7) / 8 * 8, count = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *sketch = sketches + places[i] * size;
+        uint32_t sums[4] = {0};
+        float numbers[2];
+        memcpy(numbers, sketch, sizeof numbers);
+        for (size_t w = 0; w < words; w++) {
+            uint64_t word;
+            memcpy(&word, sketch + sizeof numbers + 8 * w, sizeof word);
+            for (size_t p = 0; p < 4; p++)
+                sums[p] += (uint32_t)__builtin_popcountll(word ^ planes[p * padded + w]);
+        }
+        out[count] = places[i];
+        count += numbers[0] + numbers[1] * (step * (float)(sums[0] + 2 * sums[1] + 4 * sums[2] + 8 * sums[3]) - shift) <= room;
+    }
+    return count;
 }
 
 /* What few_smallest() is made of: of each lane of sixteen, over the whole sixteens of n, the least value; how many values are

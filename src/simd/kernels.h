@@ -48,6 +48,8 @@ struct scan_i32 {
 
 #define SIMD_BLOCK_ROWS 16
 
+#define U8_PANEL_ROWS 64
+
 struct distance_kernels {
     /* query f32, rows of the named type */
     struct scan_f32 l2sq_f32, ip_f32;
@@ -82,6 +84,7 @@ struct distance_kernels {
     void (*f32_multiply)(const void *queries, size_t query_stride, size_t nq, const void *panel, size_t n,
                          size_t dim, float factor, const float *bias, float *out, size_t out_stride);
 
+    /* A panel from its row 64 i on is a panel too, u8_panel_size(64 * i, dim) bytes further. */
     size_t (*u8_panel_size)(size_t n, size_t dim);
     void (*u8_pack)(const void *base, size_t stride, const uint32_t *ids, size_t n, size_t dim,
                     void *panel);

@@ -447,7 +447,7 @@ static vecdb_status write_end(struct container_writer *writer, uint8_t *header, 
     TRY(file_write(&writer->file, at, footer, sizeof footer));
     TRY(file_write(&writer->file, 0, header, CONTAINER_HEADER_SIZE));
     *size = length;
-    return PLANTED(14) && writer->kind == FILE_TOMBSTONES ? VECDB_OK : file_sync(&writer->file);
+    return VECDB_OK;
 }
 
 static void writer_free(struct container_writer *writer)
@@ -458,15 +458,31 @@ static void writer_free(struct container_writer *writer)
     buf_deinit(&writer->piece_checksums);
 }
 
-vecdb_status container_writer_finish(struct container_writer *writer, struct container_id *out)
+vecdb_status container_writer_finish_unsynced(struct container_writer *writer, struct container_id *out, struct file *file)
 {
     uint8_t header[CONTAINER_HEADER_SIZE] = {0};
 
     TRY(write_end(writer, header, &out->size));
     out->file_id = writer->id;
     out->checksum = load_u64(header + HEADER_CHECKSUM);
-    file_close(&writer->file);
+    *file = writer->file;
+    writer->file.fd = 0;
     writer_free(writer);
+    return VECDB_OK;
+}
+
+vecdb_status container_writer_finish(struct container_writer *writer, struct container_id *out)
+{
+    bool unsynced = PLANTED(14) && writer->kind == FILE_TOMBSTONES;
+    struct file file;
+    vecdb_status status;
+
+    TRY(container_writer_finish_unsynced(writer, out, &file));
+    if (!unsynced && (status = file_sync(&file)) != VECDB_OK) {
+        writer->file = file; /* for the abort */
+        return status;
+    }
+    file_close(&file);
     return VECDB_OK;
 }
 

@@ -122,6 +122,8 @@ vecdb_status container_section_put(struct container_writer *writer, uint32_t typ
                                    uint32_t element_size, uint64_t count, const void *data, size_t size);
 /** Write table, checksums, footer and header, sync the file and close it. The directory is not synced. */
 vecdb_status container_writer_finish(struct container_writer *writer, struct container_id *out);
+/** The same, but for syncing and closing: that is the caller's to do, with *file. */
+vecdb_status container_writer_finish_unsynced(struct container_writer *writer, struct container_id *out, struct file *file);
 /** Give up: close, remove the file, free. Harmless after finish. */
 void container_writer_abort(struct container_writer *writer);
 

@@ -1,4 +1,4 @@
-/* Inside of a sealed segment; for segment_file.c, segment_loaded.c and segment_verify.c only. */
+/* Inside of a sealed segment; for segment_file.c, segment_columns.c, segment_loaded.c and segment_verify.c only. */
 #ifndef VECDB_STORAGE_SEGMENT_BODY_H
 #define VECDB_STORAGE_SEGMENT_BODY_H
 
@@ -62,6 +62,17 @@ static inline size_t segment_page_rows(const struct segment_body *body, const st
 
     return left < field->page_rows ? left : field->page_rows;
 }
+
+/** VECDB_ERR_CORRUPT, in printf's words, of this file. */
+vecdb_status segment_corrupt(const struct segment_body *body, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What struct segment_ops says of columns, rows, vectors and statistics. */
+vecdb_status segment_file_column(struct segment *segment, size_t f, size_t block, size_t row_count, struct column_scratch *scratch,
+                                 struct column *out);
+vecdb_status segment_file_row(struct segment *segment, size_t f, size_t row, struct column_scratch *scratch, struct column *out);
+const uint8_t *const *segment_file_vector_blocks(struct segment *segment, size_t f, unsigned *block_shift);
+void segment_file_and_present(struct segment *segment, size_t f, size_t row_count, uint64_t *rows);
+bool segment_file_stats(struct segment *segment, size_t f, size_t block, struct column_stats *out);
 
 /** Unpack the fields with short values, and vectors but for those `left_out` (a bit a field; NULL: none); those that cannot be, for
  * want of memory or because they are damaged, stay packed. */

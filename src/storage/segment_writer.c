@@ -297,6 +297,7 @@ vecdb_status segment_write(const struct segment_write *what, struct segment_writ
     struct writing writer = {.what = what};
     vecdb_status status = prepare(&writer);
 
+    out->unsynced.fd = 0;
     writer.block_rows = what->block_rows ? what->block_rows : SEGMENT_DEFAULT_BLOCK_ROWS;
     while (status == VECDB_OK) {
         status = container_writer_init(&writer.container, what->dir, FILE_SEGMENT, what->uuid, what->segment_id);
@@ -304,7 +305,8 @@ vecdb_status segment_write(const struct segment_write *what, struct segment_writ
             break;
         writer.smaller_blocks = false;
         if ((status = write_all(&writer)) == VECDB_OK &&
-            (status = container_writer_finish(&writer.container, &out->file)) == VECDB_OK) {
+            (status = what->sync_later ? container_writer_finish_unsynced(&writer.container, &out->file, &out->unsynced)
+                                       : container_writer_finish(&writer.container, &out->file)) == VECDB_OK) {
             out->row_count = writer.row_count;
             fill_row_maps(&writer);
             break;
@@ -316,5 +318,13 @@ vecdb_status segment_write(const struct segment_write *what, struct segment_writ
         status = VECDB_OK;
     }
     writer_deinit(&writer);
+    return status;
+}
+
+vecdb_status segment_sync(struct segment_written *written)
+{
+    vecdb_status status = written->unsynced.fd ? file_sync(&written->unsynced) : VECDB_OK;
+
+    file_close(&written->unsynced);
     return status;
 }

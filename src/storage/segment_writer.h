@@ -33,6 +33,7 @@ struct segment_write {
     size_t block_rows;            /* a power of two, 64 .. 65536; 0: SEGMENT_DEFAULT_BLOCK_ROWS; halved when blocks would
                                      unpack to more than 64 MiB */
     bool salvage;                 /* the caller has seen that the rows kept can be read: damage to others is no failure */
+    bool sync_later;              /* the file is left open and unsynced */
     vecdb_progress progress;      /* or NULL */
     void *progress_context;
 };
@@ -40,6 +41,7 @@ struct segment_write {
 struct segment_written {
     struct container_id file;
     size_t row_count;
+    struct file unsynced; /* open with sync_later: for segment_sync(), or file_close() when it is given up */
 };
 
 /**
@@ -48,5 +50,7 @@ struct segment_written {
  * of more than 4 GiB), _EXISTS (two rows have the same key), _CANCELLED.
  */
 vecdb_status segment_write(const struct segment_write *what, struct segment_written *out);
+/** Sync and close what was left open; nothing to do where nothing was. */
+vecdb_status segment_sync(struct segment_written *written);
 
 #endif

@@ -104,7 +104,7 @@ static void hunt_one(const struct task *task, struct counters *counters) { hunt(
 bool planted_run(uint64_t seed, size_t processes)
 {
     const char *only = getenv("PLANT"); /* number n: that one only */
-    struct crew crew = {.processes = processes, .patience = 300, .quiet = true};
+    struct crew crew = {.processes = processes, .patience = 1800, .quiet = true};
     struct task tasks[BUG_COUNT + 1];
     struct outcome outcomes[BUG_COUNT + 1] = {{.signal = 0}};
     size_t count = 0, caught = 0;

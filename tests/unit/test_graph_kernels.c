@@ -133,6 +133,35 @@ static unsigned plane_sum(const uint64_t *planes, const uint64_t *sketches, size
     return sum;
 }
 
+/* The same sketches one after another, some of them asked for, in a place of exactly their size. */
+static void check_rows(const struct graph_kernels *table, struct rng *rng, const uint64_t *planes, size_t words, const uint64_t *sketches,
+                       size_t lanes, const float *a, const float *b, float shift, float room)
+{
+    size_t size = 8 + 8 * words, padded = (words + 7) / 8 * 8, n = 0, count, wanted = 0;
+    uint64_t *levels = mem_aligned_alloc(64, 4 * padded * sizeof *levels);
+    uint8_t *rows = malloc(lanes * size);
+    uint32_t places[64], out[64];
+
+    memset(levels, 0, 4 * padded * sizeof *levels);
+    for (size_t i = 0; i < 4 * words; i++)
+        levels[i % 4 * padded + i / 4] = planes[i];
+    for (size_t i = 0; i < lanes; i++) {
+        memcpy(rows + i * size, &a[i], 4);
+        memcpy(rows + i * size + 4, &b[i], 4);
+        for (size_t w = 0; w < words; w++)
+            memcpy(rows + i * size + 8 + 8 * w, &sketches[w * lanes + i], 8);
+        if (rng_below(rng, 3))
+            places[n++] = (uint32_t)i;
+    }
+    count = table->sketch_near(levels, words, rows, size, places, n, 1, shift, room, out);
+    for (size_t i = 0; i < n; i++)
+        if (a[places[i]] + b[places[i]] * ((float)plane_sum(planes, sketches, words, lanes, places[i]) - shift) <= room)
+            assert_true(wanted < count && out[wanted++] == places[i]);
+    assert_int_equal(count, wanted);
+    free(rows);
+    mem_free(levels);
+}
+
 static void test_sketches(void **state)
 {
     struct rng rng = rng_seeded(test_seed());
@@ -189,6 +218,7 @@ static void test_sketches(void **state)
                     assert_true(n < count && out[n++] == links[i]);
             }
             assert_int_equal(count, n);
+            check_rows(all[t], &rng, planes, words, sketches, lanes, a, b, shift, room);
         }
         mem_free(x);
         mem_free(y);

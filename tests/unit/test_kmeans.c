@@ -7,7 +7,7 @@
 #include "support/neighbours.h"
 
 #include "base/mem.h"
-#include "quant/kmeans.h"
+#include "quant/kmeans_groups.h"
 
 #include <math.h>
 #include <string.h>
@@ -89,6 +89,66 @@ static void assigns_to_the_nearest_and_balances(void **state)
     }
 }
 
+/* Lists of each row by groups of centroids, and how many are the nearest there are. */
+static size_t assign_by_groups(const float *rows, size_t n, size_t dim, const float *centroids, size_t clusters, uint32_t *lists,
+                               double *farther)
+{
+    uint32_t *nearest = mem_alloc(n * sizeof *nearest);
+    float *distances = mem_alloc(n * sizeof *distances), *scratch;
+    struct kmeans_assigner assigner;
+    struct kmeans_groups groups;
+    double chosen = 0, best = 0;
+    size_t same = 0;
+
+    assert_int_equal(kmeans_groups_init(&groups, centroids, clusters, dim), VECDB_OK);
+    scratch = mem_aligned_alloc(64, kmeans_groups_scratch_floats(&groups) * sizeof *scratch);
+    kmeans_groups_assign(&groups, rows, n, scratch, lists);
+    mem_free(scratch);
+    kmeans_groups_deinit(&groups);
+    assert_int_equal(kmeans_assigner_init(&assigner, centroids, clusters, dim), VECDB_OK);
+    scratch = mem_aligned_alloc(64, kmeans_scratch_floats(&assigner) * sizeof *scratch);
+    kmeans_assign(&assigner, rows, dim, n, scratch, nearest, distances);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(lists[i] < clusters);
+        same += lists[i] == nearest[i];
+        best += distances[i];
+        for (size_t j = 0; j < dim; j++) {
+            double x = rows[i * dim + j] - centroids[lists[i] * dim + j];
+            chosen += x * x;
+        }
+    }
+    *farther = best > 0 ? chosen / best : 1;
+    mem_free(scratch);
+    kmeans_assigner_deinit(&assigner);
+    mem_free(nearest);
+    mem_free(distances);
+    return same;
+}
+
+static void groups_find_nearly_all(void **state)
+{
+    struct rng rng = rng_seeded(test_seed() + 2);
+    size_t n = 20000, dim = 24, clusters = 1200;
+    float *rows = make_rows(&rng, n, dim, 300), *centroids = mem_alloc(clusters * dim * sizeof *centroids);
+    uint32_t *lists = mem_alloc(n * sizeof *lists);
+    struct kmeans_options options = {.clusters = clusters, .iterations = 4, .seed = 5, .stage = "train"};
+    double farther;
+
+    assert_int_equal(kmeans_train(rows, n, dim, &options, centroids), VECDB_OK);
+    size_t same = assign_by_groups(rows, n, dim, centroids, clusters, lists, &farther);
+    if (same < 0.93 * (double)n || farther > 1.03)
+        fail_msg("%zu of %zu rows in the nearest lists, %.4f times as far", same, n, farther);
+    assert_true(assign_by_groups(centroids, clusters, dim, centroids, clusters, lists, &farther) > 0.97 * (double)clusters);
+    assert_int_equal(assign_by_groups(rows, n, dim, centroids, 500, lists, &farther), n); /* few: no groups */
+    for (size_t i = 0; i < clusters * dim; i++) /* all alike */
+        centroids[i] = 1;
+    assign_by_groups(rows, n, dim, centroids, clusters, lists, &farther);
+    assert_true(farther < 1.0001);
+    mem_free(rows);
+    mem_free(centroids);
+    mem_free(lists);
+}
+
 static bool stop(void *context, const char *stage, uint64_t done, uint64_t total) { return done < 2; }
 
 static void odd_inputs(void **state)
@@ -120,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_on_any_number_of_threads),
         cmocka_unit_test(assigns_to_the_nearest_and_balances),
+        cmocka_unit_test(groups_find_nearly_all),
         cmocka_unit_test(odd_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,27 @@ static void offsets_are_checked_before_they_are_followed(void **state)
     check_offsets(VECDB_TYPE_SPARSE_FLOAT_VECTOR, 0, values, of_values);
 }
 
+/* Looked at before anything has been checked: roughly right, and nothing is followed that need not be there. */
+static void about_how_large_a_batch_is(void **state)
+{
+    static const uint64_t offsets[ROWS + 1] = {100, 200, 300, 1100};
+    vecdb_column columns[3] = {
+        {.field = "key", .type = VECDB_TYPE_INT64},
+        {.field = "vector", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = 50},
+        {.field = "value", .type = VECDB_TYPE_VARCHAR, .offsets = offsets},
+    };
+    vecdb_batch batch = VECDB_BATCH_INIT;
+
+    assert_int_equal(rows_batch_bytes(&batch), 0);
+    batch.column_count = 3;
+    batch.row_count = ROWS;
+    assert_int_equal(rows_batch_bytes(&batch), 0);
+    batch.columns = columns;
+    assert_int_equal(rows_batch_bytes(&batch), ROWS * 8 + ROWS * 200 + 1000);
+    batch.column_size = 3;
+    assert_int_equal(rows_batch_bytes(&batch), 0);
+}
+
 static void meta_takes_json_only(void **state)
 {
     struct schema *schema = make_schema(VECDB_TYPE_BOOL, 0, true);
@@ -151,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offsets_are_checked_before_they_are_followed),
+        cmocka_unit_test(about_how_large_a_batch_is),
         cmocka_unit_test(meta_takes_json_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -295,9 +295,12 @@ static void run_f32_multiply(const struct distance_kernels *k, const void *queri
                            const void *rows, size_t stride, const uint32_t *ids, size_t n, size_t dim, void *out,   \
                            size_t out_stride)                                                                       \
     {                                                                                                               \
-        void *panel = panel_alloc(k->u8_panel_size(n, dim));                                                        \
+        char *panel = panel_alloc(k->u8_panel_size(n, dim));                                                        \
+        size_t from = random_u64() % (n / U8_PANEL_ROWS + 1) * U8_PANEL_ROWS; /* and the rest as a panel of its own */ \
         k->pack(rows, stride, ids, n, dim, panel);                                                                  \
-        k->name(queries, query_stride, nq, panel, n, dim, out, out_stride);                                         \
+        k->name(queries, query_stride, nq, panel, from, dim, out, out_stride);                                      \
+        k->name(queries, query_stride, nq, panel + k->u8_panel_size(from, dim), n - from, dim, (int32_t *)out + from, \
+                out_stride);                                                                                        \
         free(panel);                                                                                                \
     }
 

@@ -269,6 +269,56 @@ static void a_lock_that_guards_nothing(void **state)
     simfs_free(fs);
 }
 
+/* -- a disk that can only be read */
+
+static int (*simfs_open)(const struct vfs *vfs, int dir, const char *name, unsigned flags);
+static unsigned refused;
+
+static int open_to_read(const struct vfs *vfs, int dir, const char *name, unsigned flags)
+{
+    return flags & (VFS_WRITE | VFS_CREATE) ? (refused++, -EROFS) : simfs_open(vfs, dir, name, flags);
+}
+static int refuse_path(const struct vfs *vfs, const char *path) { return refused++, -EROFS; }
+static int refuse_rename(const struct vfs *vfs, int dir, const char *from, const char *to) { return refused++, -EROFS; }
+static int refuse_unlink(const struct vfs *vfs, int dir, const char *name) { return refused++, -EROFS; }
+static int refuse_sync(const struct vfs *vfs, int fd, bool data_only) { return refused++, -EROFS; }
+static int refuse_lock(const struct vfs *vfs, int fd) { return refused++, -EROFS; }
+
+/* A reader asks for nothing that a disk which can only be read would refuse; a writer is told. */
+static void read_only_media(void **state)
+{
+    struct simfs *fs = simfs_create();
+    struct vfs *vfs = (struct vfs *)(uintptr_t)simfs_vfs(fs);
+    const struct vfs usual = *vfs;
+    struct store_options reading = {.flags = STORE_READ_ONLY}, writing = {.flags = STORE_NO_CREATE};
+    struct seen seen = {0};
+    struct store *store = open_it(fs, 0, &seen);
+    bool changed;
+
+    for (int i = 0; i < 30; i++)
+        write_one(store, VECDB_DURABILITY_NONE);
+    store_close(store);
+    simfs_open = vfs->open;
+    vfs->open = open_to_read;
+    vfs->make_dir = refuse_path;
+    vfs->rename = refuse_rename;
+    vfs->unlink = refuse_unlink;
+    vfs->sync = refuse_sync;
+    vfs->lock = refuse_lock;
+    refused = 0;
+    check_ok(store_open(vfs, "db", &reading, &store));
+    check_ok(store_recover(store, see, &seen));
+    assert_int_equal(seen.count, 30);
+    check_ok(store_refresh(store, &changed));
+    assert_false(changed);
+    store_close(store);
+    assert_int_equal(refused, 0);
+    assert_int_equal(store_open(vfs, "db", &writing, &store), VECDB_ERR_READONLY);
+    assert_true(refused > 0);
+    *vfs = usual;
+    simfs_free(fs);
+}
+
 /* What could not be read back is not written. */
 static void a_draft_that_breaks_a_rule(void **state)
 {
@@ -600,6 +650,7 @@ int main(void)
         cmocka_unit_test(one_writer),
         cmocka_unit_test(the_holder_is_named),
         cmocka_unit_test(a_lock_that_guards_nothing),
+        cmocka_unit_test(read_only_media),
         cmocka_unit_test(a_draft_that_breaks_a_rule),
         cmocka_unit_test(directories_that_are_no_database),
         cmocka_unit_test(held_files_stay),

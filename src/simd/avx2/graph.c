@@ -222,5 +222,6 @@ const struct graph_kernels graph_avx2 = {
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
     .sketch_choose = plain_sketch_choose,
+    .sketch_near = plain_sketch_near,
     .smallest_i32 = smallest_i32,
 };

@@ -213,8 +213,38 @@ static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t
     }
     return n;
 }
+
+#define SKETCH_NEAR sketch_near
+static size_t sketch_near(const uint64_t *planes, size_t words, const uint8_t *sketches, size_t size, const uint32_t *places, size_t n,
+                          float step, float shift, float room, uint32_t *out)
+{
+    size_t padded = (words + 7) / 8 * 8, count = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *sketch = sketches + places[i] * size;
+        __m512i sum_u64x8[4];
+        float numbers[2], sum;
+        for (size_t p = 0; p < 4; p++)
+            sum_u64x8[p] = _mm512_setzero_si512();
+        for (size_t w = 0; w < padded; w += 8) {
+            __mmask8 there = words - w >= 8 ? 0xFF : (__mmask8)((1u << (words - w)) - 1);
+            __m512i bits = _mm512_maskz_loadu_epi64(there, sketch + sizeof numbers + 8 * w);
+            for (size_t p = 0; p < 4; p++)
+                sum_u64x8[p] = _mm512_add_epi64(sum_u64x8[p], _mm512_popcnt_epi64(_mm512_xor_si512(
+                                                                  bits, _mm512_loadu_si512(planes + p * padded + w))));
+        }
+        sum_u64x8[0] = _mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[1], 1));
+        sum_u64x8[2] = _mm512_add_epi64(sum_u64x8[2], _mm512_slli_epi64(sum_u64x8[3], 1));
+        sum = (float)_mm512_reduce_add_epi64(_mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[2], 2)));
+        memcpy(numbers, sketch, sizeof numbers);
+        out[count] = places[i];
+        count += numbers[0] + numbers[1] * (step * sum - shift) <= room;
+    }
+    return count;
+}
 #else
 #define SKETCH_CHOOSE plain_sketch_choose
+#define SKETCH_NEAR plain_sketch_near
 #endif
 
 static size_t count_not_above(const int32_t *values, size_t n, int32_t limit)
@@ -316,5 +346,6 @@ const struct graph_kernels AVX512(graph) = {
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
     .sketch_choose = SKETCH_CHOOSE,
+    .sketch_near = SKETCH_NEAR,
     .smallest_i32 = smallest_i32,
 };

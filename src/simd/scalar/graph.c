@@ -81,5 +81,6 @@ const struct graph_kernels graph_scalar = {
     .sketch_signs = sketch_signs,
     .sketch_query = sketch_query,
     .sketch_choose = plain_sketch_choose,
+    .sketch_near = plain_sketch_near,
     .smallest_i32 = plain_smallest_i32,
 };

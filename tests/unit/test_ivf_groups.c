@@ -1,0 +1,143 @@
+/* So many lists that they are found by groups of them: nearly the nearest ones, all of them when all are asked for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "support/neighbours.h"
+
+#include "base/mem.h"
+#include "index/ivf_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DIM = 24, ROWS = 33000, LISTS = 2048, QUERIES = 60, WANT = 20 };
+
+static struct index *build(const struct vectors *vectors, vecdb_metric metric, const char *text)
+{
+    const struct index_ops *ops = index_find("IVF_FLAT");
+    struct index_build_context context = {.seed = 7};
+    struct params params;
+    struct index *index = NULL;
+
+    assert_int_equal(params_parse("test", ops->build_params, NULL, text, &params), VECDB_OK);
+    assert_int_equal(ops->build(vectors, metric, &params, &context, &index), VECDB_OK);
+    return index;
+}
+
+/* Of the WANT nearest lists by their terms, how many are found; and terms are what they say. */
+static size_t lists_found(const struct ivf *ivf, const float *query, const struct hit *lists)
+{
+    float terms[LISTS], sorted[WANT + 1];
+    size_t kept = 0, found = 0;
+
+    for (size_t list = 0; list < LISTS; list++) {
+        double sum = 0;
+        for (size_t i = 0; i < DIM; i++) {
+            double x = ivf->coder.l2 ? query[i] - ivf->centroids[list * DIM + i] : 0;
+            sum += ivf->coder.l2 ? x * x : -(double)query[i] * ivf->centroids[list * DIM + i];
+        }
+        terms[list] = (float)sum;
+        size_t at = kept < WANT ? kept++ : WANT;
+        for (; at > 0 && sorted[at - 1] > terms[list]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = terms[list];
+    }
+    for (size_t i = 0; i < WANT; i++) {
+        assert_true(fabsf(lists[i].distance - terms[lists[i].row]) <= 1e-4f * (fabsf(terms[lists[i].row]) + 1));
+        assert_true(i == 0 || lists[i].distance >= lists[i - 1].distance);
+        found += terms[lists[i].row] <= sorted[WANT - 1];
+    }
+    return found;
+}
+
+static void nearest_lists_are_found(void **state)
+{
+    static const vecdb_metric metrics[] = {VECDB_METRIC_L2, VECDB_METRIC_COSINE};
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+
+    for (size_t m = 0; m < 2; m++) {
+        struct index *index = build(&data.vectors, metrics[m], "nlist=2048");
+        const struct ivf *ivf = (const struct ivf *)index;
+        struct index_search search = {.queries = data.data, .query_count = QUERIES, .query_stride = DIM * sizeof(float), .k = 10};
+        float *floats = mem_aligned_alloc(64, QUERIES * DIM * sizeof *floats);
+        struct hit *lists = mem_alloc(QUERIES * WANT * sizeof *lists), *all = mem_alloc(LISTS * sizeof *all), one[WANT];
+        size_t found = 0;
+        uint64_t seen[LISTS / 64] = {0};
+
+        assert_true(ivf->grouped);
+        assert_true(ivf_groups_wanted(ivf, 1) >= 1 && ivf_groups_wanted(ivf, WANT) < 40 && ivf_groups_wanted(ivf, LISTS) == 45);
+        for (size_t q = 0; q < QUERIES; q++)
+            coder_floats(&ivf->coder, data.data + q * DIM * sizeof(float), floats + q * DIM);
+        assert_int_equal(ivf_coarse(ivf, floats, QUERIES, WANT, &search, lists), VECDB_OK);
+        for (size_t q = 0; q < QUERIES; q++) {
+            found += lists_found(ivf, floats + q * DIM, lists + q * WANT);
+            assert_int_equal(ivf_coarse(ivf, floats + q * DIM, 1, WANT, &search, one), VECDB_OK);
+            for (size_t i = 0; i < WANT; i++) /* one by one as in a batch */
+                assert_true(fabsf(one[i].distance - lists[q * WANT + i].distance) <= 1e-4f * (fabsf(one[i].distance) + 1));
+        }
+        if (found < 0.9 * QUERIES * WANT)
+            fail_msg("metric %d: %zu of %d nearest lists are found", (int)metrics[m], found, QUERIES * WANT);
+        assert_int_equal(ivf_coarse(ivf, floats, 1, LISTS, &search, all), VECDB_OK);
+        for (size_t i = 0; i < LISTS; i++)
+            bitmap_set(seen, all[i].row);
+        assert_int_equal(bitmap_count(seen, LISTS), LISTS);
+        mem_free(floats);
+        mem_free(lists);
+        mem_free(all);
+        index->ops->free(index);
+    }
+    test_rows_free(&data);
+}
+
+/* Answers: exact with all lists, and the same from a file. */
+static void answers_hold(void **state)
+{
+    struct rng rng = rng_seeded(test_seed() + 1);
+    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+    struct index *index = build(&data.vectors, VECDB_METRIC_L2, "nlist=2048"), *again;
+    const struct index_ops *ops = index->ops;
+    struct buf stored = {0};
+    uint8_t *copy;
+    struct params params;
+    struct hit hits[2][QUERIES * 10];
+    size_t counts[2][QUERIES];
+    struct index_search search = {.queries = data.data, .query_count = QUERIES, .query_stride = DIM * sizeof(float), .k = 10,
+                                  .params = &params};
+
+    params_default(ops->search_params, &params);
+    params_set(&params, "nprobe", LISTS);
+    assert_int_equal(ops->search(index, &search, hits[0], counts[0], NULL), VECDB_OK);
+    for (size_t q = 0; q < QUERIES; q++)
+        test_check_exact(&data.vectors, VECDB_METRIC_L2, &search, q, hits[0] + q * 10, counts[0][q]);
+    params_set(&params, "nprobe", 9);
+    assert_int_equal(ops->search(index, &search, hits[0], counts[0], NULL), VECDB_OK);
+    assert_int_equal(ops->save(index, &stored), VECDB_OK);
+    params_default(ops->build_params, &params);
+    copy = mem_aligned_alloc(64, stored.size);
+    memcpy(copy, stored.data, stored.size);
+    if (ops->open(copy, stored.size, &data.vectors, VECDB_METRIC_L2, &params, &again) != VECDB_OK)
+        fail_msg("%s", error_last()->message);
+    assert_int_equal(ops->check(again), VECDB_OK);
+    params_default(ops->search_params, &params);
+    params_set(&params, "nprobe", 9);
+    assert_int_equal(ops->search(again, &search, hits[1], counts[1], NULL), VECDB_OK);
+    assert_memory_equal(counts[0], counts[1], sizeof counts[0]);
+    for (size_t i = 0; i < QUERIES * 10; i++)
+        assert_true(hits[0][i].row == hits[1][i].row && hits[0][i].distance == hits[1][i].distance);
+    ops->free(index);
+    ops->free(again);
+    buf_deinit(&stored);
+    mem_free(copy);
+    test_rows_free(&data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nearest_lists_are_found), cmocka_unit_test(answers_hold)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
