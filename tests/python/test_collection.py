@@ -129,6 +129,15 @@ class Writing(Case):
         self.assertEqual(len(films), 3)
         self.assertTrue(films)
 
+    def test_insert_from_any_iterable(self):
+        import collections
+
+        films = self.films(0)
+        for first, form in ((0, list), (10, tuple), (20, iter), (30, collections.deque), (40, lambda rows: (row for row in rows))):
+            rows = [{"id": first + i, "year": 1, "title": "x", "embedding": film_vector(i)} for i in range(3)]
+            self.assertEqual(plain(films.insert(form(rows))), [first, first + 1, first + 2])
+        self.assertEqual(films.count(), 15)
+
     def test_insert_rows(self):
         films = self.films(0)
         keys = films.insert([{"id": 1, "year": 1999, "title": "A", "embedding": film_vector(1)}])

@@ -121,6 +121,12 @@ class Results(Case):
                     films.search(queries, 5, **options)
                 self.assertIsNone(raised.exception.__context__)
 
+    def test_a_radius_that_is_no_number(self):
+        films = self.films(3)
+        for name in ("radius", "range_filter"):
+            with self.assertRaisesRegex(vecdb.FieldTypeError, f"{name} must be a number, got str: 'far'"):
+                films.search(film_vector(0), 3, **{"radius": 5.0, name: "far"})
+
     def test_limit_beyond_all(self):
         films = self.films(30)
         for limit in (10**8, 2**32 - 1):  # arrays for so many hits would be larger than memory

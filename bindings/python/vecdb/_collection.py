@@ -161,6 +161,8 @@ class Collection(Unique):
 
     def _write(self, function: Any, data: Any, partition: Optional[str], durability: Optional[str], upsert: bool) -> Any:
         primary = self._primary()
+        if hasattr(data, "__next__"):
+            data = list(data)  # it is read again, for the keys
         batch = encode_batch(self._schema, data)
         np = numpy()
         made: Any = None
@@ -786,7 +788,7 @@ def _keys_of(primary: Field, data: Any, batch: Batch) -> Any:
         keys = data[primary.name]
         keys = keys.to_pylist() if hasattr(keys, "to_pylist") else keys.tolist()
     else:
-        keys = [row.get(primary.name) for row in data] if batch.rows and isinstance(data, (list, tuple)) else []
+        keys = [row.get(primary.name) for row in data] if batch.rows else []
     if keys is None:
         keys = []
     if np is not None and primary.type == DataType.INT64:

@@ -65,6 +65,13 @@ def whole(what: str, value: Any, low: int = 0) -> int:
     return number
 
 
+def number(what: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise FieldTypeError(f"{what} must be a number, got {type(value).__name__}: {value!r}") from None
+
+
 def milliseconds(timeout: Optional[float]) -> int:
     if timeout is None:
         return 0
@@ -192,10 +199,10 @@ class Request:
         struct.params = params_text(params, more or {})
         if radius is not None:
             struct.has_radius = True
-            struct.radius = float(radius)
+            struct.radius = number("radius", radius)
         if range_filter is not None:
             struct.has_range_filter = True
-            struct.range_filter = float(range_filter)
+            struct.range_filter = number("range_filter", range_filter)
         struct.group_by = c.text(group_by)
         struct.group_size = whole("group_size", group_size)
         struct.strict_group_size = bool(strict_group_size)
