@@ -490,6 +490,7 @@ static void follow_links(struct list_scan *work, struct index_counters *counters
     const struct graph_pool *found = &scratch->pool;
     struct graph_pool *walk = &scratch->passing;
 
+    graph_scratch_clear(scratch); /* of a walk that was given up */
     walk->count = walk->cursor = 0;
     walk->capacity = WALK_POOL;
     for (size_t i = 0; i < found->count; i++) {
