@@ -171,7 +171,7 @@ def prose(text):
 
 def class_lines(where, node, missing, label):
     lines = [f"### class {node.name}", ""]
-    bases = [ast.unparse(base) for base in node.bases]
+    bases = [ast.unparse(base) for base in node.bases if ast.unparse(base) != "Unique"]  # which only refuses copies
     if bases and bases != ["object"]:
         lines += [f"A {', '.join(f'`{base}`' for base in bases)}.", ""]
     if documented(node):

@@ -295,7 +295,7 @@ class Collection(Unique):
         cancel         a vecdb.Cancel(), with which another thread may end the search
         Further names are search parameters of the index: ef=64, nprobe=8.
         """
-        key = (
+        key: Optional[Tuple[Any, ...]] = (
             limit,
             filter,
             field,
