@@ -53,7 +53,7 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
                           struct search_task *task)
 {
     bool measured = calibration->query_count > 0;
-    float recall = effort->recall, ef, asked;
+    float recall = effort->recall, ef, asked, most = enough(calibration->ef);
 
     task->gamma_k = k > 10 ? k : 10;
     task->gamma = effort->gamma;
@@ -78,9 +78,9 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
     if (task->gamma == 0)
         task->gamma = interpolate(calibration->gamma, true, recall);
     task->ef = (size_t)ef * CAP_FACTOR + k;
-    if (asked > ef) { /* more than was enough for the rows held out: other queries may have use for it */
+    if (asked > most) { /* other queries may have use for more */
         if (task->gamma > 0)
-            task->gamma *= powf(asked / ef, BEYOND);
+            task->gamma *= powf(asked / most, BEYOND);
         task->ef = task->ef > effort->ef ? task->ef : effort->ef;
     }
     if (task->gamma == 0) /* which would be no stop at all */

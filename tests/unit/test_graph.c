@@ -601,6 +601,22 @@ static struct index *open_copy(const struct index_ops *ops, const struct buf *sa
 #define WISHES 4
 static const char *const wishes[WISHES] = {"recall=0.8", "recall=0.9", "recall=0.95", "recall=0.98"};
 
+/* An ef greater than any that was calibrated (512) makes a search do more all the same. */
+static void check_efs_beyond(const struct index *index, const struct vectors *queries, const char *name)
+{
+    uint64_t least = 0;
+
+    for (int ef = 512; ef <= 8192; ef *= 4) {
+        struct answer answer = {0};
+        char text[64];
+        snprintf(text, sizeof text, "%s=%d", name, ef);
+        ask(index, &answer, queries, 10, text);
+        assert_true(answer.counters.rows_scored > least);
+        least = answer.counters.rows_scored;
+        answer_free(&answer);
+    }
+}
+
 /* Asked of an index of this kind; answers are sound, of at least the floors. Their recall is added to `recalls`. */
 static void ask_for_recall(const struct index_ops *kind, const struct vectors *rows, const struct vectors *queries,
                            const double floors[WISHES], double recalls[WISHES])
@@ -622,6 +638,7 @@ static void ask_for_recall(const struct index_ops *kind, const struct vectors *r
             assert_true(least < ef_scored); /* less than with the smallest ef there is */
         answer_free(&answer);
     }
+    check_efs_beyond(index, queries, kind == &hnsw_ops ? "ef" : "search_length");
     kind->free(index);
 }
 
