@@ -40,6 +40,7 @@ format: ## clang-format the sources
 check: deps-check ## all that CI runs
 	@scripts/check
 
+# ldconfig, so that programs find the library at once
 install: all ## into PREFIX (and DESTDIR): library, header, pkg-config file, command line
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin
 	install -m 644 include/vecdb.h include/vecdb_plugin.h $(DESTDIR)$(PREFIX)/include/
@@ -50,7 +51,7 @@ install: all ## into PREFIX (and DESTDIR): library, header, pkg-config file, com
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' scripts/vecdb.pc.in \
 	    > $(DESTDIR)$(LIBDIR)/pkgconfig/vecdb.pc
 	$(if $(CLI_SRCS),install -m 755 $(BUILD)/vecdb $(DESTDIR)$(PREFIX)/bin/vecdb)
-	$(if $(DESTDIR),,@[ "$$(id -u)" != 0 ] || ldconfig || true) # so that programs find the library at once
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig || true
 
 uninstall: ## take out again what install put there
 	rm -f $(DESTDIR)$(PREFIX)/include/vecdb.h $(DESTDIR)$(PREFIX)/include/vecdb_plugin.h $(DESTDIR)$(LIBDIR)/libvecdb.so $(DESTDIR)$(LIBDIR)/libvecdb.so.$(SOVERSION) \

@@ -166,6 +166,9 @@ vecdb_status collection_seal_for_index(struct collection *collection, bool vecto
     if ((status = begin_sealing(collection, vectors, progress, context, *out)) != VECDB_OK) {
         mem_free(*out);
         *out = NULL;
+    } else if (beside_failed(&(*out)->beside)) {
+        status = sealing_end(*out);
+        *out = NULL;
     }
     return status;
 }

@@ -366,7 +366,8 @@ static vecdb_status build_sealed(struct collection *collection, const struct sna
     return status;
 }
 
-/* The index of a view: one of those built already, or else built now. Rows that came while segments were sealed wait for upkeep. */
+/* The index of a view: one of those built already, or else built now. Vectors that came while segments were sealed wait for
+ * upkeep. */
 static vecdb_status build_view(struct collection *collection, const struct snapshot *snapshot, const struct segment_view *view,
                                const struct index_definition *definition, const vecdb_index_options *options,
                                struct index_ref **built, size_t built_count, struct index_ref **out)
@@ -376,7 +377,7 @@ static vecdb_status build_view(struct collection *collection, const struct snaps
             *out = index_ref_retain(built[i]);
             return VECDB_OK;
         }
-    if (built_count && view->segment->growing)
+    if (built_count && view->segment->growing && !definition->scalar)
         return VECDB_OK;
     return collection_build_index(collection, snapshot, view, definition, options, NULL, out);
 }
@@ -425,10 +426,17 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
         status = built ? build_sealed(collection, sealing_sealed(sealing), &definition, options, built) : error_nomem("index");
     }
     failure = *error_last();
-    if (sealing && (sealed = sealing_end(sealing)) != VECDB_OK && status == VECDB_OK)
+    sealed = sealing ? sealing_end(sealing) : VECDB_OK;
+    if (status == VECDB_OK) {
         status = sealed;
-    else if (status != VECDB_OK)
+    } else if (status == VECDB_ERR_NOMEM && sealing && sealed == VECDB_OK) {
+        release_refs(built, built_count); /* once more, without the growing rows, which went when they were published */
+        built = NULL;
+        built_count = 0;
+        status = VECDB_OK;
+    } else {
         error_adopt(&failure);
+    }
     if (status == VECDB_OK) {
         snapshot = collection_snapshot(collection);
         refs = mem_array_zalloc(snapshot->view_count + 1, sizeof *refs);

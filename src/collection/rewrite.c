@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define SYNC_LATER_GROUPS 16 /* whose files stay open until then; of more partitions each is synced when it is written */
+
 /* ------------------------------------------------------------------------------------------------- begin */
 
 /* The collections of the database, so that their progress can be asked for later without database->lock. */
@@ -245,7 +247,8 @@ static vecdb_status write_group(struct rewrite *rewrite, struct rewrite_group *g
     struct segment_write what = {.dir = store_dir(database->store), .uuid = uuid,
                                  .collection_id = rewrite->collection->id, .partition_id = group->partition,
                                  .last_lsn = rewrite->from->lsn, .schema = rewrite->from->schema,
-                                 .sources = group->sources, .source_count = group->count, .sync_later = true,
+                                 .sources = group->sources, .source_count = group->count,
+                                 .sync_later = rewrite->group_count <= SYNC_LATER_GROUPS,
                                  .progress = progress, .progress_context = context};
     struct segment_view *view = &group->view;
     size_t kept = 0;

@@ -225,8 +225,11 @@ size_t rows_batch_bytes(const vecdb_batch *batch)
     for (size_t i = 0; i < batch->column_count; i++) {
         vecdb_column column;
         memcpy(&column, (const char *)batch->columns + i * batch->column_size, offsetof(vecdb_column, reserved));
-        bytes += column.offsets ? (size_t)(column.offsets[batch->row_count] - column.offsets[0])
-                                : batch->row_count * (column.dim ? (size_t)column.dim * 4 : 8);
+        if (column.offsets && batch->row_count)
+            bytes += (size_t)(column.offsets[batch->row_count] - column.offsets[0]) *
+                     (column.type == VECDB_TYPE_VARCHAR || column.type == VECDB_TYPE_JSON ? 1 : sizeof(vecdb_sparse));
+        else
+            bytes += batch->row_count * (column.dim ? (size_t)column.dim * 4 : 8);
     }
     return bytes;
 }

@@ -199,9 +199,13 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
         store->wal = NULL;
         if (replay.new_log && status != VECDB_ERR_POISONED)
             store_discard_file(store, FILE_WAL, replay.new_log);
-        if (status == VECDB_ERR_FULL)
-            return error_set_system(status, cause.system, "the log is written anew when a database is opened for writing: %s; make "
-                                    "space, or open it read-only", cause.message);
+        if (status == VECDB_ERR_FULL) {
+            int system = cause.system;
+            (void)error_set(status, "the log is written anew when a database is opened for writing: %s; make space, or open it "
+                            "read-only", cause.message);
+            cause = *error_last();
+            cause.system = system;
+        }
         return error_adopt(&cause);
     }
     buf_deinit(&store->listing);

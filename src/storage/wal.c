@@ -552,9 +552,11 @@ vecdb_status wal_roll(struct wal *wal, uint64_t id, vecdb_status (*publish)(void
     vecdb_status status;
 
     pthread_mutex_lock(&wal->lock);
-    while (wal->cutting || wal->syncing)
+    while (wal->cutting)
         pthread_cond_wait(&wal->changed, &wal->lock);
-    wal->cutting = true; /* appending waits; so does whoever wants to lead a sync, on `syncing` */
+    wal->cutting = true; /* appending waits, so that syncs come to an end */
+    while (wal->syncing)
+        pthread_cond_wait(&wal->changed, &wal->lock);
     status = wal->poisoned ? poisoned(wal) : VECDB_OK;
     if (status == VECDB_OK) {
         status = sync_and_unlock(wal, 0);

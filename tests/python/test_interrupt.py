@@ -11,6 +11,7 @@ import unittest
 from support import ROOT, Case, needs_call, needs_numpy, np, rng
 
 import vecdb
+from vecdb._handle import stoppable
 
 ROWS, DIM = 30000, 128
 
@@ -52,13 +53,28 @@ class Interrupts(Case):
         kill.start()
         with self.assertRaises(KeyboardInterrupt):
             rows.create_index("v", "HNSW", metric_type="L2")
-            time.sleep(5)  # it was built in no time: the signal comes here
         kill.join()
         self.assertIs(signal.getsignal(signal.SIGINT), before)
         self.assertEqual(len(rows.indexes()), 0)
         self.assertEqual(rows.count(), ROWS)
         rows.create_index("v", "HNSW", metric_type="L2")
         self.assertEqual(rows.search(self.vectors[7], 1).ids[0, 0], 7)
+
+    def test_a_call_that_does_not_end_at_once(self):
+        stopped, ended = [], []
+
+        def call():
+            while not stopped:
+                time.sleep(0.01)
+            time.sleep(0.5)  # as a library does that looks at its cancel flag now and then
+            ended.append(True)
+
+        kill = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        kill.start()
+        with self.assertRaises(KeyboardInterrupt):
+            stoppable(call, lambda: stopped.append(True))
+        self.assertEqual(ended, [True])
+        kill.join()
 
     def test_a_handler_of_the_programs(self):
         rows, seen = self.rows(), []
@@ -85,15 +101,15 @@ class Interrupts(Case):
     def test_a_search_of_many(self):
         rows = self.rows()
         queries = np.concatenate([self.vectors] * 4)
-        start = time.monotonic()
+        start = time.process_time()
         rows.search(queries[:3000], 10, exact=True, metric_type="L2")
-        whole = (time.monotonic() - start) * len(queries) / 3000
+        whole = (time.process_time() - start) * len(queries) / 3000  # of processors, however busy they are
         kill = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-        start = time.monotonic()
+        start = time.process_time()
         kill.start()
         with self.assertRaises(KeyboardInterrupt):
             rows.search(queries, 10, exact=True, metric_type="L2")
-        self.assertLess(time.monotonic() - start, whole / 2 + 0.5)
+        self.assertLess(time.process_time() - start, whole / 2)
         kill.join()
         self.assertEqual(rows.search(self.vectors[:300], 1, metric_type="L2").ids[:, 0].tolist(), list(range(300)))
 

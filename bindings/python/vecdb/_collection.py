@@ -378,7 +378,11 @@ class Collection(Unique):
             plain = self._int64_key and not request.output and options["group_by"] is None
             if not plain or request.query_count * request.limit > ROOM_FOR_ALL:
                 out = c_void_p()
-                status = request.run(c.lib.vecdb_search, handle, byref(request.struct), byref(out))
+                try:
+                    status = request.run(self._gate, handle, c.lib.vecdb_search, byref(out))
+                except BaseException:  # Ctrl-C at the end of a search that had done its work
+                    c.lib.vecdb_result_free(byref(out))
+                    raise
                 name = self._primary().name
                 wanted = wants(name, request.output)
                 return search_result(out, status == c.EXHAUSTED, name, wanted)
@@ -396,7 +400,8 @@ class Collection(Unique):
         distances = np.empty((nq, limit), np.float32)
         counts = np.zeros(nq, np.uintp)
         addresses = (ids.ctypes.data, distances.ctypes.data, counts.ctypes.data)
-        status = request.run(c.lib.vecdb_search_into, handle, byref(request.struct), *addresses)
+        request.keep += (ids, distances, counts)  # the library writes to their addresses
+        status = request.run(self._gate, handle, c.lib.vecdb_search_into, *addresses)
         if status != c.EXHAUSTED:
             return Result(ids, distances)
         width = int(counts.max())
@@ -407,7 +412,7 @@ class Collection(Unique):
 
         nq, limit = request.query_count, request.limit
         keys, scores, counts = (c_int64 * (nq * limit))(), (c_float * (nq * limit))(), (c_size_t * nq)()
-        status = request.run(c.lib.vecdb_search_into, handle, byref(request.struct), keys, scores, counts)
+        status = request.run(self._gate, handle, c.lib.vecdb_search_into, keys, scores, counts)
         starts = range(0, nq * limit, max(1, limit))
         ids = [list(keys[start : start + count]) for start, count in zip(starts, counts)]
         distances = [list(scores[start : start + count]) for start, count in zip(starts, counts)]

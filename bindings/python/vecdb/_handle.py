@@ -170,28 +170,35 @@ def stoppable(call: Callable[[], Outcome], stop: Callable[[], None]) -> Outcome:
     """call(), which takes long and calls nothing back, but so that Ctrl-C ends it.
 
     Only the main thread runs handlers of signals, and not while it is in the library: so another thread makes the call. What
-    a handler raises calls stop(), upon which the call is to end soon, and is raised when it has.
+    a handler raises calls stop(), upon which the call is to end soon, and is raised when it has. A second Ctrl-C at a bad
+    moment may be raised before that: so call() must hold on to all that the library uses.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
     outcomes: List[Outcome] = []
     failures: List[BaseException] = []
+    ended = threading.Lock()  # and not Thread.join(), which when interrupted may take a thread for ended that is not
+    ended.acquire()
 
     def run() -> None:
         try:
             outcomes.append(call())
         except BaseException as problem:  # raised again below
             failures.append(problem)
+        finally:
+            ended.release()
 
-    thread = threading.Thread(target=run, name="vecdb")
     try:
-        thread.start()
+        threading.Thread(target=run, name="vecdb").start()
     except RuntimeError:  # the system has no more threads, or the interpreter is ending
         return call()
+    except BaseException:  # Ctrl-C; whether the thread has begun is not known
+        stop()
+        raise
     interrupt: Optional[BaseException] = None
-    while thread.is_alive():
+    while not (outcomes or failures):
         try:
-            thread.join()
+            ended.acquire()
         except BaseException as problem:  # the library still writes where it was told to: wait for it all the same
             interrupt = interrupt or problem
             stop()

@@ -8,7 +8,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 from . import _library as c
 from ._columns import encode_keys, encode_vectors, to_json
 from ._errors import FieldTypeError, InvalidError, NotFoundError
-from ._handle import check, stoppable
+from ._handle import Gate, check, stoppable
 from ._schema import Field, Schema
 from ._types import DataType, Metric, metric, numpy
 
@@ -215,13 +215,19 @@ class Request:
             self.keep.append(cancel)
             struct.cancel = pointer(cancel._flag)
 
-    def run(self, function: Any, *arguments: Any) -> int:
-        """Call a function of the library with this request; Ctrl-C ends it if it may take long."""
+    def run(self, gate: Gate, handle: Any, function: Any, *arguments: Any) -> int:
+        """Call a function of the library with a gate's handle, this request and more; Ctrl-C ends it if it may take long."""
         if self.query_count < MANY_QUERIES or self.struct.cancel:
-            return check(function(*arguments))
+            return check(function(handle, byref(self.struct), *arguments))
         cancel = Cancel()
         self.struct.cancel = pointer(cancel._flag)
-        return stoppable(lambda: check(function(*arguments)), cancel.set)
+        self.keep.append(cancel)
+
+        def call() -> int:
+            with gate as held:  # by this thread too: the caller may be gone before the call has ended
+                return check(function(held, byref(self.struct), *arguments))
+
+        return stoppable(call, cancel.set)
 
     @classmethod
     def of_filter(
