@@ -7,7 +7,7 @@
 #include "support/neighbours.h"
 
 #include "base/mem.h"
-#include "index/ivf_state.h"
+#include "index/ivf_job.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -214,10 +214,63 @@ static void further_lists_are_new(void **state)
     test_rows_free(&data);
 }
 
+/* The recall of searches that ask for one, after the index has measured how many lists that takes. */
+static double recall_promised(struct index *index, const struct test_rows *data, float recall)
+{
+    struct ivf *ivf = (struct ivf *)index;
+    const struct ivf_part *part = ivf_view(ivf)->parts[0];
+    struct index_build_context context = {.seed = 7};
+    struct ivf_job job = {.ivf = ivf, .vectors = &data->vectors, .context = &context};
+    struct params params;
+    struct hit hits[QUERIES * 10];
+    size_t counts[QUERIES];
+    uint32_t *rows = mem_alloc(ROWS * sizeof *rows), *lists = mem_alloc(ROWS * sizeof *lists);
+    struct index_search search = {.queries = data->data, .query_count = QUERIES, .query_stride = DIM * sizeof(float), .k = 10,
+                                  .params = &params};
+
+    for (size_t list = 0; list < LISTS; list++)
+        for (size_t slot = part->starts[list]; slot < part->starts[list] + part->sizes[list]; slot++) {
+            assert_true(job.row_count < ROWS);
+            rows[job.row_count] = part->rows[slot];
+            lists[job.row_count++] = (uint32_t)list;
+        }
+    assert_int_equal(job.row_count, ROWS);
+    job.rows = rows;
+    job.lists = lists;
+    assert_int_equal(ivf_calibrate(&job), VECDB_OK);
+    params_default(index->ops->search_params, &params);
+    params_set(&params, "recall", recall);
+    assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+    mem_free(rows);
+    mem_free(lists);
+    return test_recall(&data->vectors, VECDB_METRIC_L2, &search, hits, counts);
+}
+
+/* Lists that a search misses count as such when lists are measured: also where far too few groups are looked through. */
+static void promises_know_what_is_missed(void **state)
+{
+    static const float recalls[] = {0.9f, 0.98f};
+    struct rng rng = rng_seeded(test_seed() + 3);
+    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+    struct index *index = build("IVF_FLAT", &data.vectors, VECDB_METRIC_L2, "nlist=2048");
+
+    for (int few = 0; few < 2; few++)
+        for (size_t i = 0; i < 2; i++) {
+            double recall;
+            if (few)
+                ((struct ivf *)index)->groups_least = 0;
+            recall = recall_promised(index, &data, recalls[i]);
+            if (recall < recalls[i] - 0.02)
+                fail_msg("recall=%g gets %.4f%s", (double)recalls[i], recall, few ? ", of few groups" : "");
+        }
+    index->ops->free(index);
+    test_rows_free(&data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(nearest_lists_are_found), cmocka_unit_test(answers_hold),
-                                       cmocka_unit_test(further_lists_are_new)};
+                                       cmocka_unit_test(further_lists_are_new), cmocka_unit_test(promises_know_what_is_missed)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
