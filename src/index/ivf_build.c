@@ -10,7 +10,9 @@
 #include <string.h>
 
 #define BALANCE_ROUNDS 4
-#define ASSIGN_ROWS 8160
+#define ASSIGN_PIECE 480      /* rows that are multiplied at once; a task takes a multiple of it, */
+#define ASSIGN_ROWS 8160      /* so many at most, */
+#define ASSIGN_BYTES 33554432 /* and fewer when they are more bytes as floats */
 #define LISTS_APART 1.6 /* lists that are taken over are at most so many times as many as new ones, or as few */
 #define SLICE_TASKS 64 /* tasks between two calls of progress */
 
@@ -54,11 +56,18 @@ static uint32_t *present_rows(const struct vectors *vectors, size_t first, size_
     return rows;
 }
 
+static size_t assign_rows(const struct coder *coder)
+{
+    size_t rows = ASSIGN_BYTES / (coder->code_dim * sizeof(float)) / ASSIGN_PIECE * ASSIGN_PIECE;
+
+    return rows > ASSIGN_ROWS ? ASSIGN_ROWS : rows < ASSIGN_PIECE ? ASSIGN_PIECE : rows;
+}
+
 static vecdb_status assign_task(void *context, size_t i, unsigned worker)
 {
     struct ivf_job *job = context;
     const struct coder *coder = &job->ivf->coder;
-    size_t first = i * ASSIGN_ROWS, n = job->row_count - first < ASSIGN_ROWS ? job->row_count - first : ASSIGN_ROWS;
+    size_t most = assign_rows(coder), first = i * most, n = job->row_count - first < most ? job->row_count - first : most;
     size_t dim = coder->code_dim;
     float *rows = mem_aligned_alloc(64, n * dim * sizeof *rows);
     float *scratch = mem_aligned_alloc(64, kmeans_groups_scratch_floats(&job->assigner) * sizeof *scratch);
@@ -79,10 +88,11 @@ static vecdb_status assign_task(void *context, size_t i, unsigned worker)
 static vecdb_status assign(struct ivf_job *job)
 {
     struct ivf *ivf = job->ivf;
+    size_t rows = assign_rows(&ivf->coder);
     vecdb_status status;
 
     TRY(kmeans_groups_init(&job->assigner, ivf->centroids, ivf->list_count, ivf->coder.code_dim));
-    status = run_tasks(job, "assign", (job->row_count + ASSIGN_ROWS - 1) / ASSIGN_ROWS, assign_task);
+    status = run_tasks(job, "assign", (job->row_count + rows - 1) / rows, assign_task);
     kmeans_groups_deinit(&job->assigner);
     return status;
 }

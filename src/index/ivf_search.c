@@ -186,32 +186,53 @@ static size_t enough_for(const struct search_job *job, const struct code_query *
     return enough < (double)job->search->allowed_count ? (size_t)enough : job->search->allowed_count;
 }
 
-/* Go on past the lists asked for while hits are missing, or rows that pass, or a range search still finds some. */
-static vecdb_status probe_further(struct search_job *job, struct code_query *query, size_t done)
+/* Which lists the first walk, over the job's `probes` lists, has scanned; NULL: out of memory. */
+static uint64_t *lists_scanned(const struct search_job *job, const struct hit *first)
+{
+    uint64_t *scanned = mem_array_zalloc(bitmap_words(job->ivf->list_count), sizeof *scanned);
+
+    for (size_t i = 0; scanned && i < job->probes; i++)
+        bitmap_set(scanned, first[i].row);
+    return scanned;
+}
+
+/* Go on past the lists of the first walk while hits are missing, or rows that pass, or a range search still finds some. Lists found by
+ * groups may come in between those that were found before, when more are asked for: so those scanned are marked. */
+static vecdb_status probe_further(struct search_job *job, struct code_query *query, const struct hit *first)
 {
     const struct ivf *ivf = job->ivf;
-    size_t want = done, barren = 0, enough = job->enough ? enough_for(job, query) : 0;
+    size_t done = job->probes, want = done, at = want, barren = 0, enough = job->enough ? enough_for(job, query) : 0;
     bool farther = query->passed < enough;
     struct hit *lists = NULL;
+    uint64_t *scanned = NULL;
     vecdb_status status = VECDB_OK;
 
     while (done < ivf->list_count) {
         size_t before = code_query_count(query);
         if (is_satisfied(job, query, enough, farther, barren))
             break;
-        if (done == want) {
-            mem_free(lists);
+        while (at < want && bitmap_get(scanned, lists[at].row)) /* at == want before there are any */
+            at++;
+        if (at == want) {
+            if (want == ivf->list_count)
+                break;
             want = want < 16 ? 64 : 4 * want;
             if (job->search->allowed && done == job->probes) /* as many as it takes if rows that pass are everywhere, and more */
                 want += (size_t)(2 * (double)job->probes * (double)job->view->row_count / ((double)job->search->allowed_count + 1));
             if (want > ivf->list_count)
                 want = ivf->list_count;
+            mem_free(lists);
             lists = mem_array_alloc(want, sizeof *lists);
-            status = lists ? ivf_coarse(ivf, query->floats, 1, want, job->search, lists) : error_nomem("search");
+            if (!scanned)
+                scanned = lists_scanned(job, first);
+            status = lists && scanned ? ivf_coarse(ivf, query->floats, 1, want, job->search, lists) : error_nomem("search");
             if (status != VECDB_OK)
                 break;
+            at = 0;
+            continue;
         }
-        scan_list(ivf, job->view, job->search, &query, &lists[done].distance, 1, lists[done].row, NULL);
+        scan_list(ivf, job->view, job->search, &query, &lists[at].distance, 1, lists[at].row, NULL);
+        bitmap_set(scanned, lists[at].row);
         done++;
         atomic_fetch_add_explicit(&job->lists, 1, memory_order_relaxed);
         barren = code_query_count(query) > before ? 0 : barren + 1;
@@ -219,6 +240,7 @@ static vecdb_status probe_further(struct search_job *job, struct code_query *que
             break;
     }
     mem_free(lists);
+    mem_free(scanned);
     return status;
 }
 
@@ -346,7 +368,7 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
     }
     code_query_ask(&group->queries[0], ivf_exact(job->view), job->mode.rerank);
     for (size_t q = 0; q < count; q++) {
-        TRY(probe_further(job, &group->queries[q], job->probes));
+        TRY(probe_further(job, &group->queries[q], group->lists + q * job->probes));
         if (q + 1 < count)
             code_query_ask(&group->queries[q + 1], ivf_exact(job->view), job->mode.rerank);
         job->counts[first_query + q] =
@@ -454,7 +476,7 @@ static vecdb_status search_shared(struct search_job *job, size_t shares)
     }
     if (status == VECDB_OK) {
         join_shares(&shared);
-        status = probe_further(job, &shared.queries[0], job->probes);
+        status = probe_further(job, &shared.queries[0], shared.lists);
     }
     if (status == VECDB_OK) {
         code_query_ask(&shared.queries[0], ivf_exact(job->view), job->mode.rerank);

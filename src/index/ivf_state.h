@@ -38,11 +38,11 @@ struct ivf {
     uint32_t probes[IVF_TARGETS]; /* lists that bring the recall of ivf_targets */
     uint8_t *state;            /* centroids and what follows, when owned */
     size_t state_size;
-    /* the nearest centroids: a FLAT index over them (L2 and IP), or their sums and squares (bits) */
+    /* the nearest centroids: an index over them (L2 and IP), or their sums and squares (bits) */
     const uint8_t *centroid_block[1];
     struct vectors centroid_vectors;
     struct index *coarse;
-    bool grouped;              /* it is an IVF_FLAT index: there are so many that they have lists of their own */
+    bool grouped;              /* it is an IVF_FLAT index, not FLAT: there are so many that they have lists of their own */
     double groups_least;       /* share of these that a query looks through at least */
     float *centroid_sums;
     float *columns;            /* of the codebook */

@@ -175,6 +175,25 @@ static int compare_ranks(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* So many lists have to be asked for that `list`, the rank-th nearest, is among those that are found: by groups some are missed. near: room
+ * for one of each. */
+static vecdb_status rank_found(const struct ivf *ivf, const float *floats, const struct index_search *search, uint32_t list,
+                               struct hit *near, uint32_t *rank)
+{
+    if (!ivf->grouped)
+        return VECDB_OK;
+    for (size_t want = *rank; want < ivf->list_count; want += want / 4 + 1) {
+        TRY(ivf_coarse(ivf, floats, 1, want, search, near));
+        for (size_t i = 0; i < want; i++)
+            if (near[i].row == list) {
+                *rank = (uint32_t)want;
+                return VECDB_OK;
+            }
+    }
+    *rank = (uint32_t)ivf->list_count;
+    return VECDB_OK;
+}
+
 /* How many lists bring which recall, found with rows of the index as queries. They lie nearer to their neighbours' lists
  * than strangers do, so the result is taken a little larger. */
 vecdb_status ivf_calibrate(struct ivf_job *job)
@@ -186,7 +205,7 @@ vecdb_status ivf_calibrate(struct ivf_job *job)
     uint32_t *picked = NULL, *list_of = NULL, *ranks = NULL;
     uint8_t *matrix = NULL;
     float *floats = NULL;
-    struct hit *hits = NULL, *lists = NULL;
+    struct hit *hits = NULL, *lists = NULL, *near = NULL;
     size_t *counts = NULL;
     struct index_search search = {.query_count = queries, .query_stride = width, .k = k, .pool = job->context->pool};
     vecdb_status status = VECDB_OK;
@@ -202,8 +221,9 @@ vecdb_status ivf_calibrate(struct ivf_job *job)
     floats = mem_aligned_alloc(64, coder->code_dim * sizeof *floats);
     hits = mem_array_alloc(queries * k, sizeof *hits);
     lists = mem_array_alloc(ivf->list_count, sizeof *lists);
+    near = mem_array_alloc(ivf->list_count, sizeof *near);
     counts = mem_array_alloc(queries, sizeof *counts);
-    if (!picked || !list_of || !ranks || !matrix || !floats || !hits || !lists || !counts) {
+    if (!picked || !list_of || !ranks || !matrix || !floats || !hits || !lists || !near || !counts) {
         status = error_nomem(ivf->kind->owner);
         goto done;
     }
@@ -224,7 +244,9 @@ vecdb_status ivf_calibrate(struct ivf_job *job)
                 continue;
             while (rank + 1 < ivf->list_count && lists[rank].row != list_of[hits[q * k + i].row])
                 rank++;
-            ranks[n++] = rank + 1;
+            ranks[n] = rank + 1;
+            if ((status = rank_found(ivf, floats, &search, lists[rank].row, near, &ranks[n++])) != VECDB_OK)
+                goto done;
         }
     }
     qsort(ranks, n, sizeof *ranks, compare_ranks);
@@ -241,6 +263,7 @@ done:
     mem_free(floats);
     mem_free(hits);
     mem_free(lists);
+    mem_free(near);
     mem_free(counts);
     return status;
 }

@@ -24,7 +24,8 @@ struct kmeans_groups {
 
 vecdb_status kmeans_groups_init(struct kmeans_groups *groups, const float *centroids, size_t clusters, size_t dim);
 void kmeans_groups_deinit(struct kmeans_groups *groups);
-/** As kmeans_assign(), `count` rows next to each other. Every centroid is found by rows that lie on it. */
+/** As kmeans_assign(), `count` rows next to each other. A row that lies on a centroid gets it, or one that is as near but for rounding;
+ * only where rounding decides which group is the nearest, in both ways, it may get another. */
 void kmeans_groups_assign(const struct kmeans_groups *groups, const float *rows, size_t count, float *scratch, uint32_t *out);
 size_t kmeans_groups_scratch_floats(const struct kmeans_groups *groups);
 

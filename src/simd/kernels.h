@@ -306,16 +306,16 @@ static inline void simd_prefetch_line(const void *p)
  * few buffers for misses (24 on Zen 4) hold up whatever loads come after, and rows to be scored are many lines. */
 static inline void simd_prefetch(const void *p, size_t bytes)
 {
-    const char *line = (const char *)((uintptr_t)p & ~(uintptr_t)63);
-    const char *end = (const char *)p + bytes;
+    /* addresses, not pointers: lines begin before what p points into, and callers ask for more than there is */
+    uintptr_t line = (uintptr_t)p & ~(uintptr_t)63, end = (uintptr_t)p + bytes;
 
     for (; line < end; line += 64) {
 #if defined(__x86_64__)
-        __asm__ volatile("prefetcht1 %0" : : "m"(*line));
+        __asm__ volatile("prefetcht1 %0" : : "m"(*(const char *)line));
 #elif defined(__aarch64__)
         __asm__ volatile("prfm pldl2keep, [%0]" : : "r"(line));
 #else
-        __builtin_prefetch(line);
+        __builtin_prefetch((const void *)line);
 #endif
     }
 }

@@ -867,6 +867,34 @@ static void lists_are_balanced(void **state)
     }
 }
 
+/* Rows are multiplied with centroids as floats: of wide ones a task takes fewer. */
+static void wide_rows_take_bounded_memory(void **state)
+{
+    enum { WIDE = 32768, AFEW = 64, MANY = 1200 };
+    struct rng rng = rng_seeded(test_seed());
+    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_BINARY_VECTOR, WIDE, MANY, TEST_CLUSTERS, 0, false);
+    struct vectors prefix = data.vectors;
+    struct index_build_context context = {.seed = 7};
+    struct mem_account *account = mem_account_create(0), *before;
+    struct index_search search = {.queries = data.data + (size_t)(MANY - 1) * WIDE / 8, .query_count = 1, .query_stride = WIDE / 8,
+                                  .k = 5};
+    struct answer answer;
+    struct index *index;
+
+    prefix.row_count = AFEW;
+    index = build("BIN_IVF_FLAT", "nlist=2", &prefix, VECDB_METRIC_HAMMING, NULL);
+    before = mem_account_enter(account);
+    assert_int_equal(index->ops->add(index, &data.vectors, &context), VECDB_OK);
+    mem_account_enter(before);
+    assert_in_range(mem_account_peak(account), 1000000, 100000000); /* 480 rows of floats are 63 MB */
+    answer = ask(index, &search, "nprobe=2");
+    test_check_exact(&data.vectors, VECDB_METRIC_HAMMING, &search, 0, answer.hits, answer.counts[0]);
+    answer_free(&answer);
+    index->ops->free(index);
+    mem_account_release(account);
+    test_rows_free(&data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -889,6 +917,7 @@ int main(void)
         cmocka_unit_test(lean_codes),
         cmocka_unit_test(lists_are_balanced),
         cmocka_unit_test(recall_target_is_met),
+        cmocka_unit_test(wide_rows_take_bounded_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

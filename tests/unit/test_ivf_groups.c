@@ -7,7 +7,7 @@
 #include "support/neighbours.h"
 
 #include "base/mem.h"
-#include "index/ivf_state.h"
+#include "index/ivf_job.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@
 
 enum { DIM = 24, ROWS = 33000, LISTS = 2048, QUERIES = 60, WANT = 20 };
 
-static struct index *build(const struct vectors *vectors, vecdb_metric metric, const char *text)
+static struct index *build(const char *kind, const struct vectors *vectors, vecdb_metric metric, const char *text)
 {
-    const struct index_ops *ops = index_find("IVF_FLAT");
+    const struct index_ops *ops = index_find(kind);
     struct index_build_context context = {.seed = 7};
     struct params params;
     struct index *index = NULL;
@@ -60,7 +60,7 @@ static void nearest_lists_are_found(void **state)
     struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
 
     for (size_t m = 0; m < 2; m++) {
-        struct index *index = build(&data.vectors, metrics[m], "nlist=2048");
+        struct index *index = build("IVF_FLAT", &data.vectors, metrics[m], "nlist=2048");
         const struct ivf *ivf = (const struct ivf *)index;
         struct index_search search = {.queries = data.data, .query_count = QUERIES, .query_stride = DIM * sizeof(float), .k = 10};
         float *floats = mem_aligned_alloc(64, QUERIES * DIM * sizeof *floats);
@@ -98,7 +98,7 @@ static void answers_hold(void **state)
 {
     struct rng rng = rng_seeded(test_seed() + 1);
     struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
-    struct index *index = build(&data.vectors, VECDB_METRIC_L2, "nlist=2048"), *again;
+    struct index *index = build("IVF_FLAT", &data.vectors, VECDB_METRIC_L2, "nlist=2048"), *again;
     const struct index_ops *ops = index->ops;
     struct buf stored = {0};
     uint8_t *copy;
@@ -135,9 +135,150 @@ static void answers_hold(void **state)
     test_rows_free(&data);
 }
 
+/* Rows of each answer are distinct and allowed, and as many as `expected`, or any number when that is SIZE_MAX. */
+static void check_rows(const char *what, const struct index_search *search, const struct hit *hits, const size_t *counts,
+                       size_t expected)
+{
+    uint64_t *seen = mem_alloc(bitmap_words(ROWS) * sizeof *seen);
+
+    for (size_t q = 0; q < search->query_count; q++) {
+        memset(seen, 0, bitmap_words(ROWS) * sizeof *seen);
+        for (size_t i = 0; i < counts[q]; i++) {
+            uint32_t row = hits[q * search->k + i].row;
+            assert_true(row < ROWS && (!search->allowed || bitmap_get(search->allowed, row)));
+            bitmap_set(seen, row);
+        }
+        if (bitmap_count(seen, ROWS) != counts[q] || (expected != SIZE_MAX && counts[q] != expected))
+            fail_msg("%s, query %zu of %zu: %zu hits are %zu rows, of %zu", what, q, search->query_count, counts[q],
+                     bitmap_count(seen, ROWS), expected);
+    }
+    mem_free(seen);
+}
+
+/* Searches that go on past the lists first asked for scan every list once. */
+static void going_further(struct index *index, const char *what, const struct test_rows *data, const uint64_t *eighth)
+{
+    enum { SOME = 16 };
+    struct params params;
+    struct hit *hits = mem_alloc((size_t)SOME * ROWS * sizeof *hits);
+    size_t counts[SOME];
+    struct index_search search = {.queries = data->data, .query_stride = DIM * sizeof(float), .params = &params};
+
+    params_default(index->ops->search_params, &params);
+    params_set(&params, "nprobe", 9);
+    for (size_t count = 1; count <= SOME; count += SOME - 1) { /* one by one, and walking together */
+        search.query_count = count;
+        search.has_radius = false;
+        search.allowed = eighth;
+        search.allowed_count = ROWS / 8;
+        search.k = ROWS / 8;
+        assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+        check_rows(what, &search, hits, counts, ROWS / 8);
+        search.k = 100;
+        assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+        check_rows(what, &search, hits, counts, 100);
+        search.allowed = NULL;
+        search.k = ROWS / 16; /* more than the lists first asked for hold */
+        assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+        check_rows(what, &search, hits, counts, ROWS / 16);
+        search.radius = hits[ROWS / 32].distance;
+        search.has_radius = true;
+        search.k = ROWS;
+        assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+        check_rows(what, &search, hits, counts, SIZE_MAX);
+        search.radius = 1e30f; /* all rows */
+        assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+        check_rows(what, &search, hits, counts, ROWS);
+    }
+    mem_free(hits);
+}
+
+static void further_lists_are_new(void **state)
+{
+    static const char *const kinds[] = {"IVF_FLAT", "IVF_SQ8"};
+    static const vecdb_metric metrics[] = {VECDB_METRIC_L2, VECDB_METRIC_COSINE};
+    struct rng rng = rng_seeded(test_seed() + 2);
+    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+    uint64_t *eighth = mem_array_zalloc(bitmap_words(ROWS), sizeof *eighth);
+
+    for (size_t row = 0; row < ROWS; row += 8)
+        bitmap_set(eighth, row);
+    for (size_t kind = 0; kind < 2; kind++)
+        for (size_t m = 0; m < 2; m++) {
+            struct index *index = build(kinds[kind], &data.vectors, metrics[m], "nlist=2048");
+            assert_true(((const struct ivf *)index)->grouped);
+            going_further(index, kinds[kind], &data, eighth);
+            index->ops->free(index);
+        }
+    mem_free(eighth);
+    test_rows_free(&data);
+}
+
+/* The mean recall of searches that ask for one, after the index has measured how many lists that takes: a few times, each with 64 rows. */
+static double recall_promised(struct index *index, const struct test_rows *data, float recall)
+{
+    enum { TIMES = 8, MANY = 400 };
+    struct ivf *ivf = (struct ivf *)index;
+    const struct ivf_part *part = ivf_view(ivf)->parts[0];
+    struct index_build_context context = {0};
+    struct ivf_job job = {.ivf = ivf, .vectors = &data->vectors, .context = &context};
+    struct params params;
+    struct hit hits[MANY * 10], truth[MANY * 10];
+    size_t counts[MANY], found = 0;
+    uint32_t *rows = mem_alloc(ROWS * sizeof *rows), *lists = mem_alloc(ROWS * sizeof *lists);
+    struct index_search search = {.queries = data->data, .query_count = MANY, .query_stride = DIM * sizeof(float), .k = 10,
+                                  .params = &params};
+
+    for (size_t list = 0; list < LISTS; list++)
+        for (size_t slot = part->starts[list]; slot < part->starts[list] + part->sizes[list]; slot++) {
+            assert_true(job.row_count < ROWS);
+            rows[job.row_count] = part->rows[slot];
+            lists[job.row_count++] = (uint32_t)list;
+        }
+    assert_int_equal(job.row_count, ROWS);
+    job.rows = rows;
+    job.lists = lists;
+    params_default(index->ops->search_params, &params);
+    params_set(&params, "nprobe", LISTS);
+    assert_int_equal(index->ops->search(index, &search, truth, counts, NULL), VECDB_OK);
+    params_default(index->ops->search_params, &params);
+    params_set(&params, "recall", recall);
+    for (context.seed = 1; context.seed <= TIMES; context.seed++) {
+        assert_int_equal(ivf_calibrate(&job), VECDB_OK);
+        assert_int_equal(index->ops->search(index, &search, hits, counts, NULL), VECDB_OK);
+        for (size_t i = 0; i < MANY * 10; i++)
+            found += hits[i].distance <= truth[i / 10 * 10 + 9].distance * 1.00001f;
+    }
+    mem_free(rows);
+    mem_free(lists);
+    return (double)found / (TIMES * MANY * 10);
+}
+
+/* Lists that a search misses count as such when lists are measured: also where far too few groups are looked through. */
+static void promises_know_what_is_missed(void **state)
+{
+    static const float recalls[] = {0.9f, 0.98f};
+    struct rng rng = rng_seeded(test_seed() + 3);
+    struct test_rows data = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, DIM, ROWS, TEST_CLUSTERS, 0, false);
+    struct index *index = build("IVF_FLAT", &data.vectors, VECDB_METRIC_L2, "nlist=2048");
+
+    for (int few = 0; few < 2; few++)
+        for (size_t i = 0; i < 2; i++) {
+            double recall;
+            if (few)
+                ((struct ivf *)index)->groups_least = 0;
+            recall = recall_promised(index, &data, recalls[i]);
+            if (recall < recalls[i] - 0.04)
+                fail_msg("recall=%g gets %.4f%s", (double)recalls[i], recall, few ? ", of few groups" : "");
+        }
+    index->ops->free(index);
+    test_rows_free(&data);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nearest_lists_are_found), cmocka_unit_test(answers_hold)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nearest_lists_are_found), cmocka_unit_test(answers_hold),
+                                       cmocka_unit_test(further_lists_are_new), cmocka_unit_test(promises_know_what_is_missed)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

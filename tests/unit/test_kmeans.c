@@ -125,6 +125,40 @@ static size_t assign_by_groups(const float *rows, size_t n, size_t dim, const fl
     return same;
 }
 
+/* Rows that lie on centroids get these, or others as near but for rounding: all at once, backwards, and one by one. */
+static void centroids_find_themselves(const float *centroids, size_t clusters, size_t dim)
+{
+    float *backwards = mem_alloc(clusters * dim * sizeof *backwards), *scratch;
+    uint32_t *lists = mem_alloc(clusters * sizeof *lists);
+    struct kmeans_groups groups;
+
+    for (size_t c = 0; c < clusters; c++)
+        memcpy(backwards + c * dim, centroids + (clusters - 1 - c) * dim, dim * sizeof *backwards);
+    assert_int_equal(kmeans_groups_init(&groups, centroids, clusters, dim), VECDB_OK);
+    assert_true(groups.count > 1);
+    scratch = mem_aligned_alloc(64, kmeans_groups_scratch_floats(&groups) * sizeof *scratch);
+    for (int how = 0; how < 3; how++) {
+        const float *rows = how ? backwards : centroids;
+        size_t step = how == 2 ? 1 : clusters;
+        for (size_t first = 0; first < clusters; first += step)
+            kmeans_groups_assign(&groups, rows + first * dim, step, scratch, lists + first);
+        for (size_t i = 0; i < clusters; i++) {
+            double distance = 0, norm = 1;
+            for (size_t j = 0; j < dim; j++) {
+                double x = rows[i * dim + j] - centroids[lists[i] * dim + j];
+                distance += x * x;
+                norm += (double)rows[i * dim + j] * rows[i * dim + j];
+            }
+            if (distance > 1e-5 * norm)
+                fail_msg("row %zu of %zu on a centroid is put %g away, way %d", i, clusters, sqrt(distance), how);
+        }
+    }
+    mem_free(scratch);
+    kmeans_groups_deinit(&groups);
+    mem_free(lists);
+    mem_free(backwards);
+}
+
 static void groups_find_nearly_all(void **state)
 {
     struct rng rng = rng_seeded(test_seed() + 2);
@@ -136,9 +170,9 @@ static void groups_find_nearly_all(void **state)
 
     assert_int_equal(kmeans_train(rows, n, dim, &options, centroids), VECDB_OK);
     size_t same = assign_by_groups(rows, n, dim, centroids, clusters, lists, &farther);
-    if (same < 0.93 * (double)n || farther > 1.03)
+    if (same < 0.93 * (double)n || farther > 1.06)
         fail_msg("%zu of %zu rows in the nearest lists, %.4f times as far", same, n, farther);
-    assert_true(assign_by_groups(centroids, clusters, dim, centroids, clusters, lists, &farther) > 0.97 * (double)clusters);
+    centroids_find_themselves(centroids, clusters, dim);
     assert_int_equal(assign_by_groups(rows, n, dim, centroids, 500, lists, &farther), n); /* few: no groups */
     for (size_t i = 0; i < clusters * dim; i++) /* all alike */
         centroids[i] = 1;
