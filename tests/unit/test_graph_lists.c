@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "index/graph_lists_memo.h"
+#include "index/graph_search.h"
 #include "index/hnsw.h"
 #include "support/neighbours.h"
 
@@ -416,6 +417,64 @@ static void test_growing(void **state)
     grow(21);
 }
 
+/* What a search left behind has room for the lists of other codes too: with rows of several lengths, inner products take a dimension
+ * more, and of 512 dimensions that makes a query's planes longer where lists become no more. */
+static void test_longer_codes(void **state)
+{
+    enum { FIRST = 2100, MORE = 8399, ALL = 8660, LONG = 512 };
+    struct rng rng = rng_seeded(3);
+    struct index_build_context context = {.seed = 9};
+    struct fixture f = {.metric = VECDB_METRIC_IP};
+    struct index_counters counters;
+    struct hit hits[QUERIES * K];
+    size_t count, counts[QUERIES], lists = 0, dim = 0;
+    const struct graph *graph;
+    struct params params;
+    struct vectors all;
+    double recall;
+
+    (void)state;
+    f.rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, LONG, ALL, TEST_CLUSTERS, 0, false);
+    all = f.rows.vectors;
+    for (size_t i = 0; i < ALL; i++) {
+        float *row = (float *)(void *)(f.rows.data + i * all.stride), sum = 0;
+        if (i > MORE)
+            memcpy(row, f.rows.data + MORE * all.stride, all.stride);
+        for (size_t d = 0; d < LONG; d++)
+            sum += row[d] * row[d];
+        for (size_t d = 0; d < LONG && i <= MORE; d++)
+            row[d] *= (i < MORE ? 1 : 0.7f) / sqrtf(sum);
+    }
+    params_default(hnsw_ops.build_params, &params);
+    params.values[0] = 4;
+    params.values[1] = 16;
+    f.rows.vectors.row_count = FIRST;
+    assert_int_equal(hnsw_ops.build(&f.rows.vectors, f.metric, &params, &context, &f.index), VECDB_OK);
+    graph = (const struct graph *)f.index;
+    for (size_t round = 0; round < 2; round++) {
+        const struct graph_state *now;
+        uint64_t *allowed;
+        f.rows.vectors.row_count = round ? ALL : MORE;
+        assert_int_equal(hnsw_ops.add(f.index, &f.rows.vectors, &context), VECDB_OK);
+        now = atomic_load(&graph->state);
+        allowed = test_bitmap(&rng, f.rows.vectors.row_count, 0.4, &count);
+        search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
+        assert_true(counters.list_scans > 0);
+        assert_true(recall >= 0.8);
+        assert_non_null(graph->scratch);
+        assert_true(graph->scratch->list_words >= now->codec.code_dim / 64);
+        if (round) { /* else this would not be the case that is meant */
+            assert_int_equal(now->codec.code_dim, dim + 64);
+            assert_true(atomic_load(&graph->lists)->count <= lists);
+        }
+        dim = now->codec.code_dim;
+        lists = atomic_load(&graph->lists)->count;
+        mem_free(allowed);
+    }
+    f.rows.vectors = all;
+    drop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_memos),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_growing),
+        cmocka_unit_test(test_longer_codes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
