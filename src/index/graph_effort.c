@@ -5,7 +5,8 @@
 
 #define EF_UNKNOWN 80 /* before there was a calibration */
 #define CAP_FACTOR 4  /* with gamma, the pool may hold so many times what ef asks for */
-#define BEYOND 0.4f   /* rows scored grow as gamma to a power of about 1 / 0.4 */
+#define BEYOND 0.4f   /* rows scored grow as gamma to a power of about 1 / 0.4; */
+#define BEYOND_LEAST 0.05f /* a gamma of less, or below 0, where little was enough, grows as this one does */
 
 /* The effort from which on more brought no more. */
 static float enough(const struct graph_step *steps)
@@ -79,8 +80,7 @@ void graph_effort_settle(const struct graph_calibration *calibration, const stru
         task->gamma = interpolate(calibration->gamma, true, recall);
     task->ef = (size_t)ef * CAP_FACTOR + k;
     if (asked > most) { /* other queries may have use for more */
-        if (task->gamma > 0)
-            task->gamma *= powf(asked / most, BEYOND);
+        task->gamma += fmaxf(task->gamma, BEYOND_LEAST) * (powf(asked / most, BEYOND) - 1);
         task->ef = task->ef > effort->ef ? task->ef : effort->ef;
     }
     if (task->gamma == 0) /* which would be no stop at all */

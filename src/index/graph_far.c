@@ -14,6 +14,7 @@
 
 #define SAMPLE_SHARE 8
 #define SAMPLE_LEAST 32
+#define SPARED_LEAST 8192 /* of fewer nodes the largest sample is linked in any case: it costs little, and the next is soon too small */
 #define LEAF_ROWS 150
 #define LEAF_OVERLAP 3
 #define CANDIDATES 32
@@ -151,7 +152,7 @@ vecdb_status graph_link_far(const struct graph_linker *linker, bool has_nearer)
 
     far.sample = sample;
     far.count = linker->node_count;
-    if (has_nearer)
+    if (has_nearer && far.count >= SPARED_LEAST)
         far.count = thin_out(sample, far.count, seed++);
     while (status == VECDB_OK) {
         far.count = thin_out(sample, far.count, seed);

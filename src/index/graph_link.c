@@ -315,6 +315,7 @@ static void clear_unlinked(struct pass *pass)
 /* ---- merging ---- */
 
 #define MERGE_OVERLAP 1
+#define MERGE_FEW 8192    /* of fewer nodes more leaves cost little, and in one a small part may meet nobody; not where leaves become lists */
 #define MERGE_NEIGHBOURS 16
 #define MERGE_STRANGERS 8 /* of the other part, where there are two */
 #define MERGE_BEAM 6
@@ -433,7 +434,8 @@ vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *
     const struct graph_codec *codec = &linker->state->codec;
     struct knn_input knn = {.codes = layer->codes, .stride = codec->stride, .dim = codec->code_dim, .node_count = layer->count};
     struct cluster_input input = {layer->codes, codec->stride, codec->code_dim, linker->nodes, linker->node_count,
-                                  leaf_rows ? leaf_rows : LEAF_ROWS, MERGE_OVERLAP, linker->graph->settings.seed};
+                                  leaf_rows ? leaf_rows : LEAF_ROWS, !leaf_rows && linker->node_count < MERGE_FEW ? LEAF_OVERLAP : MERGE_OVERLAP,
+                                  linker->graph->settings.seed};
     struct pass pass = {.linker = linker, .codec = codec, .part_of = part_of, .thinned = thinned,
                         .keep = layer->degree, .beam = MERGE_BEAM, .alpha2 = ALPHA2_REFINED};
     struct knn_lists lists = {0};

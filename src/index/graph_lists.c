@@ -373,8 +373,10 @@ static vecdb_status lists_of(const struct graph_state *state, const struct clust
     for (size_t i = 0; i < cluster->leaf_count; i++) {
         (*out)->offsets[i] = (uint32_t)n;
         for (size_t j = cluster->offsets[i]; j < cluster->offsets[i + 1]; j++)
-            for (uint32_t row = cluster->members[j]; row != GRAPH_NONE; row = next ? next[row] : GRAPH_NONE)
+            for (uint32_t row = cluster->members[j]; row != GRAPH_NONE; row = next ? next[row] : GRAPH_NONE) {
+                assert(n < row_count); /* every row once: in one leaf, or in the chain of one */
                 (*out)->rows[n++] = row;
+            }
     }
     (*out)->offsets[cluster->leaf_count] = (uint32_t)n;
     assert(n == row_count);

@@ -430,9 +430,11 @@ static double local_share(const struct list_scan *work)
 
 static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_t words)
 {
-    if (scratch->list_room >= lists)
+    if (scratch->list_room >= lists && scratch->list_words >= words)
         return VECDB_OK;
-    scratch->list_room = 0;
+    lists = lists > scratch->list_room ? lists : scratch->list_room;
+    words = words > scratch->list_words ? words : scratch->list_words;
+    scratch->list_room = scratch->list_words = 0;
     mem_free(scratch->list_floats);
     mem_free(scratch->list_scores);
     mem_free(scratch->list_heap);
@@ -448,6 +450,7 @@ static vecdb_status scan_room(struct graph_scratch *scratch, size_t lists, size_
     mem_free(scratch->trail); /* not needed to search */
     scratch->trail = mem_array_alloc(GRAPH_TRAIL_CHECKS * GRAPH_TRAIL_K, sizeof *scratch->trail);
     scratch->list_room = lists;
+    scratch->list_words = words;
     return VECDB_OK;
 }
 
@@ -494,8 +497,10 @@ static void follow_links(struct list_scan *work, struct index_counters *counters
     walk->count = walk->cursor = 0;
     walk->capacity = WALK_POOL;
     for (size_t i = 0; i < found->count; i++) {
-        (void)graph_visit(scratch, graph_key_node(found->keys[i]));
-        if (i < WALK_POOL)
+        uint32_t node = graph_key_node(found->keys[i]);
+        (void)graph_visit(scratch, node);
+        /* a row that hangs in a chain has no links: the walk begins at the best that have */
+        if (walk->count < WALK_POOL && __atomic_load_n(&layer->links[(size_t)node * layer->degree], __ATOMIC_ACQUIRE) != GRAPH_NONE)
             graph_pool_insert(walk, found->keys[i]);
     }
     for (size_t hops = 0; hops < WALK_HOPS; hops++) {

@@ -38,7 +38,7 @@ struct graph_scratch {
     uint32_t *list_scores;
     uint32_t *list_chosen;
     uint64_t *list_heap, *list_bits, *trail;
-    size_t list_room;
+    size_t list_room, list_words; /* lists, and words of a plane of list_bits: either may grow without the other */
     int32_t *entry_scores; /* of the nodes a search begins by */
     uint32_t *entry_nodes;
     size_t entry_room;

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "index/graph.h"
+#include "index/graph_task.h"
 #include "index/hnsw.h"
 #include "index/topk.h"
 #include "schema/type.h"
@@ -617,6 +617,31 @@ static void check_efs_beyond(const struct index *index, const struct vectors *qu
     }
 }
 
+/* So it does where next to nothing was enough for all there is to be found, and gamma is below 0, or far above. */
+static void test_efs_beyond_all_calibrations(void **state)
+{
+    static const float enough[] = {-0.2f, -0.05f, 0.01f, 0.3f};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof enough / sizeof *enough; i++) {
+        struct graph_calibration calibration = {.query_count = 100, .independent = 1000};
+        float gamma = -1;
+        size_t ef_before = 0;
+        for (size_t s = 0; s < GRAPH_CALIBRATION_STEPS; s++) {
+            calibration.ef[s] = (struct graph_step){(float)(10 + 40 * s), 1};
+            calibration.gamma[s] = (struct graph_step){enough[i] + 0.01f * (float)s, 1};
+        }
+        for (size_t ef = 10; ef <= 10000; ef *= 3) {
+            struct graph_effort effort = {.ef = ef};
+            struct search_task task = {0};
+            graph_effort_settle(&calibration, &effort, 10, &task);
+            assert_true(task.gamma > gamma && task.ef >= ef_before && task.ef >= ef);
+            gamma = task.gamma;
+            ef_before = task.ef;
+        }
+    }
+}
+
 /* Asked of an index of this kind; answers are sound, of at least the floors. Their recall is added to `recalls`. */
 static void ask_for_recall(const struct index_ops *kind, const struct vectors *rows, const struct vectors *queries,
                            const double floors[WISHES], double recalls[WISHES])
@@ -979,6 +1004,7 @@ int main(void)
         cmocka_unit_test(test_radius),
         cmocka_unit_test(test_ef_below_k_is_refused),
         cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_efs_beyond_all_calibrations),
         cmocka_unit_test(test_recall_asked_for),
         cmocka_unit_test(test_recall_of_several_calibrations),
         cmocka_unit_test(test_recall_asked_for_by_many),

@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "index/graph_lists_memo.h"
+#include "index/graph_search.h"
 #include "index/hnsw.h"
 #include "support/neighbours.h"
 
@@ -104,11 +105,34 @@ static void search_it(const struct fixture *f, const struct index *index, uint64
     search_again(f, index, allowed, count, NULL, queries, hits, counts, counters, recall);
 }
 
-/* All were by lists. */
-static void expect_lists(const struct index_counters *counters)
+/* Queries that lie where codes do not reach, of which lists know nothing. */
+static size_t count_far(const struct fixture *f, const struct index *index, const uint8_t *queries)
 {
-    assert_int_equal(counters->list_scans, QUERIES);
-    assert_int_equal(counters->code_scans + counters->row_scans, 0);
+    const struct graph_codec *codec = &atomic_load(&((const struct graph *)index)->state)->codec;
+    float *scratch = mem_array_alloc(graph_codec_scratch(codec) + 1, sizeof *scratch);
+    uint8_t *code = mem_aligned_alloc(64, align_up(2 * codec->stride, 64));
+    size_t far = 0;
+
+    for (size_t q = 0; q < QUERIES; q++) {
+        struct graph_query query;
+        graph_codec_query(codec, f->rows.vectors.type, queries + q * f->rows.vectors.stride, scratch, code, &query);
+        far += query.kind == GRAPH_CODE_FAR;
+    }
+    mem_free(scratch);
+    mem_free(code);
+    return far;
+}
+
+/* All were by lists, but for those that lie beyond the codes: of these all passing rows were scanned. */
+static void expect_lists(const struct fixture *f, const struct index *index, const uint8_t *queries,
+                         const struct index_counters *counters)
+{
+    size_t far = count_far(f, index, queries);
+
+    assert_true(far <= QUERIES / 10);
+    assert_int_equal(counters->list_scans, QUERIES - far);
+    assert_int_equal(counters->code_scans, far);
+    assert_int_equal(counters->row_scans, 0);
 }
 
 /* What is kept with a filter: searches that come again find what they must, of whatever partition of the rows. */
@@ -219,7 +243,7 @@ static void test_filters(void **state)
             uint64_t *allowed = s < 4 ? test_bitmap(&rng, ROWS, share, &count) : by_distance(&f, share, s < 8, &count);
             search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
             if (s % 4)
-                expect_lists(&counters);
+                expect_lists(&f, f.index, f.rows.data, &counters);
             else
                 assert_int_equal(counters.code_scans, QUERIES);
             if (recall < 0.95)
@@ -294,7 +318,7 @@ static void test_file(void **state)
     allowed = by_distance(&f, 0.3, true, &count);
     search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
     list_scans = counters.list_scans;
-    expect_lists(&counters);
+    expect_lists(&f, f.index, f.rows.data, &counters);
     assert_int_equal(open_it(&f, data, saved.size, &opened), VECDB_OK);
     assert_int_equal(hnsw_ops.check(opened), VECDB_OK);
     search_it(&f, opened, allowed, count, f.rows.data, again, counts, &counters, &recall);
@@ -397,7 +421,7 @@ static void grow(uint64_t seed)
             bitmap_set(allowed, i);
         count = bitmap_count(allowed, ROWS);
         search_it(&f, f.index, allowed, count, f.rows.data + (rows - QUERIES) * all.stride, hits, counts, &counters, &recall);
-        expect_lists(&counters);
+        expect_lists(&f, f.index, f.rows.data + (rows - QUERIES) * all.stride, &counters);
         assert_true(recall >= 0.95);
         for (size_t q = 0; q < QUERIES; q++) /* itself, or its twin */
             assert_true(hits[q * K].distance == 0);
@@ -416,6 +440,64 @@ static void test_growing(void **state)
     grow(21);
 }
 
+/* What a search left behind has room for the lists of other codes too: with rows of several lengths, inner products take a dimension
+ * more, and of 512 dimensions that makes a query's planes longer where lists become no more. */
+static void test_longer_codes(void **state)
+{
+    enum { FIRST = 2100, MORE = 8399, ALL = 8660, LONG = 512 };
+    struct rng rng = rng_seeded(3);
+    struct index_build_context context = {.seed = 9};
+    struct fixture f = {.metric = VECDB_METRIC_IP};
+    struct index_counters counters;
+    struct hit hits[QUERIES * K];
+    size_t count, counts[QUERIES], lists = 0, dim = 0;
+    const struct graph *graph;
+    struct params params;
+    struct vectors all;
+    double recall;
+
+    (void)state;
+    f.rows = test_rows_make(&rng, VECDB_TYPE_FLOAT_VECTOR, LONG, ALL, TEST_CLUSTERS, 0, false);
+    all = f.rows.vectors;
+    for (size_t i = 0; i < ALL; i++) {
+        float *row = (float *)(void *)(f.rows.data + i * all.stride), sum = 0;
+        if (i > MORE)
+            memcpy(row, f.rows.data + MORE * all.stride, all.stride);
+        for (size_t d = 0; d < LONG; d++)
+            sum += row[d] * row[d];
+        for (size_t d = 0; d < LONG && i <= MORE; d++)
+            row[d] *= (i < MORE ? 1 : 0.7f) / sqrtf(sum);
+    }
+    params_default(hnsw_ops.build_params, &params);
+    params.values[0] = 4;
+    params.values[1] = 16;
+    f.rows.vectors.row_count = FIRST;
+    assert_int_equal(hnsw_ops.build(&f.rows.vectors, f.metric, &params, &context, &f.index), VECDB_OK);
+    graph = (const struct graph *)f.index;
+    for (size_t round = 0; round < 2; round++) {
+        const struct graph_state *now;
+        uint64_t *allowed;
+        f.rows.vectors.row_count = round ? ALL : MORE;
+        assert_int_equal(hnsw_ops.add(f.index, &f.rows.vectors, &context), VECDB_OK);
+        now = atomic_load(&graph->state);
+        allowed = test_bitmap(&rng, f.rows.vectors.row_count, 0.4, &count);
+        search_it(&f, f.index, allowed, count, f.rows.data, hits, counts, &counters, &recall);
+        assert_true(counters.list_scans > 0);
+        assert_true(recall >= 0.8);
+        assert_non_null(graph->scratch);
+        assert_true(graph->scratch->list_words >= now->codec.code_dim / 64);
+        if (round) { /* else this would not be the case that is meant */
+            assert_int_equal(now->codec.code_dim, dim + 64);
+            assert_true(atomic_load(&graph->lists)->count <= lists);
+        }
+        dim = now->codec.code_dim;
+        lists = atomic_load(&graph->lists)->count;
+        mem_free(allowed);
+    }
+    f.rows.vectors = all;
+    drop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -424,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_memos),
         cmocka_unit_test(test_file),
         cmocka_unit_test(test_growing),
+        cmocka_unit_test(test_longer_codes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
