@@ -73,7 +73,8 @@ static void make_queries(struct rng *rng, const float *rows, const size_t starts
     }
 }
 
-/* Counts in *short_of when merging finds less than a point below what building does. apart: a part has the clusters that the other has not; or else rows of either at random. The first part has `share` of the rows. */
+/* Counts in *short_of when merging finds less than a point below what building does. apart: a part has the clusters that the other
+ * has not; or else rows of either at random. The first part has `share` of the rows. */
 static void check(struct rng *rng, size_t n, size_t clusters, bool apart, double share, size_t *short_of)
 {
     size_t starts[3] = {0, (size_t)(share * (double)n), n};
