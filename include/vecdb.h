@@ -280,8 +280,8 @@ typedef struct vecdb_open_options {
  * @param path     a directory; NULL or ":memory:" for a database in memory, gone when closed.
  * @param options  NULL for defaults.
  * @param out      receives the handle; NULL on failure (then see vecdb_last_error).
- * @return VECDB_OK; VECDB_ERR_BUSY (another process writes: the message has its pid; or this one does already); VECDB_ERR_CORRUPT, VECDB_ERR_VERSION,
- *         VECDB_ERR_IO, VECDB_ERR_READONLY, VECDB_ERR_NOMEM, VECDB_ERR_INVALID.
+ * @return VECDB_OK; VECDB_ERR_BUSY (another process writes: the message has its pid; or this one does already);
+ *         VECDB_ERR_CORRUPT, VECDB_ERR_VERSION, VECDB_ERR_IO, VECDB_ERR_READONLY, VECDB_ERR_NOMEM, VECDB_ERR_INVALID.
  */
 VECDB_API vecdb_status vecdb_open(const char *path, const vecdb_open_options *options, vecdb_db **out);
 /**

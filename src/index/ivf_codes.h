@@ -49,8 +49,8 @@ struct coder {
     struct refiner refiner; /* what answers are reranked with */
 };
 /** Factors: SQ8: square (L2 only), step, error (exact only). PQ, L2: |r|^2 + 2 <c, r>. RABITQ: add, factor, error of the
- * sign bit, then of the whole code when it has more bits; lean: add, factor, for a query less the mean. BYTES: length (COSINE), or the squared one of what is in `codes`, a
- * whole number kept in the place of a float (L2). */
+ * sign bit, then of the whole code when it has more bits; lean: add, factor, for a query less the mean. BYTES: length (COSINE), or
+ * the squared one of what is in `codes`, a whole number kept in the place of a float (L2). */
 
 static inline bool coder_fastscan(const struct coder *coder) { return coder->block == FASTSCAN_ROWS; }
 /** Tables of a fastscan code; even. */
@@ -147,8 +147,8 @@ struct code_query {
 size_t code_query_size(const struct coder *coder, size_t k, size_t keep);
 /** Bytes wanted only while a query is made ready: queries made one after the other may share them. */
 size_t code_query_spare(const struct coder *coder);
-/** Make a query ready. vectors: what answers are reranked with, the segment's or the refiner's. sieving: answers are exact distances from `vectors`, otherwise estimates. hits: k of the caller's.
- * scratch and spare: 64-byte aligned. */
+/** Make a query ready. vectors: what answers are reranked with, the segment's or the refiner's. sieving: answers are exact distances
+ * from `vectors`, otherwise estimates. hits: k of the caller's. scratch and spare: 64-byte aligned. */
 void code_query_init(struct code_query *out, const struct coder *coder, const struct vectors *vectors,
                      const struct index_search *search, const void *query, bool sieving, size_t keep, float epsilon,
                      struct hit *hits, void *scratch, void *spare);

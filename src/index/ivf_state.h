@@ -88,8 +88,9 @@ static inline struct ivf_view *ivf_view(const struct ivf *ivf)
 vecdb_status ivf_groups_measure(struct ivf *ivf);
 /** Where lists are found by groups of them: how many of these to look through for the nearest `want` lists. */
 size_t ivf_groups_wanted(const struct ivf *ivf, size_t want);
-/** Nearest lists of each query, or nearly (some of them may be missed where `grouped`): query_count x want hits, sorted; hit.row is the list, hit.distance its term: |q - c|^2 (L2
- * and COSINE), -<q, c> (IP), or an order (bits). floats: query_count x code_dim. want <= list_count. */
+/** Nearest lists of each query, or nearly (some of them may be missed where `grouped`): query_count x want hits, sorted; hit.row is the
+ * list, hit.distance its term: |q - c|^2 (L2 and COSINE), -<q, c> (IP), or an order (bits). floats: query_count x code_dim.
+ * want <= list_count. */
 vecdb_status ivf_coarse(const struct ivf *ivf, const float *floats, size_t query_count, size_t want,
                         const struct index_search *search, struct hit *lists);
 

@@ -186,7 +186,8 @@ vecdb_status store_recover(struct store *store, store_apply apply, void *context
         status = wal_plant_reopen(store->wal, store->current.wals[store->current.wal_count - 1].id, next_lsn);
         store->has_log = true;
         store->recovered = true;
-        return PLANTED(26) && status == VECDB_OK && next_lsn > store->current.wals[store->current.wal_count - 1].first_lsn ? store_next_log(store) : status;
+        bool rolls = PLANTED(26) && status == VECDB_OK && next_lsn > store->current.wals[store->current.wal_count - 1].first_lsn;
+        return rolls ? store_next_log(store) : status;
     }
 #endif
     if (status == VECDB_OK)
