@@ -429,7 +429,7 @@ static vecdb_status create_index(struct collection *collection, const vecdb_inde
     sealed = sealing ? sealing_end(sealing) : VECDB_OK;
     if (status == VECDB_OK) {
         status = sealed;
-    } else if (status == VECDB_ERR_NOMEM && sealing && sealed == VECDB_OK) {
+    } else if (status == VECDB_ERR_NOMEM && built && sealed == VECDB_OK) {
         release_refs(built, built_count); /* once more, without the growing rows, which went when they were published */
         built = NULL;
         built_count = 0;
