@@ -261,7 +261,8 @@ static vecdb_status walk_plain(const struct search_task *task, struct graph_scra
                 dropped = true;
             if (graph_pool_insert(pool, candidate) == pool->cursor)
                 graph_prefetch_links(layer, ids[i]);
-            if ((passing->count < passing->capacity || candidate < passing->keys[passing->count - 1]) && graph_node_passes(task->search, task->state, ids[i]))
+            if ((passing->count < passing->capacity || candidate < passing->keys[passing->count - 1]) &&
+                graph_node_passes(task->search, task->state, ids[i]))
                 graph_pool_insert(passing, candidate);
         }
     }
@@ -309,14 +310,16 @@ static double score_error(const struct graph_query *query, uint32_t score)
 
 /* Whether all that were found are as near as the k-th, as far as codes can tell: then the k nearest may be beyond them. So it is of
  * queries far from all that passes. */
-static bool codes_say_too_little(const struct search_task *task, const struct graph_query *query, const struct graph_pool *pool, size_t want)
+static bool codes_say_too_little(const struct search_task *task, const struct graph_query *query, const struct graph_pool *pool,
+                                 size_t want)
 {
     size_t k = task->search->k;
 
     if (query->exact || (query->kind != GRAPH_CODE_L2 && query->kind != GRAPH_CODE_DOT) || want < TELLING_LEAST || want <= k ||
         pool->count < want)
         return false;
-    return graph_key_score(pool->keys[want - 1]) - graph_key_score(pool->keys[k - 1]) < score_error(query, graph_key_score(pool->keys[k - 1]));
+    return graph_key_score(pool->keys[want - 1]) - graph_key_score(pool->keys[k - 1]) <
+           score_error(query, graph_key_score(pool->keys[k - 1]));
 }
 
 vecdb_status graph_search_filtered(const struct search_task *task, struct graph_scratch *scratch,

@@ -31,7 +31,7 @@ struct batch {
     uint64_t *keys;     /* room per row */
     uint32_t *key_counts;
     uint32_t *twin;     /* per row: the node of equal code, or GRAPH_NONE */
-    uint64_t *pairs;    /* target << 32 | source */
+    uint64_t *pairs;    /* of reverse_pair(), sorted */
     size_t pair_count;
     size_t *groups;     /* where a target's pairs begin */
     size_t group_count;
@@ -142,6 +142,16 @@ static vecdb_status link_task(void *context, size_t task, unsigned worker)
 
 /* ---- phase 3: reverse links ---- */
 
+/* Row `source` links to `target`: its nearest, or one of its others. That is noted here, because another thread may be changing
+ * the list of `source`, which has rows of the batch to take up too. */
+static uint64_t reverse_pair(uint32_t target, uint32_t source, bool nearest)
+{
+    return (uint64_t)target << 32 | (uint64_t)source << 1 | !nearest;
+}
+
+static uint32_t pair_source(uint64_t pair) { return (uint32_t)pair >> 1; }
+static bool pair_is_nearest(uint64_t pair) { return !(pair & 1); }
+
 static void take_up(const struct graph_state *state, const struct graph_layer *layer, uint32_t target, const uint64_t *pairs,
                     size_t count, uint32_t *all, uint32_t *scores, uint64_t *keys)
 {
@@ -151,7 +161,7 @@ static void take_up(const struct graph_state *state, const struct graph_layer *l
     struct graph_query self;
 
     for (size_t j = 0; j < count; j++) {
-        uint32_t source = (uint32_t)pairs[j];
+        uint32_t source = pair_source(pairs[j]);
         bool known = false;
         for (size_t l = 0; l < own; l++)
             known |= all[l] == source;
@@ -170,8 +180,8 @@ static void take_up(const struct graph_state *state, const struct graph_layer *l
     n = graph_sort_keys(keys, n);
     n = graph_prune(codec, layer->codes, keys, n, ALPHA2, layer->degree, kept);
     for (size_t j = 0, at = layer->degree; j < count; j++) { /* a new row's nearest must not refuse it: who else would lead there? */
-        uint32_t source = (uint32_t)pairs[j];
-        bool found = layer->links[(size_t)source * layer->degree] != target;
+        uint32_t source = pair_source(pairs[j]);
+        bool found = !pair_is_nearest(pairs[j]);
         for (size_t l = 0; l < n && !found; l++)
             found = kept[l] == source;
         if (found)
@@ -215,7 +225,7 @@ static void gather_pairs(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         const uint32_t *links = base->links + (batch->from + i) * base->degree;
         for (uint32_t l = 0; l < base->degree && links[l] != GRAPH_NONE; l++)
-            batch->pairs[batch->pair_count++] = (uint64_t)links[l] << 32 | (uint32_t)(batch->from + i);
+            batch->pairs[batch->pair_count++] = reverse_pair(links[l], (uint32_t)(batch->from + i), l == 0);
     }
     qsort(batch->pairs, batch->pair_count, sizeof *batch->pairs, compare_pairs);
     for (size_t p = 0; p < batch->pair_count; p++)
@@ -262,7 +272,7 @@ static vecdb_status insert_above(struct batch *batch, uint32_t row, unsigned hei
         graph_set_links(layer, node, links, n);
         __atomic_store_n(&layer->count, node + 1, __ATOMIC_RELEASE);
         for (size_t l = 0; l < n; l++) {
-            uint64_t pair = (uint64_t)links[l] << 32 | node, keys[GRAPH_DEGREE_MAX + 1];
+            uint64_t pair = reverse_pair(links[l], node, l == 0), keys[GRAPH_DEGREE_MAX + 1];
             uint32_t all[GRAPH_DEGREE_MAX + 1], scores[GRAPH_DEGREE_MAX + 1];
             take_up(state, layer, links[l], &pair, 1, all, scores, keys);
         }

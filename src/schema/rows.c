@@ -225,11 +225,11 @@ size_t rows_batch_bytes(const vecdb_batch *batch)
     for (size_t i = 0; i < batch->column_count; i++) {
         vecdb_column column;
         memcpy(&column, (const char *)batch->columns + i * batch->column_size, offsetof(vecdb_column, reserved));
-        if (column.offsets && batch->row_count)
+        if (!type_is_variable(column.type)) /* of which offsets are not read: they may be anything */
+            bytes += batch->row_count * type_width(column.type, column.dim);
+        else if (column.offsets && batch->row_count)
             bytes += (size_t)(column.offsets[batch->row_count] - column.offsets[0]) *
                      (column.type == VECDB_TYPE_VARCHAR || column.type == VECDB_TYPE_JSON ? 1 : sizeof(vecdb_sparse));
-        else
-            bytes += batch->row_count * (column.dim ? (size_t)column.dim * 4 : 8);
     }
     return bytes;
 }

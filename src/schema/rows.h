@@ -22,7 +22,7 @@ struct rows {
 vecdb_status rows_from_batch(const struct schema *schema, const vecdb_batch *batch, int64_t auto_first, bool keep_keys,
                              struct rows *out, uint64_t *bad_row);
 void rows_deinit(struct rows *rows);
-/** About how many bytes of values a batch has, of which nothing has been checked yet; of texts without offsets only their ends. */
+/** About how many bytes of values a batch has, of which nothing has been checked yet; texts without offsets do not count. */
 size_t rows_batch_bytes(const vecdb_batch *batch);
 /** A key column as the schema's primary key keeps it: VECDB_ERR_TYPE when the type is another. */
 vecdb_status rows_from_keys(const struct schema *schema, const vecdb_column *keys, size_t key_count, struct rows *out);

@@ -160,6 +160,13 @@ static void open_rows(const char *path, vecdb_db **db, vecdb_collection **collec
     assert_done(vecdb_collection_open(*db, "rows", collection));
 }
 
+static vecdb_collection *open_new(char *path, vecdb_db **db)
+{
+    assert_non_null(mkdtemp(path));
+    assert_done(db_open_with_vfs(&disk, path, NULL, db));
+    return api_create_plain(*db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+}
+
 static void close_rows(vecdb_db **db, vecdb_collection **collection)
 {
     assert_done(vecdb_collection_close(collection));
@@ -193,9 +200,7 @@ static void each_has_its_own_answer(void **state)
     vecdb_db *db;
 
     (void)state;
-    assert_non_null(mkdtemp(path));
-    assert_done(db_open_with_vfs(&disk, path, NULL, &db));
-    collection = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+    collection = open_new(path, &db);
     syncs = 0;
     run_workers(collection, write_rows, workers);
     assert_true(syncs < THREADS * ROWS); /* half of what one sync a row would be; eight share one, mostly */
@@ -260,9 +265,7 @@ static void a_failed_write_leaves_nothing(void **state)
         unsigned failed = 0;
         vecdb_db *db;
 
-        assert_non_null(mkdtemp(path));
-        assert_done(db_open_with_vfs(&disk, path, NULL, &db));
-        collection = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+        collection = open_new(path, &db);
         failure = failures[n / 6 % 3];
         writes = 0;
         failing_write = n;
@@ -298,9 +301,7 @@ static void a_failed_sync_is_everybodys(void **state)
         unsigned done = 0, unknown = 0;
         vecdb_db *db;
 
-        assert_non_null(mkdtemp(path));
-        assert_done(db_open_with_vfs(&disk, path, NULL, &db));
-        collection = api_create_plain(db, "rows", VECDB_TYPE_FLOAT_VECTOR, DIM);
+        collection = open_new(path, &db);
         syncs = 0;
         failing_sync = n;
         run_workers(collection, write_rows, workers);

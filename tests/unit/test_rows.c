@@ -118,7 +118,7 @@ static void about_how_large_a_batch_is(void **state)
 {
     static const uint64_t offsets[ROWS + 1] = {100, 200, 300, 1100};
     vecdb_column columns[3] = {
-        {.field = "key", .type = VECDB_TYPE_INT64},
+        {.field = "key", .type = VECDB_TYPE_INT64, .offsets = (const uint64_t *)8}, /* means nothing here, and is not there */
         {.field = "vector", .type = VECDB_TYPE_FLOAT_VECTOR, .dim = 50},
         {.field = "value", .type = VECDB_TYPE_VARCHAR, .offsets = offsets},
     };
