@@ -1,6 +1,7 @@
 /* All rows of a graph at once: codes, chains of equal ones, layers, links, calibration. */
 #include "index/graph_build.h"
 
+#include "base/beside.h"
 #include "base/mem.h"
 #include "index/graph_entry.h"
 #include "index/graph_lists.h"
@@ -167,8 +168,7 @@ vecdb_status graph_link_layers(struct graph *graph, bool base, const uint64_t *p
     return status;
 }
 
-/* Rows for the calibration, spread over all, of none of the layers above; they leave `nodes` for `held`. */
-static size_t hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_count, uint32_t *held)
+size_t graph_hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_count, uint32_t held[GRAPH_CALIBRATION_QUERIES])
 {
     size_t n = 0, kept = 0, step = *node_count / GRAPH_CALIBRATION_QUERIES;
 
@@ -183,6 +183,15 @@ static size_t hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_
     return n;
 }
 
+vecdb_status graph_take_in_held(struct graph *graph, const uint32_t *held, size_t count, const struct index_build_context *context)
+{
+    if (!count)
+        return VECDB_OK;
+    TRY(graph_calibrate(graph, held, count, context));
+    TRY(graph_insert_rows(graph, held, count, context));
+    return graph_repair_layers(graph, context); /* they may have pushed out a row's last link */
+}
+
 static vecdb_status link_nodes(struct graph *graph, const uint32_t *nodes, size_t node_count,
                                const struct index_build_context *context)
 {
@@ -193,7 +202,45 @@ static vecdb_status link_nodes(struct graph *graph, const uint32_t *nodes, size_
     return status == VECDB_OK ? graph_cover(graph, nodes, node_count, context) : status;
 }
 
-static vecdb_status build_all(struct graph *graph, const struct index_build_context *context)
+/* ---- lists for filters, which need codes only: made while the links are, so that no thread is idle where linking has work for one ---- */
+
+struct listing {
+    struct beside beside;
+    struct graph *graph;
+    struct index_build_context context;
+    bool begun;
+};
+
+static vecdb_status make_lists(void *context)
+{
+    struct listing *listing = context;
+
+    return graph_lists_make(listing->graph, &listing->context);
+}
+
+/* Where memory is short lists wait until linking has given back what it takes. */
+static void begin_lists(struct listing *listing)
+{
+    if (pool_threads(listing->context.pool) == 1 || !mem_may_keep(0))
+        return;
+    listing->begun = true;
+    listing->context.progress = NULL; /* which is called by the caller's thread only */
+    beside_begin(&listing->beside, true, make_lists, listing);
+}
+
+static vecdb_status end_lists(struct listing *listing, vecdb_status built)
+{
+    vecdb_error failure;
+    vecdb_status status;
+
+    if (!listing->begun)
+        return built == VECDB_OK ? make_lists(listing) : built;
+    failure = *error_last();
+    status = beside_end(&listing->beside);
+    return built == VECDB_OK ? status : error_adopt(&failure);
+}
+
+static vecdb_status build_all(struct graph *graph, const struct index_build_context *context, struct listing *listing)
 {
     struct graph_state *state = atomic_load_explicit(&graph->state, memory_order_relaxed);
     size_t row_count = state->vectors.row_count, node_count, held_count = 0;
@@ -212,33 +259,31 @@ static vecdb_status build_all(struct graph *graph, const struct index_build_cont
     TRY(graph_layer_alloc(&state->layers[0], 0, state->codec.stride, row_count));
     state->layers[0].count = (uint32_t)row_count;
     TRY(graph_encode_rows(state, 0, row_count, context->pool));
+    begin_lists(listing);
     if (!(nodes = mem_array_alloc(row_count, sizeof *nodes)))
         return error_nomem("graph index");
     status = graph_find_nodes(graph, context->pool, nodes, &node_count);
     if (status == VECDB_OK)
-        held_count = hold_out(graph, nodes, &node_count, held);
+        held_count = graph_hold_out(graph, nodes, &node_count, held);
     if (status == VECDB_OK && node_count)
         status = link_nodes(graph, nodes, node_count, context);
     mem_free(nodes);
-    if (status == VECDB_OK && held_count) {
-        TRY(graph_calibrate(graph, held, held_count, context));
-        TRY(graph_insert_rows(graph, held, held_count, context));
-        status = graph_repair_layers(graph, context); /* they may have pushed out a row's last link */
-    }
-    return status;
+    return status == VECDB_OK ? graph_take_in_held(graph, held, held_count, context) : status;
 }
 
 vecdb_status graph_create_built(const struct index_ops *ops, const struct vectors *vectors, vecdb_metric metric,
                                 const struct graph_settings *settings, const struct index_build_context *context,
                                 struct index **out)
 {
+    struct listing listing = {.context = *context};
     struct graph *graph;
     vecdb_status status;
 
     *out = NULL;
     TRY(graph_create(ops, vectors, metric, settings, &graph));
-    if ((status = build_all(graph, context)) != VECDB_OK || (status = graph_lists_make(graph, context)) != VECDB_OK ||
-        (status = graph_lay_out(graph, context->pool)) != VECDB_OK) {
+    listing.graph = graph;
+    status = end_lists(&listing, build_all(graph, context, &listing));
+    if (status != VECDB_OK || (status = graph_lay_out(graph, context->pool)) != VECDB_OK) {
         graph_free(&graph->base);
         return status;
     }

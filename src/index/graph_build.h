@@ -42,9 +42,15 @@ vecdb_status graph_link_layers(struct graph *graph, bool base, const uint64_t *p
 vecdb_status graph_cover(struct graph *graph, const uint32_t *nodes, size_t node_count,
                          const struct index_build_context *context);
 #define GRAPH_CALIBRATION_QUERIES 256
+/** Rows for the calibration, spread over all, of none of the layers above; they leave `nodes` for `held`. Returns how many: 0 where the
+ * nodes are so few that calibrating costs more than the effort it saves. */
+size_t graph_hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_count, uint32_t held[GRAPH_CALIBRATION_QUERIES]);
 /** Measure what recall which effort brings, on rows that are not linked yet. */
 vecdb_status graph_calibrate(struct graph *graph, const uint32_t *rows, size_t count,
                              const struct index_build_context *context);
+/** Calibrate by the rows held out, if any, and link them. */
+vecdb_status graph_take_in_held(struct graph *graph, const uint32_t *held, size_t count,
+                                const struct index_build_context *context);
 /** Link rows that bulk building left out; their codes are there. */
 vecdb_status graph_insert_rows(struct graph *graph, const uint32_t *rows, size_t count,
                                const struct index_build_context *context);

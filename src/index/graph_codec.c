@@ -12,6 +12,9 @@
 #include <stdlib.h>
 
 #define TRAIN_ROWS 4096
+#define REACH_ROWS 1024        /* looked at to know whether codes reach as far as rows do: */
+#define REACH_CUT 0.5          /* mean square, in steps, of what is cut off a row for it to count, six times what rounding takes; */
+#define REACH_SHARE 16         /* and one row in so many that may */
 #define CHECK_ROWS 256         /* looked at by one task */
 #define RETRAIN_FACTOR 4       /* codes are cut anew when there are so many times the rows they were cut for */
 #define RETRAIN_ROWS 65536     /* and no more beyond: enough to know the data by */
@@ -548,6 +551,40 @@ vecdb_status graph_codec_train(struct graph_codec *codec, const struct vectors *
     return status;
 }
 
+/* By how many steps x misses the range of codes, without overflow. */
+static double cut_off_exactly(double x, double low, double step)
+{
+    double out = (x - low) / step;
+
+    out = out < 0 ? out : out > 255 ? out - 255 : 0;
+    return out > BEYOND_MOST ? BEYOND_MOST : out < -BEYOND_MOST ? -BEYOND_MOST : out;
+}
+
+vecdb_status graph_codec_reaches(const struct graph_codec *codec, const struct vectors *vectors, bool *out)
+{
+    size_t step = vectors->row_count / REACH_ROWS + 1, seen = 0, cut = 0;
+    float *x = mem_array_alloc(graph_codec_scratch(codec) + 1, sizeof *x);
+
+    if (!x)
+        return error_nomem("graph codes");
+    for (size_t row = 0; row < vectors->row_count; row += step) {
+        double squares = 0;
+        if (!is_present(vectors, row))
+            continue;
+        transform(codec, vectors->type, vectors_row(vectors, row), false, x);
+        simd_codes()->sub_f32(x, codec->mean, codec->code_dim, x);
+        for (size_t d = 0; d < codec->code_dim; d++) {
+            double beyond = cut_off_exactly((double)x[d], -128 * (double)codec->step, (double)codec->step);
+            squares += beyond * beyond;
+        }
+        cut += squares > REACH_CUT * (double)codec->code_dim;
+        seen++;
+    }
+    mem_free(x);
+    *out = cut * REACH_SHARE <= seen;
+    return VECDB_OK;
+}
+
 void graph_codec_encode(const struct graph_codec *codec, vecdb_type type, const void *row, float *scratch, uint8_t *code)
 {
     const struct code_kernels *kernels = simd_codes();
@@ -633,15 +670,6 @@ static bool is_far_out(const float *x, size_t dim, float low, float step)
     for (size_t i = 0; i < 8; i++)
         sum += sums[i];
     return !(sum < (float)(BEYOND_LEAST * BEYOND_LEAST) * (float)dim);
-}
-
-/* The same without overflow. */
-static double cut_off_exactly(double x, double low, double step)
-{
-    double out = (x - low) / step;
-
-    out = out < 0 ? out : out > 255 ? out - 255 : 0;
-    return out > BEYOND_MOST ? BEYOND_MOST : out < -BEYOND_MOST ? -BEYOND_MOST : out;
 }
 
 /* What lies beyond the code, as signed bytes after it, and how scores are made of both. */

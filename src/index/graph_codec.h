@@ -69,6 +69,8 @@ bool graph_codec_same_values(const struct graph_codec *a, const struct graph_cod
 void graph_codec_places(const struct graph_codec *from, const struct graph_codec *to, uint32_t *places);
 /** Whether the rows it learnt from will do for so many. */
 bool graph_codec_knows(const struct graph_codec *codec, size_t rows);
+/** Whether codes with loss reach so far that hardly a row of these is cut off by them, as rows may be that it did not learn from. */
+vecdb_status graph_codec_reaches(const struct graph_codec *codec, const struct vectors *vectors, bool *out);
 /** Whether a row can be encoded without loss, as a lossless codec promises. */
 bool graph_codec_fits(const struct graph_codec *codec, vecdb_type type, const void *row);
 void graph_codec_deinit(struct graph_codec *codec);

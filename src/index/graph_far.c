@@ -26,6 +26,7 @@ struct far {
     const struct graph_linker *linker;
     const uint32_t *sample;
     size_t count;
+    const struct knn_input *parts; /* or NULL */
     const struct knn_lists *lists;
     uint32_t *found; /* FAR_LINKS per node of the sample, GRAPH_NONE after the last */
 };
@@ -123,6 +124,11 @@ static vecdb_status link_sample(struct far *far, uint8_t *taken, uint64_t seed)
     struct knn_lists lists = {0};
     vecdb_status status;
 
+    if (far->parts) {
+        knn.part_of = far->parts->part_of;
+        knn.without = far->parts->without;
+        knn.apart = true;
+    }
     TRY(cluster_create(&input, linker->context->pool, &cluster));
     status = knn_lists_create(&knn, &cluster, CANDIDATES, linker->context, &lists);
     far->lists = &lists;
@@ -142,9 +148,9 @@ static vecdb_status link_sample(struct far *far, uint8_t *taken, uint64_t seed)
     return status;
 }
 
-vecdb_status graph_link_far(const struct graph_linker *linker, bool has_nearer)
+vecdb_status graph_link_far(const struct graph_linker *linker, const struct knn_input *parts)
 {
-    struct far far = {.linker = linker};
+    struct far far = {.linker = linker, .parts = parts && parts->apart ? parts : NULL};
     uint64_t seed = linker->graph->settings.seed;
     uint8_t *taken = mem_zalloc(linker->layer->count);
     uint32_t *sample = mem_dup(linker->nodes, linker->node_count * sizeof *sample);
@@ -152,7 +158,7 @@ vecdb_status graph_link_far(const struct graph_linker *linker, bool has_nearer)
 
     far.sample = sample;
     far.count = linker->node_count;
-    if (has_nearer && far.count >= SPARED_LEAST)
+    if (far.parts && far.count >= SPARED_LEAST)
         far.count = thin_out(sample, far.count, seed++);
     while (status == VECDB_OK) {
         far.count = thin_out(sample, far.count, seed);

@@ -404,6 +404,8 @@ static vecdb_status move_layers(struct graph *graph, const struct graph_state *o
     return VECDB_OK;
 }
 
+#define NEW_SHARE 4 /* codes may be cut anew where so many of those they were cut for have come since: in clusters of their own, say */
+
 /* A state that has room for the rows of `vectors` and codes that suit them. */
 static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, struct pool *pool, struct graph_state **out)
 {
@@ -416,6 +418,11 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
     for (size_t row = count; row < wanted && !retrain && old->codec.lossless; row++)
         retrain = (!vectors->present || bitmap_get(vectors->present, row)) &&
                   !graph_codec_fits(&old->codec, vectors->type, vectors_row(vectors, row));
+    if (!retrain && !old->codec.lossless && wanted > old->codec.trained_rows + old->codec.trained_rows / NEW_SHARE) {
+        bool reaches;
+        TRY(graph_codec_reaches(&old->codec, vectors, &reaches));
+        retrain = !reaches;
+    }
     *out = old;
     if (room && !retrain && same_place(vectors, &old->vectors))
         return VECDB_OK;

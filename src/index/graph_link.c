@@ -302,7 +302,8 @@ static vecdb_status refine_task(void *context, size_t i, unsigned worker)
 static size_t refine_beam(const struct graph_linker *linker)
 {
     const struct graph_settings *settings = &linker->graph->settings;
-    size_t beam = settings->beam ? settings->beam : settings->ef_construction / (linker->state->codec.lossless ? 8 : 2);
+    bool lossless = linker->state->codec.lossless;
+    size_t beam = settings->beam ? (lossless ? settings->beam : settings->beam * 5 / 3) : settings->ef_construction / (lossless ? 8 : 2);
 
     return beam < 16 ? 16 : beam > 256 ? 256 : beam;
 }
@@ -315,7 +316,7 @@ static void clear_unlinked(struct pass *pass)
 /* ---- merging ---- */
 
 #define MERGE_OVERLAP 1
-#define MERGE_FEW 8192    /* of fewer nodes more leaves cost little, and in one a small part may meet nobody; not where leaves become lists */
+#define MERGE_FEW 32768    /* of fewer nodes more leaves cost little, and in one a small part may meet nobody; not where leaves become lists */
 #define MERGE_NEIGHBOURS 16
 #define MERGE_STRANGERS 8 /* of the other part, where there are two */
 #define MERGE_BEAM 6
@@ -471,7 +472,7 @@ vecdb_status graph_link_parts(const struct graph_linker *linker, const uint8_t *
     clear_unlinked(&pass);
     status = add_reverse(&pass);
     if (status == VECDB_OK)
-        status = graph_link_far(linker, knn.apart);
+        status = graph_link_far(linker, &knn);
     if (status == VECDB_OK)
         status = graph_repair(linker);
 out:
@@ -530,7 +531,7 @@ vecdb_status graph_link(const struct graph_linker *linker)
     clear_unlinked(&pass);
     if ((status = add_reverse(&pass)) != VECDB_OK)
         goto out;
-    status = graph_link_far(linker, false);
+    status = graph_link_far(linker, NULL);
     if (status == VECDB_OK)
         status = graph_repair(linker);
 out:

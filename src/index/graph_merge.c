@@ -26,7 +26,9 @@ struct merge {
     uint32_t *places[PARTS_MAX]; /* they are but for their order: where each byte lies */
     uint8_t *part_of;       /* of each new row; GRAPH_NO_PART: none */
     uint32_t *old_row;      /* its number in its part */
-    uint32_t *head;         /* the node a new row is, or hangs at */
+    uint32_t *head;         /* the node a new row is, or hangs at; GRAPH_NONE: it is held out */
+    uint32_t held[GRAPH_CALIBRATION_QUERIES]; /* to calibrate by, where no part was */
+    size_t held_count;
     uint32_t *old_head[PARTS_MAX]; /* the same in a part; NULL: all rows are nodes */
 };
 
@@ -89,21 +91,24 @@ static vecdb_status find_origins(struct merge *merge)
 /* ---- codes ---- */
 
 /* Whether the main part's codec can go on: every row has its code without loss, or it knows enough of the data. */
-static bool codec_suits(const struct merge *merge, const struct graph_codec *codec)
+static vecdb_status codec_suits(const struct merge *merge, const struct graph_codec *codec, bool *suits)
 {
     const struct vectors *vectors = &merge->state->vectors;
 
+    *suits = codec->lossless || graph_codec_knows(codec, vectors->row_count);
     if (!codec->lossless)
-        return graph_codec_knows(codec, vectors->row_count);
+        return *suits ? graph_codec_reaches(codec, vectors, suits) : VECDB_OK;
     for (size_t row = 0; row < vectors->row_count; row++) {
         uint8_t part = merge->part_of[row];
         if (part != GRAPH_NO_PART && graph_codec_same_values(codec, &merge->parts[part]->codec))
             continue;
         if ((!vectors->present || bitmap_get(vectors->present, row)) &&
-            !graph_codec_fits(codec, vectors->type, vectors_row(vectors, row)))
-            return false;
+            !graph_codec_fits(codec, vectors->type, vectors_row(vectors, row))) {
+            *suits = false;
+            break;
+        }
     }
-    return true;
+    return VECDB_OK;
 }
 
 static void reorder(const uint8_t *code, const uint32_t *places, size_t dim, size_t stride, uint8_t *out)
@@ -143,10 +148,12 @@ static vecdb_status make_codes(struct merge *merge, const struct graph_codec *ma
 {
     struct graph_state *state = merge->state;
     size_t rows = state->vectors.row_count;
+    bool suits;
 
-    TRY(codec_suits(merge, main) ? graph_codec_copy(main, &state->codec)
-                                 : graph_codec_train(&state->codec, &state->vectors, merge->graph->base.metric,
-                                                     merge->graph->settings.seed, context->pool));
+    TRY(codec_suits(merge, main, &suits));
+    TRY(suits ? graph_codec_copy(main, &state->codec)
+              : graph_codec_train(&state->codec, &state->vectors, merge->graph->base.metric, merge->graph->settings.seed,
+                                  context->pool));
     for (size_t i = 0; i < merge->part_count; i++) {
         const struct graph_codec *codec = &merge->parts[i]->codec;
         merge->same_codec[i] = graph_codec_equal(&state->codec, codec);
@@ -170,6 +177,17 @@ static vecdb_status find_all_nodes(struct merge *merge, const struct index_build
         if (merge->parts[i]->dup_next)
             TRY(find_heads(merge->parts[i]->dup_next, merge->parts[i]->layers[0].count, &merge->old_head[i]));
     return VECDB_OK;
+}
+
+/* Parts too small to have been calibrated may be enough rows together. Links to rows held out are replaced as those to dropped ones. */
+static void hold_out(struct merge *merge)
+{
+    const uint32_t *next = merge->state->dup_next;
+
+    merge->held_count = graph_hold_out(merge->graph, merge->nodes, &merge->node_count, merge->held);
+    for (size_t i = 0; i < merge->held_count; i++)
+        for (uint32_t row = merge->held[i]; row != GRAPH_NONE; row = next ? next[row] : GRAPH_NONE)
+            merge->head[row] = GRAPH_NONE;
 }
 
 struct gathering {
@@ -246,13 +264,13 @@ static vecdb_status keep_task(void *context, size_t block, unsigned worker)
     return VECDB_OK;
 }
 
-/* Nodes of a leaf that can be a list too; 0: where many rows hang at others, lists are of other sizes. */
+/* Nodes of a leaf that can be a list too; 0: where many rows hang at others, lists are of other sizes, or some are held out. */
 static size_t leaf_for_lists(const struct merge *merge)
 {
     const struct vectors *vectors = &merge->state->vectors;
     size_t rows = vectors->present ? bitmap_count(vectors->present, vectors->row_count) : vectors->row_count;
 
-    return rows - merge->node_count > rows / MANY_HANG ? 0 : graph_lists_leaf(rows);
+    return merge->held_count || rows - merge->node_count > rows / MANY_HANG ? 0 : graph_lists_leaf(rows);
 }
 
 /* *useless when no row that is left was linked before. `cluster` receives leaves fit for lists, or nothing. */
@@ -344,8 +362,12 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
         status = make_codes(&merge, &atomic_load_explicit(&main->state, memory_order_acquire)->codec, context);
     if (status == VECDB_OK)
         status = find_all_nodes(&merge, context);
+    if (status == VECDB_OK && !main->calibration.query_count)
+        hold_out(&merge);
     if (status == VECDB_OK && merge.node_count)
         status = merge_parts(&merge, context, &cluster, &useless);
+    if (status == VECDB_OK && !useless)
+        status = graph_take_in_held(merge.graph, merge.held, merge.held_count, context);
     merge_deinit(&merge);
     if (status == VECDB_OK && !useless)
         status = cluster.leaf_count ? graph_lists_make_of(merge.graph, &cluster, context) : graph_lists_make(merge.graph, context);
@@ -356,7 +378,8 @@ vecdb_status graph_merge(const struct index_ops *ops, const struct vectors *vect
         graph_free(&merge.graph->base);
         return status == VECDB_OK ? graph_create_built(ops, vectors, metric, &settings, context, out) : status;
     }
-    merge.graph->calibration = main->calibration;
+    if (!merge.held_count)
+        merge.graph->calibration = main->calibration;
     *out = &merge.graph->base;
     return VECDB_OK;
 }

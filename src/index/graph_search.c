@@ -15,6 +15,7 @@
 #include <math.h>
 
 #define SCAN_BLOCK 256
+#define FAR_SCAN 24 /* rows that take as long to score one after another as a walk takes for each candidate that it keeps */
 #define SCAN_AHEAD 8 /* rows fetched before they are scored */
 
 /* ---- the walk ---- */
@@ -242,6 +243,38 @@ static vecdb_status scan_rows(const struct search_task *task, struct graph_scrat
 }
 
 
+/* Into scratch->hits the best of all rows that may be returned, by codes. Returns how many. Each row is looked at by itself, so chains
+ * do not matter. */
+static vecdb_status scan_codes(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
+                               size_t want, size_t *found, struct index_counters *counters)
+{
+    const struct graph_state *state = task->state;
+    const struct graph_layer *base = &state->layers[0];
+    struct graph_pool *pool = &scratch->pool;
+    size_t row_count = graph_layer_count(base), blocks = 0;
+    uint32_t scores[SCAN_BLOCK];
+
+    graph_pool_reset(pool, want);
+    for (size_t at = 0; at < row_count; at += SCAN_BLOCK) {
+        size_t n = row_count - at < SCAN_BLOCK ? row_count - at : SCAN_BLOCK;
+        graph_scores_rows(query, graph_code(base, query->codec->stride, at), n, scores);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t key = graph_key(scores[i], (uint32_t)(at + i));
+            if ((pool->count < want || key < pool->keys[want - 1]) &&
+                graph_may_return(task->search, &state->vectors, (uint32_t)(at + i)))
+                graph_pool_insert(pool, key);
+        }
+        if (++blocks % 64 == 0)
+            TRY(deadline_check(task->search->deadline));
+    }
+    counters->rows_scored += row_count;
+    for (size_t i = 0; i < pool->count; i++)
+        scratch->hits[i] = (struct hit){graph_codec_distance(query->codec, graph_key_score(pool->keys[i])),
+                                        graph_key_node(pool->keys[i])};
+    *found = pool->count;
+    return VECDB_OK;
+}
+
 /* How to look for what is near a query far out: seen from there all rows are nearly equally far, so no distance says when to
  * stop, and codes tell less apart: every candidate is scored again. Sketches and lists know nothing of what lies beyond codes. */
 static struct search_task far_task(const struct search_task *task)
@@ -317,7 +350,9 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     }
     want = wanted(task, &query);
     TRY(graph_scratch_hits(scratch, want));
-    if (search->allowed) {
+    if (query.kind == GRAPH_CODE_FAR && rows <= task->ef * FAR_SCAN) {
+        TRY(scan_codes(task, scratch, &query, want, &n, counters));
+    } else if (search->allowed) {
         TRY(graph_search_filtered(task, scratch, &query, want, &n, counters));
     } else {
         struct graph_stop stop = begin_walk(task, scratch, &query, want, counters);
