@@ -208,6 +208,7 @@ struct listing {
     struct beside beside;
     struct graph *graph;
     struct index_build_context context;
+    pthread_t caller;
     bool begun;
 };
 
@@ -215,6 +216,8 @@ static vecdb_status make_lists(void *context)
 {
     struct listing *listing = context;
 
+    if (listing->begun && !pthread_equal(pthread_self(), listing->caller))
+        thread_in_background();
     return graph_lists_make(listing->graph, &listing->context);
 }
 
@@ -224,6 +227,7 @@ static void begin_lists(struct listing *listing)
     if (pool_threads(listing->context.pool) == 1 || !mem_may_keep(0))
         return;
     listing->begun = true;
+    listing->caller = pthread_self();
     listing->context.progress = NULL; /* which is called by the caller's thread only */
     beside_begin(&listing->beside, true, make_lists, listing);
 }
