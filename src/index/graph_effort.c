@@ -6,7 +6,6 @@
 #define EF_UNKNOWN 80 /* before there was a calibration */
 #define CAP_FACTOR 4  /* with gamma, the pool may hold so many times what ef asks for */
 #define BEYOND 0.4f   /* rows scored grow as gamma to a power of about 1 / 0.4; */
-#define AS_ONE 1.5f   /* answers of a row that count by themselves, of ten, where it finds all or none mostly */
 #define BEYOND_LEAST 0.05f /* a gamma of less, or below 0, where little was enough, grows as this one does */
 
 /* The effort from which on more brought no more. */
@@ -38,15 +37,13 @@ static float interpolate(const struct graph_step *steps, bool by_recall, float x
 
 /* What to ask of the calibration for a recall to be held on other queries, nineteen times in twenty: its own rows are few, so it
  * knows recall only to a standard error, of which so many are added. The ten neighbours of a row are found and missed together:
- * they count as many as was measured, or as six. But no more than half of what may be missed (three quarters where the ten are found or
- * missed as one, and the rows therefore tell least), or half of what is left to the best that any effort brought them: far up recall
- * costs too much, and beyond there is nothing to be had. */
+ * they count as many as was measured, or as six. But no more than half of what may be missed, or of what is left to the best that
+ * any effort brought them: far up recall costs too much, and beyond there is nothing to be had. */
 static float with_margin(float recall, const struct graph_calibration *calibration)
 {
     float answers = calibration->independent ? (float)calibration->independent : 6 * (float)calibration->query_count;
     float best = calibration->gamma[GRAPH_CALIBRATION_STEPS - 1].recall;
-    float most = answers < AS_ONE * (float)calibration->query_count ? 0.75f : 0.5f;
-    float wish = recall + fminf(1.64f * sqrtf(recall * (1 - recall) / answers), (1 - recall) * most);
+    float wish = recall + fminf(1.64f * sqrtf(recall * (1 - recall) / answers), (1 - recall) / 2);
 
     return wish > best && recall < best ? (recall + best) / 2 : wish;
 }
