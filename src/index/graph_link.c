@@ -298,7 +298,7 @@ static vecdb_status refine_task(void *context, size_t i, unsigned worker)
 /* Starting among the node's nearest, a walk need not be wide: with 25 and with 40 searches of whole numbers score as many rows, with
  * 16 some 2 % more. The user's efConstruction of 200 is 25. Floats are embeddings mostly, in which many rows have the same near
  * ones and few links lead out of their midst: a walk four times as wide finds others, and searches score a third fewer rows at .995
- * (docs/performance.md). */
+ * (docs/performance.md). NSG's own width, of 60, is that for whole numbers, and five thirds of it for floats. */
 static size_t refine_beam(const struct graph_linker *linker)
 {
     const struct graph_settings *settings = &linker->graph->settings;
