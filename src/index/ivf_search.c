@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "index/deadline.h"
 #include "index/flat.h"
+#include "index/ivf_planes.h"
 #include "index/ivf_products.h"
 
 #include <math.h>
@@ -289,15 +290,20 @@ static vecdb_status walk_together(struct search_job *job, struct code_query *que
 static vecdb_status walk_alone(struct search_job *job, struct code_query *query, const struct hit *lists)
 {
     size_t scanned = 0;
+    struct planes_held held;
 
+    held.count = 0;
+    if (job->ivf->coder.ahead && job->view->part_count == 1 && !job->search->allowed)
+        query->held = &held;
     for (size_t i = 0; i < job->probes; i++) {
-        if (i + 1 < job->probes && coder_fastscan(&job->ivf->coder)) /* a longer row's own stream is followed well */
-            part_ask(job->view->parts[0], &job->ivf->coder, lists[i + 1].row);
         query->next_list = i + 1 < job->probes ? lists[i + 1].row : NO_LIST;
         scanned += scan_list(job->ivf, job->view, job->search, &query, &lists[i].distance, 1, lists[i].row, NULL);
         if (i % 16 == 15)
             TRY(deadline_check(job->search->deadline));
     }
+    if (held.count)
+        planes_finish(job->view->parts[0], &job->ivf->coder, query, &held);
+    query->held = NULL;
     atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
     return deadline_check(job->search->deadline);
 }
