@@ -27,6 +27,7 @@ class Adapter:
     batched = True          # has an interface that takes many queries
     features = ()           # of: filter range insert delete mixed
     durability = ("none",)  # what insert() can promise: "full" survives power loss, "normal" a crash, "none" neither
+    index_s = None          # of fit(), without storing rows, where it does both
 
     def __init__(self, index, metric, dim, build, folder, threads):
         self.index, self.metric, self.dim = index, metric, dim

@@ -1,5 +1,6 @@
 """vecdb itself: a collection on disk, closed and opened again before it is searched."""
 import os
+import time
 
 import numpy as np
 
@@ -91,8 +92,10 @@ class Vecdb(Adapter):
     def fit(self, base, columns=None):
         self._create(columns, durability="none")
         self._insert(np.arange(len(base)), base, columns)
-        self._index()
+        start = time.perf_counter()
+        self._index()       # rows go to their file meanwhile
         self.collection.optimize()
+        self.index_s = time.perf_counter() - start
 
     def save(self):
         self.collection.flush()

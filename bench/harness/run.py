@@ -312,7 +312,7 @@ class Run:
         self.sections.setdefault("build", []).append({
             "library": c.library, "version": c.version, "index": c.plan.index, "build_params": c.plan.build,
             "dataset": self.dataset.name, "threads": built["cores"], "build_s": built["build_s"],
-            "builds": built["builds"], "rows_per_s": rows / built["build_s"] if built["build_s"] else None,
+            "builds": built["builds"], "index_s": built.get("index_s"), "rows_per_s": rows / built["build_s"] if built["build_s"] else None,
             "save_s": built["save_s"], "peak_rss_bytes": built["peak_rss_bytes"], "index_bytes": built["index_bytes"],
             "kept": bool(built.get("kept"))})
 

@@ -117,6 +117,7 @@ def section_tables(sections, style=aligned):
         out.append(("Build, memory, disk", plain_rows(sections["build"], [
             ("library:index", name), ("parameters", lambda r: params_text(r["build_params"])),
             ("threads", lambda r: str(r["threads"])), ("build s", lambda r: "%.2f" % r["build_s"]),
+            ("without storing rows", lambda r: "%.2f" % r["index_s"] if r.get("index_s") else "-"),
             ("of builds", lambda r: str(len(r["builds"]))), ("rows/s", "rows_per_s"),
             ("peak MB", lambda r: megabytes(r["peak_rss_bytes"])), ("disk MB", lambda r: megabytes(r["index_bytes"]))],
             style)))

@@ -137,6 +137,7 @@ struct code_query {
     struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
     struct shortlist best;   /* estimates */
     size_t next_list;        /* scanned after this one, or NO_LIST */
+    struct planes_held *held; /* BYTES in two planes: slots to be finished with the next list's; NULL: each list finishes its own */
     uint64_t scored;
     /* under a filter: rows that were allowed in what was scanned; what `passed` was when the limit last came down, which was then */
     uint64_t passed, improved;
@@ -162,8 +163,6 @@ static inline size_t code_query_count(const struct code_query *query)
 {
     return query->sieving ? query->sieve.pending_count + query->sieve.exact.count : query->best.count;
 }
-/** Ask for the beginning of a list that will be scanned next; fastscan codes. */
-void part_ask(const struct ivf_part *part, const struct coder *coder, size_t list);
 
 /** A query and what it is to a list. */
 struct code_target {

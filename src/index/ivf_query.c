@@ -20,7 +20,8 @@ static struct query_layout query_layout(const struct coder *coder, size_t k, siz
 {
     struct query_layout layout;
     size_t at = 0, dim = coder->code_dim, tables = coder_fastscan(coder) ? coder_tables(coder) : 0;
-    size_t candidates = sieve_scratch_hits(k) * sizeof(struct hit), floats = dim * 4;
+    bool bounds = coder->kind != CODE_RAW && coder->kind != CODE_BYTES; /* distances of those are exact: none are pending */
+    size_t candidates = (bounds ? sieve_scratch_hits(k) : k) * sizeof(struct hit), floats = dim * 4;
 
     if (shortlist_room(keep) * sizeof(uint64_t) > candidates)
         candidates = shortlist_room(keep) * sizeof(uint64_t);

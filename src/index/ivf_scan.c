@@ -1,6 +1,8 @@
 /* Scoring codes: chunk by chunk, each kind its own way. */
 #include "index/ivf_planes.h"
 
+#include "base/bytes.h"
+
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -10,7 +12,7 @@
 #define MASKED_CHUNK 64  /* slots looked at together under a filter: without an allowed one they are skipped */
 #define TOGETHER 4       /* queries whose tables are looked up in one pass over fastscan codes */
 #define STAGE_FACTORS 3  /* factors of a code that is a first stage */
-#define ASK_CODES 4096   /* bytes of a list to be scanned next */
+#define FASTSCAN_PIECE 64 /* rows whose codes are looked up between asking for as many */
 #define SPARSE_SHARE 6   /* a chunk with fewer than one slot in so many allowed is scored slot by slot */
 
 /* Slots of a chunk that may be returned. */
@@ -77,15 +79,6 @@ static void ask_beside(const struct ivf_part *part, const struct coder *coder, s
     for (unsigned f = 0; f < factors; f++)
         simd_prefetch(part->factors[f] + slot, n * sizeof(float));
     simd_prefetch(part->rows + slot, n * sizeof *part->rows);
-}
-
-void part_ask(const struct ivf_part *part, const struct coder *coder, size_t list)
-{
-    size_t first = part->starts[list], n = part->sizes[list] < SCAN_CHUNK ? part->sizes[list] : SCAN_CHUNK;
-    size_t bytes = n * coder->code_size;
-
-    simd_prefetch(part->codes + first * coder->code_size, bytes < ASK_CODES ? bytes : ASK_CODES);
-    ask_beside(part, coder, first, n);
 }
 
 /* Positions whose score is below the limit, or all while there is no limit; in the mask. */
@@ -516,6 +509,26 @@ static struct planes_ask ask_beyond(const struct ivf_part *part, size_t list, si
     return ask;
 }
 
+/* Codes of slots first .. first + n - 1 for one query, in pieces between which as much of what comes later is asked for. */
+static void fastscan_paced(const struct ivf_part *part, const struct coder *coder, size_t list, const struct code_query *query,
+                           size_t first, size_t n, int32_t *sums)
+{
+    struct planes_ask ask = ask_beyond(part, list, query->next_list, first, n);
+
+    for (size_t i = 0; i < n; i += FASTSCAN_PIECE) {
+        size_t step = n - i < FASTSCAN_PIECE ? n - i : FASTSCAN_PIECE;
+        for (size_t j = i; j < i + step; j += PLANES_PIECE) {
+            size_t which = j >= ask.n[0], at = j - (which ? ask.n[0] : 0), slot = ask.first[which] + at;
+            if (at >= ask.n[which])
+                continue;
+            simd_prefetch(part->codes + slot * coder->code_size, PLANES_PIECE * coder->code_size);
+            ask_beside(part, coder, slot, PLANES_PIECE);
+        }
+        simd_codes()->fastscan(part->codes + (first + i) * coder->code_size, (step + FASTSCAN_ROWS - 1) / FASTSCAN_ROWS,
+                               coder_tables(coder), &query->lut, 1, sums + i, SCAN_CHUNK);
+    }
+}
+
 void part_scan(const struct ivf_part *part, const struct coder *coder, size_t list, size_t first, size_t last,
                const struct vectors *vectors, const struct index_search *search, const struct code_target *targets,
                size_t count)
@@ -526,16 +539,18 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
     uint32_t slots[MASKED_CHUNK];
     int32_t sums[TOGETHER * SCAN_CHUNK];
     size_t end = part->starts[list] + part->sizes[list], n;
-    struct planes_held held;
+    struct planes_held own, *held = count > 1 ? NULL : targets[0].query->held ? targets[0].query->held : &own;
     struct stage_held stage;
 
-    held.count = stage.count = 0;
+    own.count = stage.count = 0;
     if (last > end)
         last = end;
     for (; first < last; first += n) {
         struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first,
-                              .held = count == 1 ? &held : NULL, .stage = count == 1 ? &stage : NULL};
+                              .held = held, .stage = count == 1 ? &stage : NULL};
         size_t step = last - first, limit = masked ? MASKED_CHUNK : stream && !is_ahead(coder, targets[0].query) ? STREAM_CHUNK : SCAN_CHUNK;
+        if (stream && !masked && step > limit && step < 2 * limit) /* alike: what goes before a short one would not be there yet */
+            step = align_up(step / 2, coder->block);
         n = chunk.n = step < limit ? step : limit;
         if (coder->ahead && count == 1)
             chunk.ask = ask_beyond(part, list, targets[0].query->next_list, first, n);
@@ -552,16 +567,17 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
                 chunk.mask = mask.words;
             }
         }
-        if (coder_fastscan(coder) && count == 1 && first + n < last)
-            ask_beside(part, coder, first + n, last - first - n < SCAN_CHUNK ? last - first - n : SCAN_CHUNK);
         for (size_t done = 0, together; done < count; done += together) {
             together = count - done < TOGETHER ? count - done : TOGETHER;
             if (coder_fastscan(coder)) {
                 const uint8_t *luts[TOGETHER];
                 for (size_t i = 0; i < together; i++)
                     luts[i] = targets[done + i].query->lut;
-                simd_codes()->fastscan(part->codes + first * coder->code_size, (n + FASTSCAN_ROWS - 1) / FASTSCAN_ROWS,
-                                       coder_tables(coder), luts, together, sums, SCAN_CHUNK);
+                if (count == 1)
+                    fastscan_paced(part, coder, list, targets[0].query, first, n, sums);
+                else
+                    simd_codes()->fastscan(part->codes + first * coder->code_size, (n + FASTSCAN_ROWS - 1) / FASTSCAN_ROWS,
+                                           coder_tables(coder), luts, together, sums, SCAN_CHUNK);
             }
             for (size_t i = 0; i < together; i++) {
                 chunk.query = targets[done + i].query;
@@ -571,8 +587,8 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
             }
         }
     }
-    if (held.count)
-        planes_finish(part, coder, targets[0].query, &held);
+    if (own.count)
+        planes_finish(part, coder, targets[0].query, &own);
     if (stage.count)
         stage_finish(&(struct chunk){.part = part, .coder = coder, .query = targets[0].query, .list_term = targets[0].list_term,
                                      .list_distance = targets[0].list_distance}, &stage);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "index/deadline.h"
 #include "index/flat.h"
+#include "index/ivf_planes.h"
 #include "index/ivf_products.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@
 
 #define GROUP_MAX 1024       /* queries that walk together */
 #define GROUP_BYTES 8388608 /* what they may need together; it stays with the process */
+#define COARSE_GROUP 128    /* queries that look for their lists together: what they need stays with the process, too */
 #define TOGETHER_MIN 4       /* fewer go one by one */
 #define CODED_DIM 256        /* centroids of more dimensions are multiplied as floats in batches: their codes leave too many over */
 #define PARALLEL_BYTES 4194304 /* codes of one query worth sharing out among threads */
@@ -289,15 +291,20 @@ static vecdb_status walk_together(struct search_job *job, struct code_query *que
 static vecdb_status walk_alone(struct search_job *job, struct code_query *query, const struct hit *lists)
 {
     size_t scanned = 0;
+    struct planes_held held;
 
+    held.count = 0;
+    if (job->ivf->coder.ahead && job->view->part_count == 1 && !job->search->allowed)
+        query->held = &held;
     for (size_t i = 0; i < job->probes; i++) {
-        if (i + 1 < job->probes && coder_fastscan(&job->ivf->coder)) /* a longer row's own stream is followed well */
-            part_ask(job->view->parts[0], &job->ivf->coder, lists[i + 1].row);
         query->next_list = i + 1 < job->probes ? lists[i + 1].row : NO_LIST;
         scanned += scan_list(job->ivf, job->view, job->search, &query, &lists[i].distance, 1, lists[i].row, NULL);
         if (i % 16 == 15)
             TRY(deadline_check(job->search->deadline));
     }
+    if (held.count)
+        planes_finish(job->view->parts[0], &job->ivf->coder, query, &held);
+    query->held = NULL;
     atomic_fetch_add_explicit(&job->lists, scanned, memory_order_relaxed);
     return deadline_check(job->search->deadline);
 }
@@ -338,7 +345,10 @@ static vecdb_status search_group(struct search_job *job, struct group_memory *gr
         return error_nomem("search");
     for (size_t q = 0; q < count; q++)
         coder_floats(&ivf->coder, (const uint8_t *)search->queries + (first_query + q) * search->query_stride, group->floats + q * dim);
-    TRY(ivf_coarse(ivf, group->floats, count, job->probes, search, group->lists)); /* before the rest takes memory, as it wants some */
+    for (size_t q = 0, n; q < count; q += n) { /* before the rest takes memory, as it wants some */
+        n = count - q < COARSE_GROUP ? count - q : COARSE_GROUP;
+        TRY(ivf_coarse(ivf, group->floats + q * dim, n, job->probes, search, group->lists + q * job->probes));
+    }
     group->queries = mem_array_alloc(count, sizeof *group->queries);
     group->scratch = mem_aligned_alloc(64, count * size);
     group->spare = mem_aligned_alloc(64, code_query_spare(&ivf->coder));

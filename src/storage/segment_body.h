@@ -46,6 +46,8 @@ struct segment_file {
     const uint64_t *keys;
     const uint32_t *key_rows; /* NULL: the key's position is its row */
     const uint8_t *key_filter;
+    bool counted;            /* loaded, and keys are first_key, first_key + 1 ..: none of the above is read */
+    int64_t first_key;
     struct unpacked_field *unpacked; /* of each field, when loaded; or NULL */
     size_t memory;
 };

@@ -341,6 +341,11 @@ vecdb_status segment_find_int64(struct segment *segment, int64_t key, size_t *ro
     size_t at;
 
     TRY(check_key_contents(file));
+    if (file->counted) {
+        uint64_t place = (uint64_t)key - (uint64_t)file->first_key;
+        *row = (size_t)place;
+        return place < body->row_count ? VECDB_OK : VECDB_NOT_FOUND;
+    }
     if (!key_filter_test(file->key_filter, (size_t)body->key_filter->count, key_hash_int64(key)))
         return VECDB_NOT_FOUND;
     at = key_lower_bound(file->keys, body->row_count, (uint64_t)key, KEY_FLIP_SIGNED);
@@ -440,6 +445,13 @@ vecdb_status segment_check_field(struct segment *segment, size_t f)
     return VECDB_OK;
 }
 
+/* The file's pages need not stay. */
+static void forget_section(struct segment_file *file, const struct container_section *section)
+{
+    (void)file_advise(&file->body->map, (size_t)(container_bytes(&file->body->container, section) - file->body->map.data),
+                      (size_t)section->size, VFS_DONT_NEED);
+}
+
 /* Copy a checked section into memory of its own. */
 static vecdb_status load_section(struct segment_file *file, const struct container_section *section, size_t slot)
 {
@@ -451,11 +463,22 @@ static vecdb_status load_section(struct segment_file *file, const struct contain
     TRY(container_check_section(container, section));
     if (size)
         memcpy(file->loaded[slot], container_bytes(container, section), size);
-    /* The copy is what is read from now on: the file's pages need not stay. */
-    (void)file_advise(&file->body->map, (size_t)(container_bytes(container, section) - file->body->map.data), size,
-                      VFS_DONT_NEED);
+    forget_section(file, section); /* the copy is what is read from now on */
     file->memory += size;
     return VECDB_OK;
+}
+
+/* Whether every key is one more than that of the row before: then nothing has to be kept to find one. */
+static bool count_keys(struct segment_file *file)
+{
+    const struct segment_body *body = file->body;
+    size_t n = body->row_count;
+
+    if (n == 0 || file->key_rows || body->schema->fields[body->schema->primary].type != VECDB_TYPE_INT64)
+        return false;
+    file->first_key = (int64_t)file->keys[0];
+    file->counted = file->keys[n - 1] - file->keys[0] == n - 1;
+    return file->counted;
 }
 
 static vecdb_status load_all(struct segment_file *file, const uint64_t *left_out)
@@ -473,6 +496,11 @@ static vecdb_status load_all(struct segment_file *file, const uint64_t *left_out
             TRY(load_section(file, body->fields[f].values, f));
             file->vectors[f] = file->loaded[f];
         }
+    if (count_keys(file)) { /* they are in order, as was just checked */
+        forget_section(file, keys);
+        forget_section(file, body->key_filter);
+        return VECDB_OK;
+    }
     TRY(load_section(file, keys, n));
     file->keys = file->loaded[n];
     if (body->key_rows) {

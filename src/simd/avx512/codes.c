@@ -335,7 +335,8 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
 #undef FROM
     const __m512i together = _mm512_load_si512(order), nibble = _mm512_set1_epi8(15), one = _mm512_set1_epi8(1);
     const __m512i which = _mm512_set1_epi32(0x30201000);
-    const size_t ahead = FASTSCAN_AHEAD * tables * 16; /* two streams that take turns are too much for the hardware's prefetch */
+    /* two streams that take turns are too much for the hardware's prefetch; who scans for one query asks for codes itself */
+    const size_t ahead = FASTSCAN_AHEAD * tables * 16;
     __m512i low[4][2], high[4][2];
 
     for (int q = 0; q < nq; q++)
@@ -347,7 +348,8 @@ SCAN_INLINE void fastscan_blocks(const uint8_t *blocks, int count, size_t tables
         for (int b = 0; b < count; b++) {
             const uint8_t *at = blocks + ((size_t)b * tables + t) * 16;
             __m512i codes = _mm512_maskz_loadu_epi8(mask, at);
-            simd_prefetch_line(at + ahead);
+            if (nq > 1)
+                simd_prefetch_line(at + ahead);
             codes = _mm512_permutexvar_epi8(together, codes);
             index_low[b] = _mm512_ternarylogic_epi64(codes, nibble, which, 0xea); /* (codes & nibble) | which */
             index_high[b] = _mm512_ternarylogic_epi64(_mm512_srli_epi16(codes, 4), nibble, which, 0xea);
