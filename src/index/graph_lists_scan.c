@@ -22,11 +22,12 @@
 #define FIRST_CHECK 48    /* rows scored before it is asked whether to go on; then now and then: */
 #define CHECK_MORE 16
 #define CHECK_SHARE 5     /* each time a fifth more */
+#define USUAL_LEAST 0.5   /* of the rows that searches under the filter look at, before it is first asked; */
+#define USUAL_MOST 2.0    /* and times as many, after which a scan ends whatever is expected: it has gone where nothing tells rows apart */
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
-#define AHEAD 128         /* rows of the next list that are asked for, */
-#define AHEAD_PART 8      /* and the sketches of so much of them: the others when it is known which */
 #define WALK_POOL 3        /* of the walk from the best found: candidates, */
-#define WALK_HOPS 6       /* and hops at most */
+#define WALK_HOPS 6       /* and hops at most; */
+#define WALK_SHARE 0.05   /* none where fewer of the rows near the query pass: it would go among those that do not */
 #define LISTS_FIRST 64    /* lists that are put in order, and twice as many each time more are needed */
 #define DEADLINE_LISTS 64
 #define LOCAL_LISTS 4     /* the nearest, whose share of passing rows says whether a walk is the better way, */
@@ -60,6 +61,7 @@ struct list_scan {
     double recent_passed, recent_rows;
     struct graph_lists_memo *memo; /* or NULL */
     double miss;              /* rows that may be missed, as a share of k */
+    size_t most;              /* passing rows looked at, after which no more are: SIZE_MAX, or USUAL_MOST times what is usual */
     struct graph_trail trail; /* of a search that is noted: it has keys */
     float unit;               /* of the scores, in distances of codes */
     int64_t zero;             /* the score of no distance */
@@ -269,26 +271,6 @@ static vecdb_status scan_newer(struct list_scan *work, struct index_counters *co
     return VECDB_OK;
 }
 
-/* Ask for what the list that comes next begins with. */
-static void ask_ahead(const struct list_scan *work, size_t size)
-{
-    const struct graph_lists *lists = work->scan->lists;
-    uint32_t list, from, to;
-
-    if (!work->heap_count)
-        return;
-    list = (uint32_t)work->heap[0];
-    from = lists->offsets[list];
-    to = lists->offsets[list + 1];
-    to = to - from < AHEAD ? to : from + AHEAD;
-    simd_prefetch(lists->rows + from, (to - from) * sizeof *lists->rows);
-    simd_prefetch(lists->sketches + from * size, (to - from) * size / AHEAD_PART);
-    if (work->memo)
-        simd_prefetch_line(work->memo->places + from / 64);
-    for (size_t i = 1; i < 3 && i < work->heap_count; i++) /* one of them is the one after */
-        simd_prefetch_line(lists->offsets + (uint32_t)work->heap[i]);
-}
-
 /* The places from `from` on that pass, as many as a batch takes. Returns where to go on, `to` at the end. */
 static size_t take_places(const struct list_scan *work, size_t from, size_t to, struct batch *batch)
 {
@@ -297,8 +279,19 @@ static size_t take_places(const struct list_scan *work, size_t from, size_t to, 
     size_t n = 0;
 
     if (work->memo) {
-        for (; n < BATCH && (from = bitmap_next(work->memo->places, to, from)) < to; from++)
-            batch->places[n++] = (uint32_t)from;
+        while (from < to) { /* word by word; a word that does not fit in whole is left to the next batch */
+            uint64_t bits = work->memo->places[from / 64] >> (from % 64);
+            size_t span = 64 - from % 64;
+            if (span > to - from) {
+                span = to - from;
+                bits &= ((uint64_t)1 << span) - 1;
+            }
+            if (n + (size_t)__builtin_popcountll(bits) > BATCH)
+                break;
+            for (; bits; bits &= bits - 1)
+                batch->places[n++] = (uint32_t)(from + (size_t)__builtin_ctzll(bits));
+            from += span;
+        }
     } else {
         for (; n < BATCH && from < to; from++) {
             batch->places[n] = (uint32_t)from;
@@ -316,7 +309,6 @@ static void scan_list(struct list_scan *work, size_t list, struct index_counters
     size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
     float apart = (float)((int64_t)work->scratch->list_scores[list] - work->zero) / work->scale;
 
-    ask_ahead(work, size);
     for (size_t at = from; at < to;) {
         struct batch *batch = work->waiting == work->batches ? work->batches + 1 : work->batches;
         at = take_places(work, at, to, batch);
@@ -380,7 +372,7 @@ static bool enough(struct list_scan *work, struct index_counters *counters)
     expected = expected_ahead(work);
     if (work->trail.keys)
         graph_trail_add(&work->trail, &work->scratch->pool, expected);
-    return expected <= work->miss;
+    return expected <= work->miss || work->passed >= work->most;
 }
 
 /* What searches before this one under the same filter tell about when to end. */
@@ -391,14 +383,17 @@ static void use_memo(struct list_scan *work)
     bool note;
 
     work->miss = scan->miss;
+    work->most = SIZE_MAX;
     if (!work->memo)
         return;
-    work->miss = graph_lists_memo_miss(work->memo, work->nearest, scan->miss, scan->recall, &usual, &note);
-    if (!note && usual / 2 > work->next_check)
-        work->next_check = usual / 2;
+    work->miss = graph_lists_memo_miss(work->memo, scan->search->k, scan->miss, scan->recall, &usual, &note);
+    if (!note && (size_t)(USUAL_LEAST * (double)usual) > work->next_check) {
+        work->next_check = (size_t)(USUAL_LEAST * (double)usual);
+        work->most = (size_t)(USUAL_MOST * (double)usual);
+    }
     if (!note || !(work->trail.keys = work->scratch->trail))
         return;
-    work->trail.k = work->nearest;
+    work->trail.k = scan->search->k;
     work->miss = scan->miss;
 }
 
@@ -526,6 +521,7 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
 {
     size_t count = scan->lists->count, lists = 0, k = scan->search->k;
     struct list_scan work;
+    double local;
 
     memset(&work, 0, offsetof(struct list_scan, batches));
     work.scan = scan;
@@ -551,7 +547,8 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     choose_unit(&work);
     order_lists(&work);
     counters->rows_scored += count;
-    if (walk && (*walk = work.memo && local_share(&work) >= (work.nearest > MANY ? LOCAL_MANY : LOCAL_SHARE)))
+    local = work.memo ? local_share(&work) : WALK_SHARE;
+    if (walk && (*walk = work.memo && local >= (work.nearest > MANY ? LOCAL_MANY : LOCAL_SHARE)))
         return VECDB_OK;
     prepare_planes(&work);
     use_memo(&work);
@@ -563,10 +560,11 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     }
     score_waiting(&work, counters);
     score_held(&work, counters);
-    follow_links(&work, counters);
+    if (local >= WALK_SHARE)
+        follow_links(&work, counters);
     if (work.memo)
-        graph_lists_memo_ended(work.memo, work.nearest, work.passed, work.trail.keys != NULL);
-    if (work.trail.keys) /* of the nearest, which may be more than k */
+        graph_lists_memo_ended(work.memo, k, work.passed, work.trail.keys != NULL);
+    if (work.trail.keys)
         graph_lists_memo_note(work.memo, &work.trail, &scratch->pool);
     if (scratch->pool.count > scan->want)
         scratch->pool.count = scan->want;
