@@ -10,7 +10,7 @@
 #define NOTED_LEAST 6    /* of fewer nothing is concluded */
 #define NOTED_MOST 128.0 /* then they count half */
 #define LOSS_SHARE 0.35  /* of what the recall allows, that ending early may cost; */
-#define LOSS_FEW 0.6     /* the same to the nearest few, of which the walk that follows brings some back */
+#define LOSS_FEW 0.45    /* the same to the nearest few, of which the walk that follows brings some back */
 #define FEW 16
 #define USUAL_OVER 8     /* searches that a mean is over, nearly */
 #define WALKS_LEAST 4

@@ -18,12 +18,11 @@
 #define ERRORS 2.0f       /* how far below its estimate a distance may be, in standard deviations of it: */
 #define ERROR 0.603f      /* sqrt(1 - 2 / pi), in units of b times the query's distance from the centroid */
 #define NEAREST_LEAST 12  /* of fewer, too little is known to tell when to end */
+#define NOTED_K 4         /* and of fewer a note tells too little */
 #define OPTIMISM 2.0f     /* lists come by the distance that few of their rows are below: so many spreads */
 #define FIRST_CHECK 48    /* rows scored before it is asked whether to go on; then now and then: */
 #define CHECK_MORE 16
 #define CHECK_SHARE 5     /* each time a fifth more */
-#define USUAL_LEAST 0.5   /* of the rows that searches under the filter look at, before it is first asked; */
-#define USUAL_MOST 2.0    /* and times as many, after which a scan ends whatever is expected: it has gone where nothing tells rows apart */
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
 #define WALK_POOL 3        /* of the walk from the best found: candidates, */
 #define WALK_HOPS 6       /* and hops at most; */
@@ -61,7 +60,6 @@ struct list_scan {
     double recent_passed, recent_rows;
     struct graph_lists_memo *memo; /* or NULL */
     double miss;              /* rows that may be missed, as a share of k */
-    size_t most;              /* passing rows looked at, after which no more are: SIZE_MAX, or USUAL_MOST times what is usual */
     struct graph_trail trail; /* of a search that is noted: it has keys */
     float unit;               /* of the scores, in distances of codes */
     int64_t zero;             /* the score of no distance */
@@ -372,7 +370,7 @@ static bool enough(struct list_scan *work, struct index_counters *counters)
     expected = expected_ahead(work);
     if (work->trail.keys)
         graph_trail_add(&work->trail, &work->scratch->pool, expected);
-    return expected <= work->miss || work->passed >= work->most;
+    return expected <= work->miss;
 }
 
 /* What searches before this one under the same filter tell about when to end. */
@@ -383,17 +381,14 @@ static void use_memo(struct list_scan *work)
     bool note;
 
     work->miss = scan->miss;
-    work->most = SIZE_MAX;
     if (!work->memo)
         return;
     work->miss = graph_lists_memo_miss(work->memo, scan->search->k, scan->miss, scan->recall, &usual, &note);
-    if (!note && (size_t)(USUAL_LEAST * (double)usual) > work->next_check) {
-        work->next_check = (size_t)(USUAL_LEAST * (double)usual);
-        work->most = (size_t)(USUAL_MOST * (double)usual);
-    }
+    if (!note && usual / 2 > work->next_check)
+        work->next_check = usual / 2;
     if (!note || !(work->trail.keys = work->scratch->trail))
         return;
-    work->trail.k = scan->search->k;
+    work->trail.k = scan->search->k > NOTED_K ? scan->search->k : NOTED_K;
     work->miss = scan->miss;
 }
 
