@@ -1,5 +1,7 @@
 #include "base/error.h"
 
+#include "base/mem.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +56,17 @@ vecdb_status error_set_system(vecdb_status status, int system, const char *forma
     if (snprintf(last.message + n, sizeof last.message - n, ": %s", text) >= (int)(sizeof last.message - n))
         trim_utf8(last.message);
     return status;
+}
+
+void error_set_nomem(const char *what)
+{
+    uint64_t used, limit;
+
+    if (mem_is_limited(&used, &limit))
+        error_set(VECDB_ERR_NOMEM, "%s: out of memory: %llu bytes of the memory_limit of %llu are in use", what,
+                  (unsigned long long)used, (unsigned long long)limit);
+    else
+        error_set(VECDB_ERR_NOMEM, "%s: out of memory", what);
 }
 
 vecdb_status error_prefix(const char *format, ...)

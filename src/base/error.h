@@ -18,8 +18,13 @@ vecdb_status error_adopt(const vecdb_error *error);
 /** Forget the calling thread's failure. */
 void error_clear(void);
 
-/** "out of memory" with what for. */
-#define error_nomem(what) error_set(VECDB_ERR_NOMEM, "%s: out of memory", (what))
+/** "out of memory" with what for, and how far a memory_limit is used up. */
+void error_set_nomem(const char *what);
+static inline vecdb_status error_nomem(const char *what) /* inline, so that compilers know what it returns */
+{
+    error_set_nomem(what);
+    return VECDB_ERR_NOMEM;
+}
 
 #define TRY(call)                                                                                                      \
     do {                                                                                                               \

@@ -219,9 +219,20 @@ uint64_t mem_account_peak(const struct mem_account *account)
 
 uint64_t mem_account_limit(const struct mem_account *account) { return account->limit; }
 
-bool mem_may_keep(size_t bytes)
+bool mem_is_limited(uint64_t *used, uint64_t *limit)
 {
     const struct mem_account *account = current_account;
 
-    return !account || !account->limit || mem_account_used(account) + bytes <= account->limit / 2;
+    if (!account || !account->limit)
+        return false;
+    *used = mem_account_used(account);
+    *limit = account->limit;
+    return true;
+}
+
+bool mem_may_keep(size_t bytes)
+{
+    uint64_t used, limit;
+
+    return !mem_is_limited(&used, &limit) || used + bytes <= limit / 2;
 }

@@ -51,6 +51,8 @@ struct mem_account *mem_account_enter(struct mem_account *account);
 uint64_t mem_account_used(const struct mem_account *account);
 uint64_t mem_account_peak(const struct mem_account *account);
 uint64_t mem_account_limit(const struct mem_account *account);
+/** What is in use and the limit of the calling thread's account; false when there is none. */
+bool mem_is_limited(uint64_t *used, uint64_t *limit);
 /** Whether memory is plentiful enough for so many bytes that are only kept to save time: half of the limit of the calling thread's account
  * is for what has to be. */
 bool mem_may_keep(size_t bytes);

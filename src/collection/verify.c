@@ -2,11 +2,14 @@
 
 #include "collection/scalar_indexes.h"
 #include "query/deferred.h"
+#include "storage/damage.h"
 #include "storage/segment_file.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#define MOST_SEARCHES 8 /* for single bytes, each of which may take two seconds */
 
 struct verification {
     const struct dir *dir;
@@ -17,16 +20,39 @@ struct verification {
     uint64_t bytes, total;
     vecdb_status failure; /* of reporting */
     bool missing;         /* a file was not there: the writing process may have gone on */
+    char searched[FILE_NAME_SIZE]; /* the last file that was looked through for the byte that was changed */
+    size_t search_count;
     vecdb_progress progress;
     void *context;
     struct problem_sink sink;
 };
 
-static void report(void *context, const char *file, uint64_t offset, const char *what)
+/* The first problem of a file says which byte was changed, if it was only one: *offset becomes the byte's. */
+static void name_byte(struct verification *check, const char *file, uint64_t *offset, char *what, size_t room)
+{
+    size_t length = strlen(what);
+    struct damage damage;
+
+    if (!check->dir || strcmp(file, check->searched) == 0 || check->search_count == MOST_SEARCHES)
+        return;
+    snprintf(check->searched, sizeof check->searched, "%s", file);
+    check->search_count++;
+    if (!damage_find(check->dir, file, *offset, &damage))
+        return;
+    *offset = damage.offset;
+    snprintf(what + length, room - length, ": byte %llu is 0x%02x, with 0x%02x all would be right",
+             (unsigned long long)damage.offset, damage.is, damage.was);
+}
+
+static void report(void *context, const char *file, uint64_t offset, const char *problem)
 {
     struct verification *check = context;
     struct buf *out = &check->problems;
+    char what[sizeof error_last()->message + 100];
     vecdb_status status = VECDB_OK;
+
+    snprintf(what, sizeof what, "%s", problem); /* it may be the last error's, which will be another one's */
+    name_byte(check, file, &offset, what, sizeof what);
 
     if (check->problem_count++)
         status = buf_append_text(out, ",");
@@ -349,6 +375,8 @@ static void begin_anew(struct verification *check)
     check->problem_count = check->files = 0;
     check->bytes = check->total = 0;
     check->missing = false;
+    check->searched[0] = 0;
+    check->search_count = 0;
 }
 
 static vecdb_status print_report(struct verification *check, struct buf *out)

@@ -294,7 +294,8 @@ size_t container_verify(const struct container *container, const struct problem_
             if (piece_right(container, section, i, &found, &expected))
                 continue;
             problem_report(sink, container->name, at,
-                           "checksum of the 64 KiB from here is %016" PRIx64 ", expected %016" PRIx64, found, expected);
+                           "checksum of the 64 KiB from byte %" PRIu64 " is %016" PRIx64 ", expected %016" PRIx64, at, found,
+                           expected);
             problems++;
         }
         for (uint64_t i = section->size; i < padded(section->size); i++)

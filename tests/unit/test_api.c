@@ -500,6 +500,8 @@ static void test_memory_limit(void **state)
         status = api_insert(collection, i * 500, 500);
     }
     assert_int_equal(status, VECDB_ERR_NOMEM);
+    assert_non_null(strstr(vecdb_last_error(), "out of memory: "));
+    assert_non_null(strstr(vecdb_last_error(), " bytes of the memory_limit of 4194304 are in use"));
     assert_int_equal(count_rows(collection), before); /* nothing of the failed batch */
     close_all(&db, &collection);
 }

@@ -720,13 +720,16 @@ static void test_verify_finds_damage(void **state)
     verify_clean(path);
     for (size_t p = 0; p < sizeof prefixes / sizeof *prefixes; p++)
         for (int i = 0; i < 12; i++) {
-            char name[FILE_NAME_SIZE], undone[FILE_NAME_SIZE];
+            char name[FILE_NAME_SIZE], undone[FILE_NAME_SIZE], offset[40];
             double where = i / 11.0;
             char *report = NULL;
             vecdb_status status;
-            damage(path, prefixes[p], where, name);
+            long at;
+            at = damage(path, prefixes[p], where, name);
+            snprintf(offset, sizeof offset, "\"offset\":%ld,", at);
             status = vecdb_verify(path, NULL, NULL, &report);
-            if (status != VECDB_ERR_CORRUPT || !report || !strstr(report, "\"ok\":false") || !strstr(report, name))
+            if (status != VECDB_ERR_CORRUPT || !report || !strstr(report, "\"ok\":false") || !strstr(report, name) ||
+                !strstr(report, offset))
                 fail_msg("%s at %g: %d %s %s", name, where, (int)status, vecdb_last_error(), report ? report : "");
             vecdb_free(report);
             damage(path, prefixes[p], where, undone);
