@@ -9,7 +9,9 @@
 #define NOTED_LATER 24
 #define NOTED_LEAST 6    /* of fewer nothing is concluded */
 #define NOTED_MOST 128.0 /* then they count half */
-#define LOSS_SHARE 0.35  /* of what the recall allows, that ending early may cost */
+#define LOSS_SHARE 0.35  /* of what the recall allows, that ending early may cost; */
+#define LOSS_FEW 0.45    /* the same to the nearest few, of which the walk that follows brings some back */
+#define FEW 16
 #define USUAL_OVER 8     /* searches that a mean is over, nearly */
 #define WALKS_LEAST 4
 #define CAUTION GRAPH_MEMO_RATIO
@@ -78,7 +80,7 @@ struct graph_lists_memo *graph_lists_memo_take(const struct index_search *search
 
 static struct learnt *learnt_of(struct graph_lists_memo *memo, size_t k)
 {
-    return &memo->learnt[k < 16 ? 0 : k < 48 ? 1 : 2];
+    return &memo->learnt[k < 4 ? 0 : k < 16 ? 1 : k < 48 ? 2 : 3];
 }
 
 static double step_at(size_t step) { return GRAPH_MEMO_LEAST * pow(GRAPH_MEMO_RATIO, (double)step); }
@@ -86,7 +88,7 @@ static double step_at(size_t step) { return GRAPH_MEMO_LEAST * pow(GRAPH_MEMO_RA
 double graph_lists_memo_miss(struct graph_lists_memo *memo, size_t k, double miss, double recall, size_t *usual, bool *note)
 {
     struct learnt *learnt = learnt_of(memo, k);
-    double least = 1 - LOSS_SHARE * (1 - recall), chosen = miss;
+    double least = 1 - (k < FEW ? LOSS_FEW : LOSS_SHARE) * (1 - recall), chosen = miss;
 
     *note = false;
     *usual = 0;
@@ -104,7 +106,8 @@ double graph_lists_memo_miss(struct graph_lists_memo *memo, size_t k, double mis
         break;
     }
     pthread_mutex_unlock(&memo->lock);
-    chosen /= CAUTION; /* the best of a few looks better than it is */
+    if (k >= FEW)
+        chosen /= CAUTION; /* the best of a few looks better than it is */
     return chosen > WORTH * miss ? chosen : miss;
 }
 

@@ -13,7 +13,7 @@
 #define GRAPH_MEMO_STEPS 24   /* of what is expected, from least to most: */
 #define GRAPH_MEMO_LEAST 0.01 /* this of k, */
 #define GRAPH_MEMO_RATIO 1.41421356 /* and so much more each */
-#define GRAPH_MEMO_CLASSES 3  /* by k */
+#define GRAPH_MEMO_CLASSES 4  /* by k */
 #define GRAPH_TRAIL_CHECKS 24 /* of a search that is noted */
 #define GRAPH_TRAIL_K 128     /* answers of one */
 

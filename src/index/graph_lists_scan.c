@@ -18,15 +18,15 @@
 #define ERRORS 2.0f       /* how far below its estimate a distance may be, in standard deviations of it: */
 #define ERROR 0.603f      /* sqrt(1 - 2 / pi), in units of b times the query's distance from the centroid */
 #define NEAREST_LEAST 12  /* of fewer, too little is known to tell when to end */
+#define NOTED_K 4         /* and of fewer a note tells too little */
 #define OPTIMISM 2.0f     /* lists come by the distance that few of their rows are below: so many spreads */
 #define FIRST_CHECK 48    /* rows scored before it is asked whether to go on; then now and then: */
 #define CHECK_MORE 16
 #define CHECK_SHARE 5     /* each time a fifth more */
 #define RECENT 0.75       /* how long the share of passing rows in lists just scanned is remembered */
-#define AHEAD 128         /* rows of the next list that are asked for, */
-#define AHEAD_PART 8      /* and the sketches of so much of them: the others when it is known which */
 #define WALK_POOL 3        /* of the walk from the best found: candidates, */
-#define WALK_HOPS 6       /* and hops at most */
+#define WALK_HOPS 6       /* and hops at most; */
+#define WALK_SHARE 0.05   /* none where fewer of the rows near the query pass: it would go among those that do not */
 #define LISTS_FIRST 64    /* lists that are put in order, and twice as many each time more are needed */
 #define DEADLINE_LISTS 64
 #define LOCAL_LISTS 4     /* the nearest, whose share of passing rows says whether a walk is the better way, */
@@ -269,26 +269,6 @@ static vecdb_status scan_newer(struct list_scan *work, struct index_counters *co
     return VECDB_OK;
 }
 
-/* Ask for what the list that comes next begins with. */
-static void ask_ahead(const struct list_scan *work, size_t size)
-{
-    const struct graph_lists *lists = work->scan->lists;
-    uint32_t list, from, to;
-
-    if (!work->heap_count)
-        return;
-    list = (uint32_t)work->heap[0];
-    from = lists->offsets[list];
-    to = lists->offsets[list + 1];
-    to = to - from < AHEAD ? to : from + AHEAD;
-    simd_prefetch(lists->rows + from, (to - from) * sizeof *lists->rows);
-    simd_prefetch(lists->sketches + from * size, (to - from) * size / AHEAD_PART);
-    if (work->memo)
-        simd_prefetch_line(work->memo->places + from / 64);
-    for (size_t i = 1; i < 3 && i < work->heap_count; i++) /* one of them is the one after */
-        simd_prefetch_line(lists->offsets + (uint32_t)work->heap[i]);
-}
-
 /* The places from `from` on that pass, as many as a batch takes. Returns where to go on, `to` at the end. */
 static size_t take_places(const struct list_scan *work, size_t from, size_t to, struct batch *batch)
 {
@@ -297,8 +277,19 @@ static size_t take_places(const struct list_scan *work, size_t from, size_t to, 
     size_t n = 0;
 
     if (work->memo) {
-        for (; n < BATCH && (from = bitmap_next(work->memo->places, to, from)) < to; from++)
-            batch->places[n++] = (uint32_t)from;
+        while (from < to) { /* word by word; a word that does not fit in whole is left to the next batch */
+            uint64_t bits = work->memo->places[from / 64] >> (from % 64);
+            size_t span = 64 - from % 64;
+            if (span > to - from) {
+                span = to - from;
+                bits &= ((uint64_t)1 << span) - 1;
+            }
+            if (n + (size_t)__builtin_popcountll(bits) > BATCH)
+                break;
+            for (; bits; bits &= bits - 1)
+                batch->places[n++] = (uint32_t)(from + (size_t)__builtin_ctzll(bits));
+            from += span;
+        }
     } else {
         for (; n < BATCH && from < to; from++) {
             batch->places[n] = (uint32_t)from;
@@ -316,7 +307,6 @@ static void scan_list(struct list_scan *work, size_t list, struct index_counters
     size_t from = lists->offsets[list], to = lists->offsets[list + 1], passed = 0;
     float apart = (float)((int64_t)work->scratch->list_scores[list] - work->zero) / work->scale;
 
-    ask_ahead(work, size);
     for (size_t at = from; at < to;) {
         struct batch *batch = work->waiting == work->batches ? work->batches + 1 : work->batches;
         at = take_places(work, at, to, batch);
@@ -393,12 +383,12 @@ static void use_memo(struct list_scan *work)
     work->miss = scan->miss;
     if (!work->memo)
         return;
-    work->miss = graph_lists_memo_miss(work->memo, work->nearest, scan->miss, scan->recall, &usual, &note);
+    work->miss = graph_lists_memo_miss(work->memo, scan->search->k, scan->miss, scan->recall, &usual, &note);
     if (!note && usual / 2 > work->next_check)
         work->next_check = usual / 2;
     if (!note || !(work->trail.keys = work->scratch->trail))
         return;
-    work->trail.k = work->nearest;
+    work->trail.k = scan->search->k > NOTED_K ? scan->search->k : NOTED_K;
     work->miss = scan->miss;
 }
 
@@ -526,6 +516,7 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
 {
     size_t count = scan->lists->count, lists = 0, k = scan->search->k;
     struct list_scan work;
+    double local;
 
     memset(&work, 0, offsetof(struct list_scan, batches));
     work.scan = scan;
@@ -551,7 +542,8 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     choose_unit(&work);
     order_lists(&work);
     counters->rows_scored += count;
-    if (walk && (*walk = work.memo && local_share(&work) >= (work.nearest > MANY ? LOCAL_MANY : LOCAL_SHARE)))
+    local = work.memo ? local_share(&work) : WALK_SHARE;
+    if (walk && (*walk = work.memo && local >= (work.nearest > MANY ? LOCAL_MANY : LOCAL_SHARE)))
         return VECDB_OK;
     prepare_planes(&work);
     use_memo(&work);
@@ -563,10 +555,11 @@ vecdb_status graph_lists_scan(const struct graph_lists_scan *scan, struct graph_
     }
     score_waiting(&work, counters);
     score_held(&work, counters);
-    follow_links(&work, counters);
+    if (local >= WALK_SHARE)
+        follow_links(&work, counters);
     if (work.memo)
-        graph_lists_memo_ended(work.memo, work.nearest, work.passed, work.trail.keys != NULL);
-    if (work.trail.keys) /* of the nearest, which may be more than k */
+        graph_lists_memo_ended(work.memo, k, work.passed, work.trail.keys != NULL);
+    if (work.trail.keys)
         graph_lists_memo_note(work.memo, &work.trail, &scratch->pool);
     if (scratch->pool.count > scan->want)
         scratch->pool.count = scan->want;

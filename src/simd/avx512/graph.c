@@ -215,30 +215,63 @@ static size_t sketch_choose(const uint64_t *planes, size_t words, const uint32_t
 }
 
 #define SKETCH_NEAR sketch_near
+/* Sums over the lanes of one sketch, weighted by plane. */
+static inline __m512i sketch_sums(const uint64_t *planes, size_t words, size_t padded, const uint8_t *sketch)
+{
+    __m512i sum_u64x8[4], low, high;
+
+    for (size_t p = 0; p < 4; p++)
+        sum_u64x8[p] = _mm512_setzero_si512();
+    for (size_t w = 0; w < padded; w += 8) {
+        __mmask8 there = words - w >= 8 ? 0xFF : (__mmask8)((1u << (words - w)) - 1);
+        __m512i bits = _mm512_maskz_loadu_epi64(there, sketch + 2 * sizeof(float) + 8 * w);
+        for (size_t p = 0; p < 4; p++)
+            sum_u64x8[p] = _mm512_add_epi64(sum_u64x8[p], _mm512_popcnt_epi64(_mm512_xor_si512(
+                                                              bits, _mm512_loadu_si512(planes + p * padded + w))));
+    }
+    low = _mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[1], 1));
+    high = _mm512_add_epi64(sum_u64x8[2], _mm512_slli_epi64(sum_u64x8[3], 1));
+    return _mm512_add_epi64(low, _mm512_slli_epi64(high, 2));
+}
+
+/* The lanes' sums of two sketches, each in 32 bits of the result. */
+static inline __m128i sketch_pair(__m512i first, __m512i second)
+{
+    __m512i both = _mm512_or_si512(first, _mm512_slli_epi64(second, 32));
+    __m256i half = _mm256_add_epi64(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64(both, 1));
+    __m128i sum = _mm_add_epi64(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+
+    return _mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum));
+}
+
 static size_t sketch_near(const uint64_t *planes, size_t words, const uint8_t *sketches, size_t size, const uint32_t *places, size_t n,
                           float step, float shift, float room, uint32_t *out)
 {
     size_t padded = (words + 7) / 8 * 8, count = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *sketch = sketches + places[i] * size;
-        __m512i sum_u64x8[4];
-        float numbers[2], sum;
-        for (size_t p = 0; p < 4; p++)
-            sum_u64x8[p] = _mm512_setzero_si512();
-        for (size_t w = 0; w < padded; w += 8) {
-            __mmask8 there = words - w >= 8 ? 0xFF : (__mmask8)((1u << (words - w)) - 1);
-            __m512i bits = _mm512_maskz_loadu_epi64(there, sketch + sizeof numbers + 8 * w);
-            for (size_t p = 0; p < 4; p++)
-                sum_u64x8[p] = _mm512_add_epi64(sum_u64x8[p], _mm512_popcnt_epi64(_mm512_xor_si512(
-                                                                  bits, _mm512_loadu_si512(planes + p * padded + w))));
+    for (size_t i = 0; i < n; i += 4) { /* four share what turns sums into a comparison */
+        const uint8_t *at[4];
+        __m512i sums[4];
+        __m128 low, high, estimate;
+        __m128i ids;
+        __mmask8 near;
+        for (size_t s = 0; s < 4; s++) {
+            at[s] = sketches + places[i + s < n ? i + s : i] * size;
+            sums[s] = sketch_sums(planes, words, padded, at[s]);
         }
-        sum_u64x8[0] = _mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[1], 1));
-        sum_u64x8[2] = _mm512_add_epi64(sum_u64x8[2], _mm512_slli_epi64(sum_u64x8[3], 1));
-        sum = (float)_mm512_reduce_add_epi64(_mm512_add_epi64(sum_u64x8[0], _mm512_slli_epi64(sum_u64x8[2], 2)));
-        memcpy(numbers, sketch, sizeof numbers);
-        out[count] = places[i];
-        count += numbers[0] + numbers[1] * (step * sum - shift) <= room;
+        low = _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)at[0])), (const __m64 *)at[1]);
+        high = _mm_loadh_pi(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)at[2])), (const __m64 *)at[3]);
+        estimate = _mm_cvtepi32_ps(_mm_unpacklo_epi64(sketch_pair(sums[0], sums[1]), sketch_pair(sums[2], sums[3])));
+        estimate = _mm_fmsub_ps(estimate, _mm_set1_ps(step), _mm_set1_ps(shift));
+        estimate = _mm_fmadd_ps(estimate, _mm_shuffle_ps(low, high, 0xDD), _mm_shuffle_ps(low, high, 0x88));
+        near = _mm_cmp_ps_mask(estimate, _mm_set1_ps(room), _CMP_LE_OQ);
+        if (n - i < 4)
+            near &= (__mmask8)((1u << (n - i)) - 1);
+        ids = _mm_maskz_loadu_epi32((__mmask8)(n - i < 4 ? (1u << (n - i)) - 1 : 15), places + i);
+        ids = _mm_maskz_compress_epi32(near, ids);
+        near = (__mmask8)_mm_popcnt_u32(near);
+        _mm_mask_storeu_epi32(out + count, (__mmask8)((1u << near) - 1), ids);
+        count += near;
     }
     return count;
 }
