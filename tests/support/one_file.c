@@ -64,7 +64,7 @@ void reseal(uint8_t *data, size_t size)
         for (uint32_t i = 0; i < count; i++) {
             uint8_t *entry = data + table + 64 * i;
             uint64_t offset = load_u64(entry + 8), bytes = load_u64(entry + 16), first = load_u64(entry + 48), n;
-            if (offset > table || bytes > table - offset)
+            if (offset > table || bytes > table - offset || first > size / 8)
                 continue;
             bytes = align_up(bytes, 4096);
             n = (bytes + 65535) / 65536;
