@@ -764,9 +764,47 @@ static void a_file_that_changes_while_it_is_loaded(void **state)
     schema_free(schema);
 }
 
+/* Rows backwards have the same keys, but their place does not tell them. */
+static void loaded_keys_that_are_counted(void **state)
+{
+    enum { ROWS = 128 };
+    vecdb_field fields[] = {key, title, vector};
+    struct schema *schema = make_schema(fields, COUNT(fields));
+    struct segment *growing = make_rows(schema, ROWS);
+    uint32_t *order = backwards(ROWS);
+    size_t memory[2];
+
+    for (int turned = 0; turned < 2; turned++) {
+        struct recipe recipe = {.sources = {{growing, ROWS, NULL, NULL}}, .source_count = 1, .schema = schema,
+                                .order = turned ? order : NULL};
+        const int64_t others[] = {-1, ROWS, INT64_MIN, INT64_MAX, INT64_MIN + ROWS};
+        struct specimen specimen = {.schema = schema};
+        struct segment *segment, *loaded;
+        size_t row;
+        take_file(&specimen, &recipe);
+        segment = open_specimen(&specimen);
+        ok(segment_load(segment, NULL, &loaded));
+        for (int64_t wanted = 0; wanted < ROWS; wanted++) {
+            ok(segment_find_int64(loaded, wanted, &row));
+            assert_int_equal(row, turned ? ROWS - 1 - wanted : wanted);
+        }
+        for (size_t i = 0; i < COUNT(others); i++)
+            assert_int_equal(segment_find_int64(loaded, others[i], &row), VECDB_NOT_FOUND);
+        memory[turned] = segment_memory(loaded);
+        segment_release(loaded);
+        segment_release(segment);
+        mem_free(specimen.bytes);
+    }
+    assert_true(memory[0] + ROWS * 8 <= memory[1]);
+    mem_free(order);
+    segment_release(growing);
+    schema_free(schema);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loaded_keys_that_are_counted),
         cmocka_unit_test(writing_a_container),
         cmocka_unit_test(pieces_that_do_not_add_up),
         cmocka_unit_test(writing_many_deletions),
