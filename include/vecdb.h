@@ -307,7 +307,7 @@ VECDB_API void vecdb_free(void *memory);
  * Check every file of a closed or open database against its checksums and every structure against its rules.
  * @param report  receives JSON text for vecdb_free(): {"ok": bool, "files": n, "bytes": n, "problems": [{file, offset, what}]}.
  *                Where one byte of a file was changed, the first problem's offset is this byte's, and `what` says what it was
- *                (in writes of the log above 128 KiB, only where the write begins).
+ *                (in writes of the log above 128 KiB, only where the write begins; and in the first eight files).
  * @return VECDB_OK when nothing is wrong, VECDB_ERR_CORRUPT when something is; others when the check itself failed.
  */
 VECDB_API vecdb_status vecdb_verify(const char *path, vecdb_progress progress, void *context, char **report);

@@ -72,8 +72,8 @@ class Session:
         save_s = time.perf_counter() - start
         # what the harness itself holds is not the library's
         peak = max(0, status_bytes("VmHWM") - x.nbytes)
-        index_s = self.adapter.index_s
-        return {"build_s": build_s, "index_s": build_s if index_s is None else index_s, "save_s": save_s, "peak_rss_bytes": peak, "harness_bytes": x.nbytes}
+        return {"build_s": build_s, "index_s": self.adapter.index_s, "save_s": save_s, "peak_rss_bytes": peak,
+                "harness_bytes": x.nbytes}
 
     def _columns(self, path, n):
         if not path:

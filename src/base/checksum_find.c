@@ -1,5 +1,5 @@
-/* One changed byte, found by trying them all: 255 values at each of n places. Computing each checksum anew would take half a
- * minute for 64 KiB. XXH3 (its specification is in xxhash's repository, doc/xxhash_spec.md) makes that much shorter: it has eight
+/* One changed byte, found by trying them all: 255 values at each of n places. Computing each checksum anew would take half
+ * a minute for 64 KiB. XXH3 (its specification is in xxhash's repository, doc/xxhash_spec.md) makes that much shorter: it has eight
  * accumulators of 64 bits, and a byte goes into two of them only, a pair that meets the others no sooner than in the last sum.
  * What the rest of the bytes adds to these two, block by block, is known beforehand, and so is what the pair must come to. */
 #include "base/checksum_find.h"

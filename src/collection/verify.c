@@ -32,15 +32,18 @@ static void name_byte(struct verification *check, const char *file, uint64_t *of
 {
     size_t length = strlen(what);
     struct damage damage;
+    struct vfs_stat there;
 
     if (!check->dir || strcmp(file, check->searched) == 0 || check->search_count == MOST_SEARCHES)
         return;
     snprintf(check->searched, sizeof check->searched, "%s", file);
+    if (dir_stat(check->dir, file, &there) != VECDB_OK)
+        return;
     check->search_count++;
     if (!damage_find(check->dir, file, *offset, &damage))
         return;
     *offset = damage.offset;
-    snprintf(what + length, room - length, ": byte %llu is 0x%02x, with 0x%02x all would be right",
+    snprintf(what + length, room - length, ": byte %llu is 0x%02x, with 0x%02x it would be right",
              (unsigned long long)damage.offset, damage.is, damage.was);
 }
 
@@ -49,10 +52,12 @@ static void report(void *context, const char *file, uint64_t offset, const char 
     struct verification *check = context;
     struct buf *out = &check->problems;
     char what[sizeof error_last()->message + 100];
+    vecdb_error last = *error_last();
     vecdb_status status = VECDB_OK;
 
     snprintf(what, sizeof what, "%s", problem); /* it may be the last error's, which will be another one's */
     name_byte(check, file, &offset, what, sizeof what);
+    error_adopt(&last);
 
     if (check->problem_count++)
         status = buf_append_text(out, ",");

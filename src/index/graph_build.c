@@ -183,7 +183,8 @@ size_t graph_hold_out(const struct graph *graph, uint32_t *nodes, size_t *node_c
     return n;
 }
 
-vecdb_status graph_take_in_held(struct graph *graph, const uint32_t *held, size_t count, const struct index_build_context *context)
+vecdb_status graph_take_in_held(struct graph *graph, const uint32_t *held, size_t count,
+                                const struct index_build_context *context)
 {
     if (!count)
         return VECDB_OK;
@@ -202,7 +203,8 @@ static vecdb_status link_nodes(struct graph *graph, const uint32_t *nodes, size_
     return status == VECDB_OK ? graph_cover(graph, nodes, node_count, context) : status;
 }
 
-/* ---- lists for filters, which need codes only: made while the links are, so that no thread is idle where linking has work for one ---- */
+/* ---- lists for filters ----
+ * They need codes only, so they are made while the links are, that no thread be idle where linking has work for one. */
 
 struct listing {
     struct beside beside;
@@ -210,6 +212,7 @@ struct listing {
     struct index_build_context context;
     pthread_t caller;
     bool begun;
+    atomic_bool given_up; /* linking failed, or was cancelled */
 };
 
 static vecdb_status make_lists(void *context)
@@ -221,14 +224,24 @@ static vecdb_status make_lists(void *context)
     return graph_lists_make(listing->graph, &listing->context);
 }
 
+/* The caller's own progress is called by its thread only. */
+static bool not_given_up(void *context, const char *stage, uint64_t done, uint64_t total)
+{
+    return !atomic_load(&((struct listing *)context)->given_up);
+}
+
 /* Where memory is short lists wait until linking has given back what it takes. */
 static void begin_lists(struct listing *listing)
 {
-    if (pool_threads(listing->context.pool) == 1 || !mem_may_keep(0))
+    const struct graph_layer *base = &atomic_load_explicit(&listing->graph->state, memory_order_relaxed)->layers[0];
+    size_t linking = (size_t)base->count * (base->degree * 12 + 256); /* the links once more, lists of near rows */
+
+    if (pool_threads(listing->context.pool) == 1 || base->count < GRAPH_LISTS_MIN_ROWS || !mem_may_keep(linking))
         return;
     listing->begun = true;
     listing->caller = pthread_self();
-    listing->context.progress = NULL; /* which is called by the caller's thread only */
+    listing->context.progress = not_given_up;
+    listing->context.progress_context = listing;
     beside_begin(&listing->beside, true, make_lists, listing);
 }
 
@@ -240,6 +253,7 @@ static vecdb_status end_lists(struct listing *listing, vecdb_status built)
     if (!listing->begun)
         return built == VECDB_OK ? make_lists(listing) : built;
     failure = *error_last();
+    atomic_store(&listing->given_up, built != VECDB_OK);
     status = beside_end(&listing->beside);
     return built == VECDB_OK ? status : error_adopt(&failure);
 }

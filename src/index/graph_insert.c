@@ -290,7 +290,8 @@ static vecdb_status insert_batch(struct batch *batch)
     struct graph_state *state = batch->state;
     struct pool *pool = batch->count > TASK_ROWS ? batch->context->pool : NULL;
 
-    TRY(graph_encode_rows(state, batch->from, batch->from + batch->count, pool));
+    if (!batch->base_only) /* those have their codes, which another thread may be reading (graph_build.c) */
+        TRY(graph_encode_rows(state, batch->from, batch->from + batch->count, pool));
     TRY(pool_run(pool, tasks(batch->count), search_task, batch));
     for (size_t i = 0; i < batch->count; i++) { /* a twin that has one itself */
         uint32_t twin = batch->twin[i];
@@ -404,7 +405,15 @@ static vecdb_status move_layers(struct graph *graph, const struct graph_state *o
     return VECDB_OK;
 }
 
-#define NEW_SHARE 4 /* codes may be cut anew where so many of those they were cut for have come since: in clusters of their own, say */
+/* Whether rows come to twice those that codes were cut for, or four times, and so on, on their way from `from` to `to`. */
+static bool doubles(size_t trained, size_t from, size_t to)
+{
+    size_t next = 2 * trained;
+
+    while (next && next <= from)
+        next *= 2;
+    return next && next <= to;
+}
 
 /* A state that has room for the rows of `vectors` and codes that suit them. */
 static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, struct pool *pool, struct graph_state **out)
@@ -418,8 +427,8 @@ static vecdb_status prepare(struct graph *graph, const struct vectors *vectors, 
     for (size_t row = count; row < wanted && !retrain && old->codec.lossless; row++)
         retrain = (!vectors->present || bitmap_get(vectors->present, row)) &&
                   !graph_codec_fits(&old->codec, vectors->type, vectors_row(vectors, row));
-    if (!retrain && !old->codec.lossless && wanted > old->codec.trained_rows + old->codec.trained_rows / NEW_SHARE) {
-        bool reaches;
+    if (!retrain && !old->codec.lossless && doubles(old->codec.trained_rows, count, wanted)) {
+        bool reaches; /* others may have come, in clusters of their own */
         TRY(graph_codec_reaches(&old->codec, vectors, &reaches));
         retrain = !reaches;
     }

@@ -303,7 +303,8 @@ static size_t refine_beam(const struct graph_linker *linker)
 {
     const struct graph_settings *settings = &linker->graph->settings;
     bool lossless = linker->state->codec.lossless;
-    size_t beam = settings->beam ? (lossless ? settings->beam : settings->beam * 5 / 3) : settings->ef_construction / (lossless ? 8 : 2);
+    size_t given = lossless ? settings->beam : settings->beam * 5 / 3;
+    size_t beam = given ? given : settings->ef_construction / (lossless ? 8 : 2);
 
     return beam < 16 ? 16 : beam > 256 ? 256 : beam;
 }
@@ -316,7 +317,8 @@ static void clear_unlinked(struct pass *pass)
 /* ---- merging ---- */
 
 #define MERGE_OVERLAP 1
-#define MERGE_FEW 32768    /* of fewer nodes more leaves cost little, and in one a small part may meet nobody; not where leaves become lists */
+/* Of fewer nodes more leaves cost little, and in one a small part may meet nobody; not where leaves become lists. */
+#define MERGE_FEW 32768
 #define MERGE_NEIGHBOURS 16
 #define MERGE_STRANGERS 8 /* of the other part, where there are two */
 #define MERGE_BEAM 6

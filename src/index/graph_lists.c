@@ -325,17 +325,20 @@ static vecdb_status make_sketches(struct survey *survey, struct pool *pool)
     return status;
 }
 
-static vecdb_status learn(struct survey *survey, struct pool *pool)
+static vecdb_status learn(struct survey *survey, const struct index_build_context *context)
 {
     struct graph_lists *lists = survey->lists;
+    struct pool *pool = context->pool;
     vecdb_status status;
 
     TRY(pool_run(pool, lists->count, centroid_task, survey));
     survey->deviations = mem_array_alloc((size_t)lists->count * QUERIES * MEMBERS, sizeof *survey->deviations);
     survey->tails = mem_array_zalloc((size_t)lists->count * QUERIES, sizeof *survey->tails);
     status = survey->deviations && survey->tails ? pool_run(pool, lists->count, spread_task, survey) : error_nomem("graph lists");
-    if (status == VECDB_OK)
+    if (status == VECDB_OK) {
         find_tail(survey);
+        status = graph_progress(context, "dividing", 2, 3);
+    }
     mem_free(survey->deviations);
     mem_free(survey->tails);
     return status == VECDB_OK ? make_sketches(survey, pool) : status;
@@ -420,7 +423,7 @@ static vecdb_status make(struct graph *graph, const struct cluster *cluster, con
 
     if (rows < GRAPH_LISTS_MIN_ROWS || state->codec.kind >= GRAPH_CODE_HAMMING)
         return VECDB_OK;
-    TRY(graph_progress(context, "dividing", 0, 1));
+    TRY(graph_progress(context, "dividing", 0, 3));
     if (!(nodes = mem_array_alloc(rows, sizeof *nodes)))
         return error_nomem("graph lists");
     status = !cluster ? divide(state, graph->settings.seed, context->pool, nodes, &lists)
@@ -432,7 +435,8 @@ static vecdb_status make(struct graph *graph, const struct cluster *cluster, con
         lists->codes = state->recoded;
         survey.lists = lists;
         graph_lists_set_mark(lists);
-        status = learn(&survey, context->pool);
+        if ((status = graph_progress(context, "dividing", 1, 3)) == VECDB_OK)
+            status = learn(&survey, context);
     }
     if (status != VECDB_OK || !lists) {
         graph_lists_free(lists);

@@ -386,9 +386,9 @@ static void use_memo(struct list_scan *work)
     work->miss = graph_lists_memo_miss(work->memo, scan->search->k, scan->miss, scan->recall, &usual, &note);
     if (!note && usual / 2 > work->next_check)
         work->next_check = usual / 2;
-    if (!note || !(work->trail.keys = work->scratch->trail))
+    if (!note || scan->search->k < NOTED_K || !(work->trail.keys = work->scratch->trail))
         return;
-    work->trail.k = scan->search->k > NOTED_K ? scan->search->k : NOTED_K;
+    work->trail.k = scan->search->k;
     work->miss = scan->miss;
 }
 

@@ -15,6 +15,7 @@
 #include <math.h>
 
 #define SCAN_BLOCK 256
+#define FAR_SHARE 8 /* of the rows, fewer of which are scanned by themselves */
 #define FAR_SCAN 24 /* rows that take as long to score one after another as a walk takes for each candidate that it keeps */
 #define SCAN_AHEAD 8 /* rows fetched before they are scored */
 
@@ -242,9 +243,8 @@ static vecdb_status scan_rows(const struct search_task *task, struct graph_scrat
     return VECDB_OK;
 }
 
-
-/* Into scratch->hits the best of all rows that may be returned, by codes. Returns how many. Each row is looked at by itself, so chains
- * do not matter. */
+/* Into scratch->hits the best of all rows that may be returned, by codes. Each row is looked at by itself, so chains do not
+ * matter. */
 static vecdb_status scan_codes(const struct search_task *task, struct graph_scratch *scratch, const struct graph_query *query,
                                size_t want, size_t *found, struct index_counters *counters)
 {
@@ -268,6 +268,7 @@ static vecdb_status scan_codes(const struct search_task *task, struct graph_scra
             TRY(deadline_check(task->search->deadline));
     }
     counters->rows_scored += row_count;
+    counters->code_scans++;
     for (size_t i = 0; i < pool->count; i++)
         scratch->hits[i] = (struct hit){graph_codec_distance(query->codec, graph_key_score(pool->keys[i])),
                                         graph_key_node(pool->keys[i])};
@@ -350,7 +351,7 @@ static vecdb_status search_one(const struct search_task *task, struct graph_scra
     }
     want = wanted(task, &query);
     TRY(graph_scratch_hits(scratch, want));
-    if (query.kind == GRAPH_CODE_FAR && rows <= task->ef * FAR_SCAN) {
+    if (query.kind == GRAPH_CODE_FAR && rows <= task->ef * FAR_SCAN && possible > rows / FAR_SHARE) {
         TRY(scan_codes(task, scratch, &query, want, &n, counters));
     } else if (search->allowed) {
         TRY(graph_search_filtered(task, scratch, &query, want, &n, counters));

@@ -137,7 +137,7 @@ struct code_query {
     struct sieve sieve;      /* exact answers, and RABITQ reranked by its bounds */
     struct shortlist best;   /* estimates */
     size_t next_list;        /* scanned after this one, or NO_LIST */
-    struct planes_held *held; /* BYTES in two planes: slots to be finished with the next list's; NULL: each list finishes its own */
+    struct planes_held *held; /* BYTES in two planes: slots to be finished with the next list's; NULL: each finishes its own */
     uint64_t scored;
     /* under a filter: rows that were allowed in what was scanned; what `passed` was when the limit last came down, which was then */
     uint64_t passed, improved;

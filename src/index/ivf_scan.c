@@ -549,7 +549,7 @@ void part_scan(const struct ivf_part *part, const struct coder *coder, size_t li
         struct chunk chunk = {.part = part, .coder = coder, .list = list, .first = first,
                               .held = held, .stage = count == 1 ? &stage : NULL};
         size_t step = last - first, limit = masked ? MASKED_CHUNK : stream && !is_ahead(coder, targets[0].query) ? STREAM_CHUNK : SCAN_CHUNK;
-        if (stream && !masked && step > limit && step < 2 * limit) /* alike: what goes before a short one would not be there yet */
+        if (stream && !masked && step > limit && step < 2 * limit) /* alike: what goes before a short one would come late */
             step = align_up(step / 2, coder->block);
         n = chunk.n = step < limit ? step : limit;
         if (coder->ahead && count == 1)

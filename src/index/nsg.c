@@ -9,7 +9,7 @@ static const struct param_spec build_params[] = {
     {"knng", 40, 5, 300, "near neighbours per row to begin with", NULL, false},
     {"out_degree", 32, 5, 300, "links per node at most", NULL, false},
     {"candidate_pool_size", 100, 50, 1000, "finds of a row's search that are thinned to its links", NULL, false},
-    {"search_length", 60, 10, 300, "width of that search", NULL, false},
+    {"search_length", 60, 10, 300, "width of that search, over floats five thirds of it", NULL, false},
     {"layout", 0, 0, 1, "compact takes the least memory; fused keeps sketches of a node's neighbours beside it, for speed",
      "compact|fused", false},
     PARAM_END,

@@ -106,7 +106,9 @@ static enum verdict look_at_section(struct search *search, uint64_t entry, uint6
         return LOST;
     size = (size + CONTAINER_ALIGNMENT - 1) / CONTAINER_ALIGNMENT * CONTAINER_ALIGNMENT;
     pieces = (size + CONTAINER_PIECE_SIZE - 1) / CONTAINER_PIECE_SIZE;
-    verdict = look(search, pieces_at + 8 * first, 8 * pieces, 0, entry + 40);
+    verdict = RIGHT;
+    if (8 * pieces <= CHECKSUM_FIND_MAX) /* of more than 1 GiB they are too many; pieces are reported only if they are right */
+        verdict = look(search, pieces_at + 8 * first, 8 * pieces, 0, entry + 40);
     if (verdict != RIGHT || near < offset || near >= offset + size)
         return verdict;
     piece = (near - offset) / CONTAINER_PIECE_SIZE;
@@ -136,12 +138,14 @@ static enum verdict look_at_footer(struct search *search)
 
 static enum verdict look_at_container(struct search *search, uint64_t near)
 {
-    uint64_t table_at, count;
+    uint64_t length, table_at, count;
     enum verdict verdict;
 
     if (search->size < CONTAINER_HEADER_SIZE + CONTAINER_FOOTER_SIZE)
         return LOST;
     verdict = look(search, 0, CONTAINER_HEADER_SIZE - 8, 0, CONTAINER_HEADER_SIZE - 8);
+    if (verdict == RIGHT && (!get_number(search, 64, &length) || length != search->size))
+        return LOST; /* cut or lengthened: what is at its end is no footer */
     if (verdict == RIGHT)
         verdict = look_at_footer(search);
     if (verdict != RIGHT || !get_number(search, 72, &table_at) || !get_number(search, 80, &count))

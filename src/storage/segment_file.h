@@ -47,9 +47,9 @@ vecdb_status segment_find_text(struct segment *segment, const void *key, size_t 
 vecdb_status segment_check_field(struct segment *segment, size_t field);
 
 /**
- * The same segment with its vectors, keys and short texts in memory (huge pages where there are), checked as they are copied;
- * texts as far as there is memory. A new object that shares the file with the old one: put it in the old one's place; the old one lives as long as someone
- * retains it, and so do pointers to its vectors.
+ * The same segment with its vectors, keys (unless they are counted) and short texts in memory (huge pages where there are), checked
+ * as they are copied; texts as far as there is memory. A new object that shares the file with the old one: put it in the old one's
+ * place; the old one lives as long as someone retains it, and so do pointers to its vectors.
  * @param left_out  bitmap of vector fields that stay in the file; NULL: none
  */
 vecdb_status segment_load(struct segment *segment, const uint64_t *left_out, struct segment **out);

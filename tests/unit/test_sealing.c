@@ -1,5 +1,5 @@
-/* create_index builds while the segments it is for are still on their way to the disk: when either of the two fails, what is left is
- * as it was, and a second try works. And files of many partitions are not all open at once. */
+/* create_index builds while the segments it is for are still on their way to the disk: when either of the two fails, what is left
+ * is as it was, and a second try works. And files of many partitions are not all open at once. */
 #include "api/handle.h"
 #include "support/api.h"
 #include "support/fault.h"
