@@ -1,3 +1,5 @@
+/* Every checksum covers one run of bytes, so the first one that is wrong says where to look. Where each is stored, and what it covers,
+ * is in docs/format.md; nothing that a file says is believed before its own checksum is right, nor then without its bounds. */
 #include "storage/damage.h"
 
 #include "base/bytes.h"

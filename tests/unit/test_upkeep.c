@@ -782,6 +782,30 @@ static void test_verify_finds_damage(void **state)
     mem_free(model);
 }
 
+/* What lies at the end of a file that was cut is no footer with a wrong byte: the header knows how long the file was. */
+static void test_no_byte_is_blamed_for_a_cut(void **state)
+{
+    struct rng rng = rng_seeded(sample_seed(10));
+    struct model *model = mem_zalloc(sizeof *model);
+    char path[100], name[FILE_NAME_SIZE], file[200], *report = NULL;
+    vecdb_db *db = open_db(fresh_path(path), 0);
+    vecdb_collection *collection = create(db);
+
+    put_random(collection, model, &rng, 100);
+    ok(vecdb_flush(collection));
+    ok(vecdb_collection_close(&collection));
+    ok(vecdb_close(&db));
+    damage(path, "seg-", 0.5, name);
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    assert_int_equal(truncate(file, 4096), 0); /* the header is whole, */
+    assert_int_equal(truncate(file, 65536), 0); /* and the number at the end, 0, one byte from this */
+    assert_int_equal(vecdb_verify(path, NULL, NULL, &report), VECDB_ERR_CORRUPT);
+    assert_non_null(strstr(report, name));
+    assert_null(strstr(report, "would be right"));
+    vecdb_free(report);
+    mem_free(model);
+}
+
 /* After repair a database opens and verifies; what it has is a part of what was there, and mostly all. */
 static void test_repair(void **state)
 {
@@ -862,6 +886,7 @@ int main(void)
         cmocka_unit_test(test_backup),
         cmocka_unit_test(test_backup_memory),
         cmocka_unit_test(test_verify_finds_damage),
+        cmocka_unit_test(test_no_byte_is_blamed_for_a_cut),
         cmocka_unit_test(test_repair),
     };
 
